@@ -1,0 +1,81 @@
+//! Text that came from outside, made fit to show; and the nearest right name for a wrong one.
+//!
+//! Pure. Whatever a server, a file or a prompt says goes through [`clean`] (one line) or
+//! [`clean_lines`] (several) before it reaches a terminal or a log.
+
+use std::borrow::Cow;
+
+/// True for characters that may move a cursor, change colours or turn text round: C0, DEL, C1,
+/// line and paragraph separators, and the bidirectional and invisible format controls.
+fn is_unsafe(c: char) -> bool {
+    c.is_control()
+        || matches!(c,
+            '\u{200B}'..='\u{200F}' | '\u{2028}'..='\u{202E}' | '\u{2060}'..='\u{2069}' | '\u{FEFF}' | '\u{FFF9}'..='\u{FFFB}')
+}
+
+/// One line of showable text: every run of control characters becomes one space, and the ends are trimmed.
+#[must_use]
+pub fn clean(text: &str) -> Cow<'_, str> {
+    if !text.chars().any(is_unsafe) {
+        return Cow::Borrowed(text.trim());
+    }
+    let mut out = String::with_capacity(text.len());
+    for c in text.chars() {
+        if is_unsafe(c) {
+            if !out.ends_with(' ') {
+                out.push(' ');
+            }
+        } else {
+            out.push(c);
+        }
+    }
+    Cow::Owned(out.trim().to_owned())
+}
+
+/// Several lines of showable text: line breaks stay, a tab becomes four spaces, other controls go.
+#[must_use]
+pub fn clean_lines(text: &str) -> String {
+    text.trim_end()
+        .lines()
+        .map(|line| {
+            let line = line.replace('\t', "    ");
+            line.chars().filter(|c| !is_unsafe(*c)).collect::<String>()
+        })
+        .collect::<Vec<_>>()
+        .join("\n")
+}
+
+/// The name in `names` nearest to `wrong`, if one is near enough to be what was meant.
+pub fn nearest<'a>(wrong: &str, names: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
+    let wrong_lower = wrong.to_lowercase();
+    names
+        .into_iter()
+        .map(|name| (strsim::damerau_levenshtein(&wrong_lower, &name.to_lowercase()), name))
+        .min_by_key(|(distance, _)| *distance)
+        .filter(|(distance, name)| *distance <= 1 + wrong.chars().count().max(name.chars().count()) / 3)
+        .map(|(_, name)| name)
+}
+
+/// `" (did you mean `x`?)"`, or nothing: the tail of an error about a wrong name.
+pub fn did_you_mean<'a>(wrong: &str, names: impl IntoIterator<Item = &'a str>) -> String {
+    nearest(wrong, names).map_or_else(String::new, |name| format!(" (did you mean `{name}`?)"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn escape_sequences_lose_their_teeth() {
+        assert_eq!(clean("a\u{1b}[2Jb"), "a [2Jb");
+        assert_eq!(clean("x\u{9b}31my\u{202e}z\n"), "x 31my z");
+        assert_eq!(clean_lines("one\ttwo\r\n\u{7}three\n"), "one    two\nthree");
+    }
+
+    #[test]
+    fn a_near_name_is_offered_and_a_far_one_is_not() {
+        assert_eq!(nearest("sed", ["seed", "steps"]), Some("seed"));
+        assert_eq!(nearest("Lenght", ["seed", "length"]), Some("length"));
+        assert_eq!(nearest("zebra", ["seed", "length"]), None);
+    }
+}
