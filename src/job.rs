@@ -1,1 +1,466 @@
-//! (to be built)
+//! A job, its attempts, and the one way its state may change.
+//!
+//! Pure: no I/O and no clock ("now" comes in with the [`Change`]). [`Job::apply`] is the only
+//! place where a state changes; a change that does not fit the state is an [`IllegalChange`],
+//! never a silent repair.
+
+use std::fmt;
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+use thiserror::Error;
+
+use crate::verdict::Measurement;
+
+/// A job's number: given once, never used again.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct JobId(pub u64);
+
+impl fmt::Display for JobId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "#{}", self.0)
+    }
+}
+
+/// Who ended a job that was cancelled.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum CancelledBy {
+    /// A person, through comfytop.
+    You,
+    /// Somebody else, at the server (its own page, another script).
+    Elsewhere,
+}
+
+/// Why something failed, for people: one line, and the long text behind it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Failure {
+    pub kind: FailureKind,
+    /// The node's title (or class and id), where one is to blame.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub node: Option<String>,
+    /// One line.
+    pub message: String,
+    /// Traceback, server's words, an excerpt of the file: several lines, may be empty.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub detail: String,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum FailureKind {
+    OutOfMemory,
+    /// A node raised an exception.
+    Node,
+    /// The server refused the prompt.
+    Validation,
+    /// A file that the job needs, or its output, could not be had.
+    File,
+    /// The server died or was restarted under the job, too often.
+    Server,
+    /// The job file itself is at fault.
+    JobFile,
+}
+
+/// Where a job stands. The words of [`JobState::word`] are what people and JSON see.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "state", rename_all = "snake_case")]
+pub enum JobState {
+    Held,
+    /// Waits for other jobs to end.
+    Waiting { after: Vec<JobId> },
+    Queued,
+    /// The attempt's `prompt_id` is stored; a POST may be on its way or may have arrived.
+    Submitting,
+    /// The server has it in its queue.
+    Pending,
+    Running,
+    /// Rendered; its files are being fetched.
+    Collecting,
+    Measuring,
+    Done,
+    /// We asked the server to stop it; it has not agreed yet.
+    Cancelling { since: Timestamp },
+    Cancelled { by: CancelledBy },
+    Failed { why: Failure },
+    /// The job file could not be turned into a prompt.
+    Rejected { why: Failure },
+    Duplicate { of: JobId },
+}
+
+impl JobState {
+    /// The word for this state, on screen and as `state` in JSON.
+    pub fn word(&self) -> &'static str {
+        match self {
+            Self::Held => "held",
+            Self::Waiting { .. } => "waiting",
+            Self::Queued => "queued",
+            Self::Submitting => "submitting",
+            Self::Pending => "pending",
+            Self::Running => "running",
+            Self::Collecting => "collecting",
+            Self::Measuring => "measuring",
+            Self::Done => "done",
+            Self::Cancelling { .. } => "cancelling",
+            Self::Cancelled { .. } => "cancelled",
+            Self::Failed { .. } => "failed",
+            Self::Rejected { .. } => "rejected",
+            Self::Duplicate { .. } => "duplicate",
+        }
+    }
+
+    /// Nothing more will happen to it unless somebody asks.
+    pub fn is_ended(&self) -> bool {
+        matches!(
+            self,
+            Self::Done | Self::Cancelled { .. } | Self::Failed { .. } | Self::Rejected { .. } | Self::Duplicate { .. }
+        )
+    }
+
+    /// A server has it, or may have it.
+    pub fn is_at_server(&self) -> bool {
+        matches!(self, Self::Submitting | Self::Pending | Self::Running | Self::Cancelling { .. })
+    }
+
+    /// It has not been sent to a server.
+    pub fn is_waiting(&self) -> bool {
+        matches!(self, Self::Held | Self::Waiting { .. } | Self::Queued)
+    }
+}
+
+/// Why an attempt was made.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Reason {
+    First,
+    /// A person asked for it again.
+    Requeued,
+    /// comfytop tried again by itself; the words say why.
+    Retried(String),
+}
+
+/// One collected file.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Output {
+    /// Relative to the render folder, with `/`.
+    pub path: String,
+    pub bytes: u64,
+}
+
+/// How an attempt ended.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Ending {
+    Success,
+    Failed(Failure),
+    Cancelled(CancelledBy),
+    /// The server forgot it (it was restarted).
+    Lost,
+}
+
+/// One try at a job.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Attempt {
+    /// 1 for the first try.
+    pub number: u32,
+    /// A lower-case hyphenated UUID that we made.
+    pub prompt_id: String,
+    /// The server's name.
+    pub server: String,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub seed: Option<u64>,
+    pub reason: Reason,
+    pub submitted_at: Timestamp,
+    /// When rendering began. Where `start_seen` is false it began no later than this.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub started_at: Option<Timestamp>,
+    #[serde(default)]
+    pub start_seen: bool,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ended_at: Option<Timestamp>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ending: Option<Ending>,
+    /// Highest VRAM in use on the device while it ran, bytes.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub peak_vram: Option<u64>,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub outputs: Vec<Output>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub measurement: Option<Measurement>,
+    /// What people should know of it: an output that was left out, a partial run.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub notes: Vec<String>,
+}
+
+impl Attempt {
+    /// Rendering time so far, seconds: from the start to the end, or to `now`. `None` before the start.
+    pub fn elapsed_s(&self, now: Timestamp) -> Option<f64> {
+        let end = self.ended_at.unwrap_or(now);
+        self.started_at.map(|start| end.duration_since(start).as_secs_f64().max(0.0))
+    }
+}
+
+/// Picture size and length of a job's render, where the workflow tells.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct Shape {
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub width: Option<u32>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub height: Option<u32>,
+    /// Frames.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub length: Option<u32>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub steps: Option<u32>,
+}
+
+/// Where a job's seed comes from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum SeedWish {
+    /// The job file says it.
+    Given(u64),
+    /// Left to chance; drawn when the job is taken, and recorded.
+    Drawn(u64),
+    /// The workflow has no seed.
+    None,
+}
+
+impl SeedWish {
+    pub fn value(self) -> Option<u64> {
+        match self {
+            Self::Given(seed) | Self::Drawn(seed) => Some(seed),
+            Self::None => None,
+        }
+    }
+}
+
+/// One thing to render. Kept in memory by the thousand, so it holds no graph: the text and the
+/// filled graph stay in the store.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Job {
+    pub id: JobId,
+    pub name: String,
+    /// The workflow's name, or the file's for a graph dropped as it is.
+    pub workflow: String,
+    /// The job file it came from (a row of the store's `files`).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub file: Option<u64>,
+    /// Only this server may have it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub only_server: Option<String>,
+    #[serde(default)]
+    pub priority: i64,
+    /// Place in the queue among equals: lower goes first.
+    pub rank: i64,
+    pub seed: SeedWish,
+    #[serde(default)]
+    pub shape: Shape,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub note: Option<String>,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub tags: Vec<String>,
+    /// Hash of the filled graph and its inputs' bytes: what makes two jobs the same.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub fingerprint: Option<String>,
+    pub queued_at: Timestamp,
+    /// Why the next attempt will be made.
+    pub next_reason: Reason,
+    #[serde(flatten)]
+    pub state: JobState,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub attempts: Vec<Attempt>,
+}
+
+/// What can happen to a job. Each is written to the store's log as it is applied.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "change", rename_all = "snake_case")]
+pub enum Change {
+    /// A new attempt is recorded; its POST may go out after this is stored.
+    Submit { attempt: Box<Attempt> },
+    /// The server has it in its queue.
+    Posted { notes: Vec<String> },
+    /// It never ran and no server has it: back to the queue, and the try does not count.
+    TakenBack,
+    /// Rendering began at `at`, or (not `seen`) no later than that.
+    Started { at: Timestamp, seen: bool },
+    /// Rendering ended well.
+    Rendered { at: Timestamp },
+    Collected { outputs: Vec<Output>, notes: Vec<String>, to_measure: bool },
+    Measured { measurement: Measurement },
+    /// A person wants it gone.
+    Cancel { at: Timestamp },
+    /// It is gone.
+    Cancelled { by: CancelledBy, at: Timestamp },
+    Failed { why: Failure, at: Timestamp },
+    /// The server forgot it: to the queue again.
+    Lost { at: Timestamp, why: String },
+    /// An interrupt of ours hit it by mistake, or the like: to the queue again.
+    Retry { at: Timestamp, why: String },
+    /// A person wants it once more.
+    Requeue { seed: SeedWish, rank: i64, at: Timestamp },
+    Hold,
+    Release,
+    /// Highest VRAM seen while it ran.
+    Peak { vram: u64 },
+}
+
+/// A change that does not fit the job's state.
+#[derive(Debug, Clone, PartialEq, Error)]
+#[error("job {id} is {state}: `{change}` does not apply")]
+pub struct IllegalChange {
+    pub id: JobId,
+    pub state: &'static str,
+    pub change: &'static str,
+}
+
+impl Change {
+    /// The change's name, for logs and errors.
+    pub fn word(&self) -> &'static str {
+        match self {
+            Self::Submit { .. } => "submit",
+            Self::Posted { .. } => "posted",
+            Self::TakenBack => "taken back",
+            Self::Started { .. } => "started",
+            Self::Rendered { .. } => "rendered",
+            Self::Collected { .. } => "collected",
+            Self::Measured { .. } => "measured",
+            Self::Cancel { .. } => "cancel",
+            Self::Cancelled { .. } => "cancelled",
+            Self::Failed { .. } => "failed",
+            Self::Lost { .. } => "lost",
+            Self::Retry { .. } => "retry",
+            Self::Requeue { .. } => "requeue",
+            Self::Hold => "hold",
+            Self::Release => "release",
+            Self::Peak { .. } => "peak",
+        }
+    }
+}
+
+impl Job {
+    /// The latest attempt.
+    pub fn attempt(&self) -> Option<&Attempt> {
+        self.attempts.last()
+    }
+
+    /// The place in the queue: higher priority first, then rank, then age.
+    pub fn order(&self) -> (i64, i64, u64) {
+        (-self.priority, self.rank, self.id.0)
+    }
+
+    /// What renders of about the same cost share: the key of estimates.
+    pub fn kind(&self) -> String {
+        let Shape { width, height, length, steps } = self.shape;
+        let n = |v: Option<u32>| v.map_or_else(|| "?".to_owned(), |v| v.to_string());
+        format!("{} {}x{}x{} {}", self.workflow, n(width), n(height), n(length), n(steps))
+    }
+
+    /// Applies one change, or says why it does not fit. On an error nothing is changed.
+    pub fn apply(&mut self, change: &Change) -> Result<(), IllegalChange> {
+        use JobState as S;
+        let illegal = IllegalChange { id: self.id, state: self.state.word(), change: change.word() };
+        match (&self.state, change) {
+            (S::Queued, Change::Submit { attempt }) => {
+                self.attempts.push((**attempt).clone());
+                self.state = S::Submitting;
+            }
+            (S::Submitting | S::Cancelling { .. }, Change::Posted { notes }) => {
+                if matches!(self.state, S::Submitting) {
+                    self.state = S::Pending;
+                }
+                self.latest(|a| a.notes.extend(notes.iter().cloned()));
+            }
+            (S::Submitting | S::Pending, Change::TakenBack) => {
+                self.attempts.pop();
+                self.state = S::Queued;
+            }
+            (S::Submitting | S::Pending | S::Running | S::Cancelling { .. }, Change::Started { at, seen }) => {
+                if !matches!(self.state, S::Cancelling { .. }) {
+                    self.state = S::Running;
+                }
+                self.latest(|a| {
+                    if a.started_at.is_none() || (*seen && !a.start_seen) {
+                        a.started_at = Some(*at);
+                        a.start_seen = *seen;
+                    }
+                });
+            }
+            (s, Change::Rendered { at }) if s.is_at_server() => {
+                self.close(*at, Ending::Success);
+                self.state = S::Collecting;
+            }
+            (S::Collecting, Change::Collected { outputs, notes, to_measure }) => {
+                self.latest(|a| {
+                    a.outputs.clone_from(outputs);
+                    a.notes.extend(notes.iter().cloned());
+                });
+                self.state = if *to_measure { S::Measuring } else { S::Done };
+            }
+            (S::Measuring, Change::Measured { measurement }) => {
+                self.latest(|a| a.measurement = Some(measurement.clone()));
+                self.state = S::Done;
+            }
+            (S::Held | S::Waiting { .. } | S::Queued, Change::Cancel { .. }) => {
+                self.state = S::Cancelled { by: CancelledBy::You };
+            }
+            (S::Submitting | S::Pending | S::Running, Change::Cancel { at }) => {
+                self.state = S::Cancelling { since: *at };
+            }
+            (s, Change::Cancelled { by, at }) if s.is_at_server() => {
+                let by = *by;
+                self.close(*at, Ending::Cancelled(by));
+                self.state = S::Cancelled { by };
+            }
+            (s, Change::Failed { why, at }) if s.is_at_server() || matches!(s, S::Collecting) => {
+                self.close(*at, Ending::Failed(why.clone()));
+                self.state = S::Failed { why: why.clone() };
+            }
+            (s, Change::Failed { why, .. }) if s.is_waiting() => {
+                self.state = S::Failed { why: why.clone() };
+            }
+            (S::Submitting | S::Pending | S::Running | S::Collecting, Change::Lost { at, why }) => {
+                self.close(*at, Ending::Lost);
+                self.next_reason = Reason::Retried(why.clone());
+                self.state = S::Queued;
+            }
+            (S::Submitting | S::Pending | S::Running | S::Failed { .. }, Change::Retry { at, why }) => {
+                self.close(*at, Ending::Cancelled(CancelledBy::You));
+                self.next_reason = Reason::Retried(why.clone());
+                self.state = S::Queued;
+            }
+            (s, Change::Requeue { seed, rank, at }) if s.is_ended() && !matches!(s, S::Rejected { .. }) => {
+                self.seed = *seed;
+                self.rank = *rank;
+                self.queued_at = *at;
+                self.next_reason = if self.attempts.is_empty() { Reason::First } else { Reason::Requeued };
+                self.state = S::Queued;
+            }
+            (S::Queued | S::Waiting { .. }, Change::Hold) => self.state = S::Held,
+            (S::Held, Change::Release) => self.state = S::Queued,
+            (_, Change::Peak { vram }) if !self.attempts.is_empty() => {
+                let vram = *vram;
+                self.latest(|a| a.peak_vram = Some(a.peak_vram.unwrap_or(0).max(vram)));
+            }
+            _ => return Err(illegal),
+        }
+        Ok(())
+    }
+
+    fn latest(&mut self, edit: impl FnOnce(&mut Attempt)) {
+        if let Some(attempt) = self.attempts.last_mut() {
+            edit(attempt);
+        }
+    }
+
+    /// Ends the latest attempt, unless it has ended already.
+    fn close(&mut self, at: Timestamp, ending: Ending) {
+        self.latest(|a| {
+            if a.ended_at.is_none() {
+                a.ended_at = Some(at);
+            }
+            a.ending = Some(ending);
+        });
+    }
+}

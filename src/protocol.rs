@@ -1,1 +1,333 @@
-//! (to be built)
+//! What a face and the engine say to each other: one JSON object a line, over a local socket.
+//!
+//! Pure: shapes only. On attach a face gets a [`Snapshot`], then only what changed. Nothing here
+//! grows with the queue but the snapshot itself.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use crate::job::{Attempt, Job, JobId, JobState, Output, Shape};
+
+/// Raised when an older face or engine could not understand a newer one.
+pub const PROTOCOL: u32 = 1;
+
+/// The longest line that either side accepts, bytes.
+pub const MAX_LINE: usize = 64 << 20;
+
+/// A line from a face.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum FromFace {
+    /// The first line.
+    Hello(Hello),
+    /// Everything else: answered by [`FromEngine::Answer`] with the same `id`.
+    Ask { id: u64, request: Request },
+}
+
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Hello {
+    pub protocol: u32,
+    /// comfytop's version.
+    pub version: String,
+    /// Wants the snapshot and what follows; a verb that only asks does not.
+    pub watch: bool,
+    /// A person's dashboard (its coming and going is remembered for "since you last looked").
+    #[serde(default)]
+    pub dashboard: bool,
+    /// The server that a flag or the environment named: an engine that has another one refuses.
+    #[serde(default)]
+    pub server: Option<String>,
+}
+
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Request {
+    /// A job file's text. Relative paths in it are resolved in `dir`.
+    Add { name: String, dir: PathBuf, text: String },
+    Cancel { jobs: Vec<JobId> },
+    Requeue { jobs: Vec<JobId>, new_seed: bool },
+    /// All about one job; `graph` adds the graph that was posted.
+    Show { job: JobId, graph: bool },
+    /// All rows (for `ls`, `wait`).
+    List,
+    Status,
+    /// Try the servers again now, do not wait for the back-off.
+    Reconnect,
+    /// Take back what is pending and end.
+    Stop,
+}
+
+/// A line from the engine.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum FromEngine {
+    /// The answer to `hello`.
+    Welcome(EngineRow),
+    /// The engine will not serve this face, and says why; it closes the connection.
+    Refused { why: String, version: String },
+    /// Everything as it is now: the first thing a watcher hears, and again when it lagged behind.
+    Snapshot(Box<Snapshot>),
+    Update(Update),
+    Answer { id: u64, result: Result<Answer, String> },
+}
+
+/// One change, as a watcher hears it.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Update {
+    /// A job is new, or changed.
+    Job(Box<JobRow>),
+    /// A running job came on (coalesced: at most 10 a second a job).
+    Progress { job: JobId, progress: Progress },
+    /// A server came, went, or its counts changed.
+    Server(Box<ServerRow>),
+    /// VRAM and RAM of a server, as it reports them.
+    Stats { server: String, sample: Sample },
+    /// How long a job of this kind takes, learnt anew.
+    Expect { kind: String, seconds: f64 },
+    Notice(Notice),
+    /// The engine's own row changed (banners, counts of faces, stopping).
+    Engine(EngineRow),
+}
+
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Answer {
+    Done,
+    /// Numbers of the jobs that an `add` made, with what was wrong with those refused.
+    Added { jobs: Vec<JobId>, rejected: Vec<(JobId, String)> },
+    /// One entry a job that was asked for: what was done, or why not.
+    Each(Vec<(JobId, Result<String, String>)>),
+    Detail(Box<Detail>),
+    List(Vec<JobRow>),
+    Status(Box<Status>),
+}
+
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Snapshot {
+    pub engine: EngineRow,
+    pub servers: Vec<ServerRow>,
+    /// In the order of their numbers.
+    pub jobs: Vec<JobRow>,
+    /// Expected rendering time by [`JobRow::kind`], seconds.
+    pub expect: BTreeMap<String, f64>,
+    /// The latest notices, oldest first.
+    pub notices: Vec<Notice>,
+    /// What happened since the last dashboard left.
+    pub away: Option<Away>,
+}
+
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Status {
+    pub engine: EngineRow,
+    pub servers: Vec<ServerRow>,
+}
+
+/// The engine itself.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct EngineRow {
+    pub protocol: u32,
+    pub version: String,
+    pub pid: u32,
+    /// The render folder.
+    pub folder: String,
+    /// Where its log is.
+    pub log: String,
+    /// It serves `comfytop demo`: the server is simulated.
+    pub simulated: bool,
+    /// It only looks: takes and submits nothing.
+    pub look_only: bool,
+    /// What stays wrong until it is mended: an inbox that can't be read, a disk that is full.
+    pub banners: Vec<String>,
+}
+
+/// A job as lists show it.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct JobRow {
+    pub id: JobId,
+    pub name: String,
+    pub workflow: String,
+    /// What renders of about the same cost share; key of [`Snapshot::expect`].
+    pub kind: String,
+    #[serde(flatten)]
+    pub state: JobState,
+    /// 1 for the first try; 0 before it.
+    pub attempt: u32,
+    pub server: Option<String>,
+    pub seed: Option<u64>,
+    #[serde(default)]
+    pub shape: Shape,
+    pub priority: i64,
+    pub rank: i64,
+    pub queued_at: Timestamp,
+    pub started_at: Option<Timestamp>,
+    /// False: rendering began no later than `started_at`, show `≥`.
+    pub start_seen: bool,
+    pub finished_at: Option<Timestamp>,
+    /// Place among the server's pending prompts, 1 = next.
+    pub position: Option<u32>,
+    pub progress: Option<Progress>,
+    pub outputs: Vec<Output>,
+    pub ssim: Option<f64>,
+    /// Why there is no SSIM, or what to know of it.
+    pub measure_note: Option<String>,
+    pub peak_vram: Option<u64>,
+}
+
+impl JobRow {
+    /// What lists show of a job; place and progress are the engine's to add.
+    pub fn of(job: &Job) -> Self {
+        let attempt = job.attempt();
+        // A queued job shows nothing of its earlier attempts: they are in the details.
+        let shown = attempt.filter(|_| !job.state.is_waiting());
+        let measurement = shown.and_then(|a| a.measurement.as_ref());
+        Self {
+            id: job.id,
+            name: job.name.clone(),
+            workflow: job.workflow.clone(),
+            kind: job.kind(),
+            state: job.state.clone(),
+            attempt: attempt.map_or(0, |a| a.number),
+            server: shown.map(|a| a.server.clone()).or_else(|| job.only_server.clone()),
+            seed: job.seed.value(),
+            shape: job.shape,
+            priority: job.priority,
+            rank: job.rank,
+            queued_at: job.queued_at,
+            started_at: shown.and_then(|a| a.started_at),
+            start_seen: shown.is_some_and(|a| a.start_seen),
+            finished_at: shown.and_then(|a| a.ended_at),
+            position: None,
+            progress: None,
+            outputs: shown.map_or_else(Vec::new, |a| a.outputs.clone()),
+            ssim: measurement.and_then(|m| m.ssim),
+            measure_note: measurement.and_then(|m| m.note.clone()),
+            peak_vram: shown.and_then(|a| a.peak_vram),
+        }
+    }
+
+    /// Rendering time so far, seconds.
+    pub fn elapsed_s(&self, now: Timestamp) -> Option<f64> {
+        let end = self.finished_at.unwrap_or(now);
+        self.started_at.map(|start| end.duration_since(start).as_secs_f64().max(0.0))
+    }
+}
+
+/// How far a running job is.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct Progress {
+    /// Of the whole job, 0 to 1; `None` while nothing is known. Never runs backwards.
+    pub fraction: Option<f64>,
+    /// The current node's title.
+    pub node: Option<String>,
+    /// Of the current node.
+    pub step: Option<(u64, u64)>,
+    /// Seconds left, where earlier runs tell.
+    pub left_s: Option<f64>,
+    /// The job's nodes in the order they ran, with their rendering time so far, seconds.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub nodes: Vec<NodeTime>,
+}
+
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct NodeTime {
+    pub title: String,
+    pub seconds: f64,
+    pub finished: bool,
+}
+
+/// A server as people see it.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct ServerRow {
+    pub name: String,
+    /// Without user, password or query.
+    pub url: String,
+    pub link: Link,
+    pub version: Option<String>,
+    pub running: Vec<ServerPrompt>,
+    /// Ours, waiting in its queue.
+    pub pending_ours: u32,
+    pub pending_others: u32,
+    /// The first device's name, the middle of what the server says: `NVIDIA GeForce RTX 4070`.
+    pub device: Option<String>,
+    /// The device is the CPU: its "VRAM" numbers are RAM.
+    pub is_cpu: bool,
+    pub flags: Vec<String>,
+    /// The last ten minutes, oldest first.
+    pub samples: Vec<Sample>,
+}
+
+/// What a server renders now.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct ServerPrompt {
+    /// `None`: somebody else's.
+    pub job: Option<JobId>,
+}
+
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "link", rename_all = "snake_case")]
+pub enum Link {
+    Connecting,
+    Up {
+        since: Timestamp,
+        /// The websocket is heard; otherwise progress is unknown and the server is polled.
+        heard: bool,
+    },
+    Down { since: Timestamp, why: String, retry_at: Timestamp },
+}
+
+/// Memory of a server's first device at one moment, bytes.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub struct Sample {
+    pub at: Timestamp,
+    pub vram_total: u64,
+    pub vram_used: u64,
+    /// Reserved by torch.
+    pub torch: u64,
+    pub ram_total: u64,
+    pub ram_used: u64,
+}
+
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Notice {
+    pub at: Timestamp,
+    pub level: Level,
+    pub text: String,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Level {
+    Info,
+    Warning,
+    Error,
+}
+
+/// What happened while nobody looked.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Away {
+    pub since: Timestamp,
+    pub done: u32,
+    pub failed: u32,
+    pub best_ssim: Option<f64>,
+}
+
+/// All about one job.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Detail {
+    pub row: JobRow,
+    /// The job file's name.
+    pub file: Option<String>,
+    /// What the job asked for, slot by slot.
+    pub slots: Vec<(String, Value)>,
+    pub note: Option<String>,
+    pub tags: Vec<String>,
+    pub attempts: Vec<Attempt>,
+    /// The graph as it was posted, where asked for.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub graph: Option<Value>,
+}
