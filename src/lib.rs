@@ -6,6 +6,7 @@
 
 // nouns: pure; no I/O, no clock, no async
 pub mod config;
+pub mod estimate;
 pub mod job;
 pub mod job_file;
 pub mod protocol;
@@ -17,6 +18,7 @@ pub mod workflow;
 pub mod comfy;
 pub mod folder;
 pub mod inbox;
+pub mod link;
 pub mod store;
 pub mod video;
 

@@ -1,1 +1,352 @@
-//! (to be built)
+//! The store: SQLite under `.comfytop/`, written before anything is acted on.
+//!
+//! An edge: it knows the database and nothing else. Only the engine has one open. It never starts
+//! clean over a file that it cannot read or that a newer comfytop wrote: it refuses, and says why.
+
+mod migrations;
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use jiff::Timestamp;
+use rusqlite::{Connection, OptionalExtension, Transaction, params};
+use serde::{Deserialize, Serialize, de::DeserializeOwned};
+use serde_json::{Map, Value};
+use thiserror::Error;
+
+use crate::estimate::NodeTimes;
+use crate::job::{Change, Job, JobId};
+
+/// Marks the file as ours (`PRAGMA application_id`): "cftp".
+const APPLICATION_ID: i32 = 0x6366_7470;
+
+#[derive(Debug, Error)]
+pub enum StoreError {
+    #[error("the store {path} can't be opened: {source}")]
+    Open { path: PathBuf, source: rusqlite::Error },
+    #[error(
+        "the store {path} was written by a newer comfytop (its version is {found}, this one knows {known}): use that one; the file is left as it is"
+    )]
+    Newer { path: PathBuf, found: i64, known: usize },
+    #[error("{path} is not a comfytop store: it is left as it is; move it away, or name another folder with --state")]
+    Foreign { path: PathBuf },
+    #[error("the store holds something unreadable in {table} {key}: {source}")]
+    Record { table: &'static str, key: String, source: serde_json::Error },
+    #[error("the store can't be written: {0}")]
+    Write(#[from] rusqlite::Error),
+    #[error("a record can't be written as JSON: {0}")]
+    Json(serde_json::Error),
+}
+
+/// What is needed to post a job, any number of times: too large to keep in memory by the thousand.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct Prompt {
+    /// The filled graph, API format, before seed, prefix and uploaded names.
+    pub graph: Map<String, Value>,
+    /// Inputs (node, input) that take the seed.
+    pub seed_inputs: Vec<(String, String)>,
+    pub files: Vec<InputFile>,
+    /// What the job asked for, slot by slot, for people.
+    pub slots: Vec<(String, Value)>,
+}
+
+/// A local file that an input names.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct InputFile {
+    pub node: String,
+    pub input: String,
+    /// Kept in `.comfytop/inputs/`.
+    pub stored: PathBuf,
+    /// The name to upload it under.
+    pub name: String,
+}
+
+/// A dropped job file.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct FileRow {
+    /// The number of its first job.
+    pub id: u64,
+    pub name: String,
+    pub place: Place,
+    /// Where it was dropped; `None` for one that a verb handed in.
+    pub origin: Option<PathBuf>,
+    /// Hash of its bytes.
+    pub hash: String,
+    pub text: Vec<u8>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Place {
+    /// Its row is written, the file may still lie in the inbox.
+    Taking,
+    Queued,
+    Done,
+    Failed,
+}
+
+impl Place {
+    fn word(self) -> &'static str {
+        match self {
+            Self::Taking => "taking",
+            Self::Queued => "queued",
+            Self::Done => "done",
+            Self::Failed => "failed",
+        }
+    }
+
+    fn from_word(word: &str) -> Self {
+        match word {
+            "taking" => Self::Taking,
+            "done" => Self::Done,
+            "failed" => Self::Failed,
+            _ => Self::Queued,
+        }
+    }
+}
+
+/// One thing to write. A step's writes go in one transaction.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Write {
+    /// A job changed: its record as it is now, and what happened.
+    Job { job: Box<Job>, change: Change, at: Timestamp },
+    Estimate { key: String, times: NodeTimes },
+    FilePlace { file: u64, place: Place },
+    Meta { key: &'static str, value: String },
+}
+
+/// The open store.
+#[derive(Debug)]
+pub struct Store {
+    db: Connection,
+}
+
+impl Store {
+    /// Opens the store, makes it where there is none, and brings an older one up to date.
+    pub fn open(path: &Path) -> Result<Self, StoreError> {
+        let open = |source| StoreError::Open { path: path.to_owned(), source };
+        let mut db = Connection::open(path).map_err(open)?;
+        db.busy_timeout(std::time::Duration::from_secs(5)).map_err(open)?;
+        let version: i64 = db.query_row("PRAGMA user_version", [], |r| r.get(0)).map_err(open)?;
+        let ours: i32 = db.query_row("PRAGMA application_id", [], |r| r.get(0)).map_err(open)?;
+        let tables: i64 = db.query_row("SELECT count(*) FROM sqlite_master", [], |r| r.get(0)).map_err(open)?;
+        if ours != APPLICATION_ID && (tables > 0 || version != 0) {
+            return Err(StoreError::Foreign { path: path.to_owned() });
+        }
+        let done = usize::try_from(version).unwrap_or(usize::MAX);
+        if done > migrations::STEPS.len() {
+            return Err(StoreError::Newer {
+                path: path.to_owned(),
+                found: version,
+                known: migrations::STEPS.len(),
+            });
+        }
+        db.pragma_update(None, "journal_mode", "WAL").map_err(open)?;
+        // FULL: a job that was taken, or a prompt_id that was posted, must outlive a power cut.
+        db.pragma_update(None, "synchronous", "FULL").map_err(open)?;
+        db.pragma_update(None, "foreign_keys", true).map_err(open)?;
+        let tx = db.transaction().map_err(open)?;
+        for step in &migrations::STEPS[done..] {
+            tx.execute_batch(step).map_err(open)?;
+        }
+        tx.pragma_update(None, "application_id", APPLICATION_ID).map_err(open)?;
+        tx.pragma_update(None, "user_version", i64::try_from(migrations::STEPS.len()).unwrap_or(i64::MAX)).map_err(open)?;
+        tx.commit().map_err(open)?;
+        Ok(Self { db })
+    }
+
+    /// All jobs, in the order of their numbers.
+    pub fn jobs(&self) -> Result<Vec<Job>, StoreError> {
+        let mut query = self.db.prepare("SELECT id, record FROM jobs ORDER BY id")?;
+        let rows = query.query_map([], |r| Ok((r.get::<_, i64>(0)?, r.get::<_, String>(1)?)))?;
+        rows.map(|row| {
+            let (id, record) = row?;
+            read("jobs", &id.to_string(), &record)
+        })
+        .collect()
+    }
+
+    /// The first number that was never given to a job.
+    pub fn next_job(&self) -> Result<u64, StoreError> {
+        let last: Option<i64> = self
+            .db
+            .query_row("SELECT seq FROM sqlite_sequence WHERE name = 'jobs'", [], |r| r.get(0))
+            .optional()?;
+        Ok(last.map_or(1, |n| n.unsigned_abs() + 1))
+    }
+
+    /// Files that are not finished yet (taking or queued), without their text.
+    pub fn open_files(&self) -> Result<Vec<FileRow>, StoreError> {
+        self.files("place IN ('taking', 'queued')", [])
+    }
+
+    /// The latest file with these bytes.
+    pub fn file_by_hash(&self, hash: &str) -> Result<Option<FileRow>, StoreError> {
+        Ok(self.files("hash = ?1 ORDER BY id DESC LIMIT 1", [hash])?.pop())
+    }
+
+    pub fn file(&self, id: u64) -> Result<Option<FileRow>, StoreError> {
+        Ok(self.files("id = ?1", [id.cast_signed()])?.pop())
+    }
+
+    fn files(&self, condition: &str, params: impl rusqlite::Params) -> Result<Vec<FileRow>, StoreError> {
+        let sql = format!("SELECT id, name, place, origin, hash, text FROM files WHERE {condition}");
+        let mut query = self.db.prepare(&sql)?;
+        let rows = query.query_map(params, |r| {
+            Ok(FileRow {
+                id: r.get::<_, i64>(0)?.unsigned_abs(),
+                name: r.get(1)?,
+                place: Place::from_word(&r.get::<_, String>(2)?),
+                origin: r.get::<_, Option<String>>(3)?.map(PathBuf::from),
+                hash: r.get(4)?,
+                text: r.get(5)?,
+            })
+        })?;
+        Ok(rows.collect::<Result<_, _>>()?)
+    }
+
+    /// Takes files: their rows and their jobs, in one transaction.
+    pub fn take(&mut self, taken: &[(FileRow, Vec<(Job, Option<Prompt>)>)]) -> Result<(), StoreError> {
+        let tx = self.db.transaction()?;
+        for (file, jobs) in taken {
+            tx.prepare_cached("INSERT INTO files (id, name, place, origin, hash, text) VALUES (?1, ?2, ?3, ?4, ?5, ?6)")?
+                .execute(params![
+                    file.id.cast_signed(),
+                    file.name,
+                    file.place.word(),
+                    file.origin.as_ref().map(|p| p.to_string_lossy()),
+                    file.hash,
+                    file.text
+                ])?;
+            for (job, prompt) in jobs {
+                let prompt = prompt.as_ref().map(json).transpose()?;
+                tx.prepare_cached("INSERT INTO jobs (id, record, prompt) VALUES (?1, ?2, ?3)")?.execute(params![
+                    job.id.0.cast_signed(),
+                    json(job)?,
+                    prompt
+                ])?;
+            }
+        }
+        Ok(tx.commit()?)
+    }
+
+    /// Gives up files whose taking was won by another engine: as if they had never been seen.
+    pub fn untake(&mut self, files: &[(u64, Vec<JobId>)]) -> Result<(), StoreError> {
+        let tx = self.db.transaction()?;
+        for (file, jobs) in files {
+            tx.execute("DELETE FROM files WHERE id = ?1", [file.cast_signed()])?;
+            for job in jobs {
+                tx.execute("DELETE FROM jobs WHERE id = ?1", [job.0.cast_signed()])?;
+            }
+        }
+        Ok(tx.commit()?)
+    }
+
+    /// Writes what a step decided, all of it or nothing.
+    pub fn write(&mut self, writes: &[Write]) -> Result<(), StoreError> {
+        let tx = self.db.transaction()?;
+        for write in writes {
+            apply(&tx, write)?;
+        }
+        Ok(tx.commit()?)
+    }
+
+    /// What is needed to post this job; `None` for a rejected one.
+    pub fn prompt(&self, job: JobId) -> Result<Option<Prompt>, StoreError> {
+        let text: Option<Option<String>> = self
+            .db
+            .query_row("SELECT prompt FROM jobs WHERE id = ?1", [job.0.cast_signed()], |r| r.get(0))
+            .optional()?;
+        text.flatten().map(|text| read("jobs", &job.to_string(), &text)).transpose()
+    }
+
+    /// Keeps the graph exactly as it is about to be posted.
+    pub fn keep_posted(&mut self, prompt_id: &str, job: JobId, graph: &str) -> Result<(), StoreError> {
+        self.db.execute(
+            "INSERT OR REPLACE INTO attempts (prompt_id, job, graph) VALUES (?1, ?2, ?3)",
+            params![prompt_id, job.0.cast_signed(), graph],
+        )?;
+        Ok(())
+    }
+
+    /// The graph of an attempt, as posted.
+    pub fn posted(&self, prompt_id: &str) -> Result<Option<Value>, StoreError> {
+        let text: Option<String> = self
+            .db
+            .query_row("SELECT graph FROM attempts WHERE prompt_id = ?1", [prompt_id], |r| r.get(0))
+            .optional()?;
+        text.map(|text| read("attempts", prompt_id, &text)).transpose()
+    }
+
+    /// What happened to a job, oldest first.
+    pub fn events(&self, job: JobId) -> Result<Vec<(Timestamp, Change)>, StoreError> {
+        let mut query = self.db.prepare("SELECT at, change FROM events WHERE job = ?1 ORDER BY seq")?;
+        let rows = query.query_map([job.0.cast_signed()], |r| Ok((r.get::<_, String>(0)?, r.get::<_, String>(1)?)))?;
+        rows.map(|row| {
+            let (at, change) = row?;
+            let at = at.parse().unwrap_or(Timestamp::UNIX_EPOCH);
+            Ok((at, read("events", &job.to_string(), &change)?))
+        })
+        .collect()
+    }
+
+    /// The clientId for this server: made by `make` the first time, the same ever after.
+    pub fn client_id(&mut self, url: &str, make: impl FnOnce() -> String) -> Result<String, StoreError> {
+        let known: Option<String> = self
+            .db
+            .query_row("SELECT client_id FROM servers WHERE url = ?1", [url], |r| r.get(0))
+            .optional()?;
+        if let Some(id) = known {
+            return Ok(id);
+        }
+        let id = make();
+        self.db.execute("INSERT INTO servers (url, client_id) VALUES (?1, ?2)", [url, &id])?;
+        Ok(id)
+    }
+
+    pub fn estimates(&self) -> Result<BTreeMap<String, NodeTimes>, StoreError> {
+        let mut query = self.db.prepare("SELECT key, times FROM estimates")?;
+        let rows = query.query_map([], |r| Ok((r.get::<_, String>(0)?, r.get::<_, String>(1)?)))?;
+        rows.map(|row| {
+            let (key, times) = row?;
+            let times = read("estimates", &key, &times)?;
+            Ok((key, times))
+        })
+        .collect()
+    }
+
+    pub fn meta(&self, key: &str) -> Result<Option<String>, StoreError> {
+        Ok(self.db.query_row("SELECT value FROM meta WHERE key = ?1", [key], |r| r.get(0)).optional()?)
+    }
+}
+
+fn apply(tx: &Transaction<'_>, write: &Write) -> Result<(), StoreError> {
+    match write {
+        Write::Job { job, change, at } => {
+            tx.prepare_cached("UPDATE jobs SET record = ?2 WHERE id = ?1")?
+                .execute(params![job.id.0.cast_signed(), json(job)?])?;
+            tx.prepare_cached("INSERT INTO events (job, at, change) VALUES (?1, ?2, ?3)")?.execute(params![
+                job.id.0.cast_signed(),
+                at.to_string(),
+                json(change)?
+            ])?;
+        }
+        Write::Estimate { key, times } => {
+            tx.execute("INSERT OR REPLACE INTO estimates (key, times) VALUES (?1, ?2)", params![key, json(times)?])?;
+        }
+        Write::FilePlace { file, place } => {
+            tx.execute("UPDATE files SET place = ?2 WHERE id = ?1", params![file.cast_signed(), place.word()])?;
+        }
+        Write::Meta { key, value } => {
+            tx.execute("INSERT OR REPLACE INTO meta (key, value) VALUES (?1, ?2)", params![key, value])?;
+        }
+    }
+    Ok(())
+}
+
+fn json<T: Serialize>(value: &T) -> Result<String, StoreError> {
+    serde_json::to_string(value).map_err(StoreError::Json)
+}
+
+fn read<T: DeserializeOwned>(table: &'static str, key: &str, text: &str) -> Result<T, StoreError> {
+    serde_json::from_str(text).map_err(|source| StoreError::Record { table, key: key.to_owned(), source })
+}

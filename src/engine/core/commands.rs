@@ -1,0 +1,150 @@
+//! What people ask for: cancel, requeue, stop.
+//!
+//! A cancel is not optimistic: the job is `cancelling` until the server agrees.
+
+use std::time::Duration;
+
+use jiff::Timestamp;
+
+use super::{Effect, First, State, Timer};
+use crate::job::{Change, JobId, JobState, SeedWish};
+use crate::protocol::{Answer, Request, Update};
+use crate::store::Write;
+
+/// How long a stop waits for the servers to give back what is pending.
+const STOP_PATIENCE: Duration = Duration::from_secs(8);
+
+impl State {
+    pub(super) fn asked(&mut self, ask: u64, request: Request, now: Timestamp) {
+        let answer = match request {
+            Request::Cancel { jobs } => Answer::Each(jobs.into_iter().map(|id| (id, self.cancel(id, now))).collect()),
+            Request::Requeue { jobs, new_seed } => {
+                Answer::Each(jobs.into_iter().map(|id| (id, self.requeue(id, new_seed, now))).collect())
+            }
+            Request::List => {
+                let ids: Vec<_> = self.jobs.keys().copied().collect();
+                Answer::List(ids.into_iter().filter_map(|id| self.job_row(id, now)).collect())
+            }
+            Request::Status => Answer::Status(Box::new(self.status())),
+            Request::Reconnect => {
+                for server in 0..self.servers.len() {
+                    self.out.push(Effect::Reconnect { server });
+                }
+                Answer::Done
+            }
+            Request::Stop => {
+                self.stop(ask, now);
+                return;
+            }
+            // These need the store or the folder: the driver answers them.
+            Request::Add { .. } | Request::Show { .. } => return,
+        };
+        self.out.push(Effect::Reply { ask, result: Ok(answer) });
+    }
+
+    fn cancel(&mut self, id: JobId, now: Timestamp) -> Result<String, String> {
+        let Some(state) = self.jobs.get(&id).map(|j| j.state.clone()) else {
+            return Err(format!("there is no job {id}"));
+        };
+        match state {
+            JobState::Held | JobState::Waiting { .. } | JobState::Queued => {
+                self.change(id, Change::Cancel { at: now }, now);
+                Ok("cancelled".to_owned())
+            }
+            JobState::Submitting | JobState::Pending | JobState::Running => {
+                self.change(id, Change::Cancel { at: now }, now);
+                self.send_cancel(id, now);
+                Ok("cancelling".to_owned())
+            }
+            JobState::Cancelling { .. } => Ok("is being cancelled already".to_owned()),
+            JobState::Collecting | JobState::Measuring => {
+                Err("it is rendered already; its outputs are being fetched".to_owned())
+            }
+            state => Err(format!("it is {} already", state.word())),
+        }
+    }
+
+    /// Asks the server to drop it: from the queue and, by its id, from rendering; then looks what came of it.
+    pub(super) fn send_cancel(&mut self, id: JobId, now: Timestamp) {
+        let Some(server) = self.server_of(id) else { return };
+        let Some(s) = self.servers.get_mut(server) else { return };
+        if s.posting == Some(id) {
+            // The POST is under way: its answer calls for the cancel.
+            return;
+        }
+        s.interrupted_at = Some(now);
+        self.look(id, First::Cancel);
+        self.after(now, Duration::from_secs(5), Timer::Cancel(id));
+    }
+
+    pub(super) fn requeue(&mut self, id: JobId, new_seed: bool, now: Timestamp) -> Result<String, String> {
+        let Some(job) = self.jobs.get(&id) else { return Err(format!("there is no job {id}")) };
+        if matches!(job.state, JobState::Rejected { .. }) {
+            return Err("its job file could not be read: mend the file and drop it again".to_owned());
+        }
+        if !job.state.is_ended() {
+            return Err(format!("it is {}: only a job that has ended can be requeued", job.state.word()));
+        }
+        let seed = match job.seed {
+            SeedWish::None if new_seed => return Err("its workflow has no seed".to_owned()),
+            seed if !new_seed => seed,
+            _ => SeedWish::Drawn(self.draw_seed()),
+        };
+        let rank = self.take_rank();
+        self.change(id, Change::Requeue { seed, rank, at: now }, now);
+        Ok(seed.value().map_or_else(|| "requeued".to_owned(), |seed| format!("requeued with seed {seed}")))
+    }
+
+    pub(super) fn dashboard(&mut self, here: bool, now: Timestamp) {
+        if here {
+            self.dashboards += 1;
+            return;
+        }
+        self.dashboards = self.dashboards.saturating_sub(1);
+        if self.dashboards == 0 {
+            self.away_since = Some(now);
+            self.out.push(Effect::Write(Write::Meta { key: "away_since", value: now.to_string() }));
+        }
+    }
+
+    /// Takes back what is pending on the servers, then ends. What renders goes on and is collected next time.
+    fn stop(&mut self, ask: u64, now: Timestamp) {
+        if let Some(asks) = &mut self.stopping {
+            asks.push(ask);
+            return;
+        }
+        self.stopping = Some(vec![ask]);
+        let back: Vec<_> = self
+            .held
+            .iter()
+            .copied()
+            .filter(|id| matches!(self.jobs.get(id).map(|j| &j.state), Some(JobState::Pending | JobState::Submitting)))
+            .collect();
+        for id in back {
+            let Some(server) = self.server_of(id) else { continue };
+            if self.is_up(server) {
+                self.taking_back.insert(id);
+                if self.servers.get(server).is_none_or(|s| s.posting != Some(id)) {
+                    self.look(id, First::Delete);
+                }
+            }
+        }
+        self.after(now, STOP_PATIENCE, Timer::Exit);
+        self.stop_if_all_is_back(now);
+    }
+
+    pub(super) fn stop_if_all_is_back(&mut self, now: Timestamp) {
+        let Some(asks) = &self.stopping else { return };
+        let back = self.taking_back.iter().all(|id| {
+            !matches!(self.jobs.get(id).map(|j| &j.state), Some(JobState::Pending | JobState::Submitting))
+        });
+        if back {
+            for ask in asks.clone() {
+                self.out.push(Effect::Reply { ask, result: Ok(Answer::Done) });
+            }
+            self.publish(Update::Engine(self.row.clone()));
+            self.out.push(Effect::Exit);
+            let _ = now;
+        }
+    }
+}

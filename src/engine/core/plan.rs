@@ -1,0 +1,158 @@
+//! What is submitted next, and what the answers to a POST mean.
+//!
+//! Each server holds a window of the queue (`in_flight`), and has one POST of ours under way at a
+//! time, so that prompts arrive in order. A `prompt_id` is written before it is posted, and a POST
+//! whose fate is unknown is looked up before it is posted again, under the same id.
+
+use jiff::Timestamp;
+
+use super::{Effect, First, MAX_REFUSALS, PostResult, State, Timer};
+use crate::job::{Attempt, CancelledBy, Change, Failure, FailureKind, JobId, JobState};
+use crate::protocol::Level;
+
+impl State {
+    /// Fills every server's window from the queue.
+    pub(super) fn plan(&mut self, now: Timestamp) {
+        if self.policy.look_only || self.stopping.is_some() {
+            return;
+        }
+        for server in 0..self.servers.len() {
+            if self.has_room(server)
+                && let Some(id) = self.next_for(server)
+            {
+                self.submit(server, id, now);
+            }
+        }
+    }
+
+    fn has_room(&self, server: usize) -> bool {
+        let Some(s) = self.servers.get(server) else { return false };
+        // One POST at a time: its answer calls for the next.
+        self.is_up(server)
+            && s.posting.is_none()
+            && (s.in_flight == 0 || self.at_server(server).count() < s.in_flight)
+    }
+
+    fn next_for(&self, server: usize) -> Option<JobId> {
+        let name = &self.servers.get(server)?.name;
+        self.queue
+            .iter()
+            .map(|(_, _, id)| JobId(*id))
+            .find(|id| self.jobs.get(id).is_some_and(|j| j.only_server.as_ref().is_none_or(|only| only == name)))
+    }
+
+    fn submit(&mut self, server: usize, id: JobId, now: Timestamp) {
+        let prompt_id = uuid::Builder::from_random_bytes(self.rng.u128(..).to_be_bytes()).into_uuid().to_string();
+        let (Some(job), Some(s)) = (self.jobs.get(&id), self.servers.get_mut(server)) else { return };
+        let seed = job.seed.value();
+        let attempt = Attempt {
+            number: u32::try_from(job.attempts.len() + 1).unwrap_or(u32::MAX),
+            prompt_id: prompt_id.clone(),
+            server: s.name.clone(),
+            seed,
+            reason: job.next_reason.clone(),
+            submitted_at: now,
+            started_at: None,
+            start_seen: false,
+            ended_at: None,
+            ending: None,
+            peak_vram: None,
+            outputs: Vec::new(),
+            measurement: None,
+            notes: Vec::new(),
+        };
+        s.posting = Some(id);
+        if self.change(id, Change::Submit { attempt: Box::new(attempt) }, now) {
+            self.out.push(Effect::Submit { server, job: id, prompt_id, seed });
+        }
+    }
+
+    /// Posts an attempt once more, under its own id: the first POST arrived nowhere.
+    pub(super) fn submit_again(&mut self, server: usize, id: JobId, now: Timestamp) {
+        let refused = self.unsure.get(&id).map_or(0, |(_, refused)| *refused);
+        if refused >= MAX_REFUSALS {
+            let why = Failure {
+                kind: FailureKind::Server,
+                node: None,
+                message: format!("the server answered {refused} times with an error of its own and took nothing"),
+                detail: "Its console says more. Requeue the job when it is mended.".to_owned(),
+            };
+            self.change(id, Change::Failed { why, at: now }, now);
+            return;
+        }
+        let Some(attempt) = self.jobs.get(&id).and_then(|j| j.attempt()) else { return };
+        let (prompt_id, seed) = (attempt.prompt_id.clone(), attempt.seed);
+        let Some(s) = self.servers.get_mut(server) else { return };
+        if s.posting.is_some() {
+            self.after(now, std::time::Duration::from_secs(1), Timer::Look(id));
+            return;
+        }
+        s.posting = Some(id);
+        self.out.push(Effect::Submit { server, job: id, prompt_id, seed });
+    }
+
+    pub(super) fn posted(
+        &mut self,
+        server: usize,
+        id: JobId,
+        prompt_id: &str,
+        result: PostResult,
+        now: Timestamp,
+    ) {
+        if let Some(s) = self.servers.get_mut(server)
+            && s.posting == Some(id)
+        {
+            s.posting = None;
+        }
+        if self.prompt_of(id).as_deref() != Some(prompt_id) || !self.held.contains(&id) {
+            return;
+        }
+        let cancelling = matches!(self.jobs.get(&id).map(|j| &j.state), Some(JobState::Cancelling { .. }));
+        match result {
+            PostResult::Accepted { notes, nodes } => {
+                self.unsure.remove(&id);
+                self.nodes.insert(id, nodes);
+                for note in &notes {
+                    self.notice(Level::Warning, format!("{id}: {note}"), now);
+                }
+                // Its start may have been heard before the answer to the POST.
+                if matches!(self.jobs.get(&id).map(|j| &j.state), Some(JobState::Submitting)) {
+                    self.change(id, Change::Posted { notes }, now);
+                }
+                if cancelling {
+                    self.send_cancel(id, now);
+                } else if self.taking_back.contains(&id) || self.stopping.is_some() {
+                    self.taking_back.insert(id);
+                    self.look(id, First::Delete);
+                }
+            }
+            PostResult::Refused(_) | PostResult::NotSent(_) if cancelling => {
+                self.change(id, Change::Cancelled { by: CancelledBy::You, at: now }, now);
+            }
+            PostResult::Refused(why) => {
+                self.change(id, Change::Failed { why, at: now }, now);
+            }
+            PostResult::NotSent(why) => {
+                tracing::warn!("{id} was not sent: {why}");
+                let retried = self.unsure.contains_key(&id);
+                if retried {
+                    // An earlier POST of this id may still arrive: it stays as it is and is looked up again.
+                    self.after(now, self.policy.post_grace, Timer::Look(id));
+                } else {
+                    self.change(id, Change::TakenBack, now);
+                }
+            }
+            PostResult::Unsure { why, refused, nodes } => {
+                tracing::warn!("{id}: the answer to its POST did not come: {why}");
+                self.nodes.insert(id, nodes);
+                let (asked, refusals) = self.unsure.get(&id).copied().unwrap_or((now, 0));
+                // Each doubtful POST has its own time of grace.
+                let asked = if refused { asked } else { now };
+                self.unsure.insert(id, (asked, refusals + u32::from(refused)));
+                self.look(id, First::Nothing);
+                self.after(now, self.policy.post_grace, Timer::Look(id));
+            }
+        }
+        self.stop_if_all_is_back(now);
+    }
+}

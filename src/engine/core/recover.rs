@@ -1,0 +1,25 @@
+//! What a new engine does with what the last one left behind.
+//!
+//! Jobs at a server stay as they are until that server answers: it has forgotten nothing by not
+//! being reachable. Only what needs no server is taken up here.
+
+use jiff::Timestamp;
+
+use super::{Effect, State};
+use crate::job::JobState;
+
+impl State {
+    /// Takes up measurements that were cut off, and finishes files whose jobs had all ended.
+    pub fn recover(&mut self, now: Timestamp) -> Vec<Effect> {
+        let measuring = self.jobs.values().filter(|j| matches!(j.state, JobState::Measuring));
+        let again: Vec<_> = measuring
+            .filter_map(|j| Some(Effect::Measure { job: j.id, outputs: j.attempt()?.outputs.clone() }))
+            .collect();
+        self.out.extend(again);
+        let files: Vec<_> = self.files.keys().copied().collect();
+        for file in files {
+            self.finish_file(file, now);
+        }
+        self.finish(now)
+    }
+}
