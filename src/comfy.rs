@@ -1,1 +1,26 @@
-//! (to be built)
+//! One ComfyUI server, spoken to as it is: HTTP ([`Client`]), its websocket ([`Socket`]), and what
+//! its words mean ([`Message`], [`History`], …).
+//!
+//! An edge: it knows the wire and nothing of jobs, the store or the screen. It never decides (what
+//! to post, when to ask again, when a socket is deaf); it never repeats a `POST`; it tells features
+//! by asking (`GET /api/jobs?limit=1`), never by comparing versions. docs/comfyui.md says which
+//! trap of the wire is met where.
+
+pub mod answer;
+pub mod error;
+pub mod history;
+pub mod json;
+pub mod message;
+pub mod rest;
+pub mod socket;
+pub mod validation;
+pub mod view;
+
+pub use answer::{Device, Queue, QueueItem, SystemStats};
+pub use error::ComfyError;
+pub use history::{Ending, Failure, FileKind, History, NodeOutput, OutputRef};
+pub use message::{Binary, Message, NodeProgress, NodeState};
+pub use rest::{Client, LookUp, Patience, Submission};
+pub use socket::{Backoff, Closed, Heard, Socket};
+pub use validation::{Accepted, InputError, NodeError, Validation};
+pub use view::Download;
