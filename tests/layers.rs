@@ -18,6 +18,8 @@ enum Layer {
     Noun,
     /// Knows one outside thing.
     Edge,
+    /// The local socket between faces and the engine: an edge, the only one that faces may use.
+    Link,
     Engine,
     Sim,
     /// What a person or a script uses.
@@ -28,7 +30,7 @@ enum Layer {
     Door,
 }
 
-use Layer::{Door, Edge, Engine, Face, Noun, Sim, Tool};
+use Layer::{Door, Edge, Engine, Face, Link, Noun, Sim, Tool};
 
 /// Every room. A new one is put here, under the layer whose rules it means to keep.
 const ROOMS: &[(&str, Layer)] = &[
@@ -46,6 +48,7 @@ const ROOMS: &[(&str, Layer)] = &[
     ("inbox", Edge),
     ("store", Edge),
     ("video", Edge),
+    ("link", Link),
     ("engine", Engine),
     ("sim", Sim),
     ("tui", Face),
@@ -96,9 +99,10 @@ fn layer(room: &str) -> Option<Layer> {
 
 fn may_import(from: Layer, to: Layer) -> bool {
     match from {
-        Noun | Sim | Edge | Face => to == Noun,
-        Engine => matches!(to, Noun | Edge),
-        Tool => matches!(to, Noun | Edge | Engine | Sim),
+        Noun | Sim | Edge | Link => to == Noun,
+        Face => matches!(to, Noun | Link),
+        Engine => matches!(to, Noun | Edge | Link),
+        Tool => matches!(to, Noun | Edge | Link | Engine | Sim),
         Door => true,
     }
 }
@@ -234,7 +238,8 @@ fn what_is_allowed_passes() {
         ("src/comfy.rs", "use crate::{job, text::{self, clean}}; async fn f() { tokio::fs::read(\"x\").await; }"),
         ("src/engine.rs", "use crate::store::*; use crate::job; use std::time::Instant;"),
         ("src/engine/core.rs", "use super::*; use crate::store::Row;"),
-        ("src/tui/app.rs", "use super::App; use crate::protocol; use crate::config;"),
+        ("src/tui/app.rs", "use super::App; use crate::protocol; use crate::config; use crate::link;"),
+        ("src/engine.rs", "use crate::link::address;"),
         ("src/tools.rs", "use crate::{engine, sim, store, video, job};"),
         ("src/main.rs", "fn main() { comfytop::cli::main() }"),
         ("src/job.rs", "mod store { pub struct Row; } use store::Row; fn f() -> self::store::Row { store::Row }"),
@@ -295,7 +300,10 @@ fn a_planted_import_is_found_however_it_is_written() {
         // who may not import whom
         ("src/comfy.rs", "use crate::store::Row;"),
         ("src/folder.rs", "use crate::inbox;"),
+        ("src/link.rs", "use crate::folder;"),
+        ("src/store.rs", "use crate::link;"),
         ("src/text.rs", "use crate::engine;"),
+        ("src/sim.rs", "use crate::link;"),
         ("src/sim.rs", "use crate::comfy;"),
         ("src/engine.rs", "use crate::sim;"),
         ("src/engine.rs", "use crate::tui::App;"),
