@@ -3,6 +3,8 @@
 //! What stands under `#[cfg(test)]` is exempt: it is not in the program, and the test of an edge
 //! may well want the simulator. `tests/layers/paths.rs` finds the paths; here is what they may say.
 
+#![allow(clippy::unwrap_used, reason = "a panic is how a test fails")]
+
 mod layers {
     pub mod paths;
 }
