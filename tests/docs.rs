@@ -4,6 +4,7 @@
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a panic is how a test fails")]
 
 use std::collections::BTreeSet;
+use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 
 use comfytop::config::Config;
@@ -27,7 +28,7 @@ fn documents() -> Vec<PathBuf> {
                 if !name.starts_with('.') && !matches!(name.as_str(), "target" | "outputs") {
                     walk(&path, found);
                 }
-            } else if name.ends_with(".md") {
+            } else if path.extension().is_some_and(|end| end == "md") {
                 found.push(path.strip_prefix(root()).unwrap().to_owned());
             }
         }
@@ -181,14 +182,14 @@ fn the_defaults_that_are_documented_are_the_defaults() {
     let mut written = String::new();
     for table in ["queue", "outputs", "ui"] {
         let section = text.split("\n## ").find(|section| section.starts_with(&format!("`[{table}]`"))).unwrap();
-        written.push_str(&format!("[{table}]\n"));
+        writeln!(written, "[{table}]").unwrap();
         for row in prose(section).filter(|line| line.starts_with("| `")) {
             let cells: Vec<&str> = row.split('|').map(|cell| cell.trim().trim_matches('`')).collect();
             let (key, default) = (cells[1], cells[2]);
             // Times have their defaults where they are used; paths are texts.
             let quoted = if key == "path" { format!("\"{default}\"") } else { default.to_owned() };
             if !matches!(default, "off" | "none") && !matches!(key, "post_grace" | "quiet") {
-                written.push_str(&format!("{key} = {quoted}\n"));
+                writeln!(written, "{key} = {quoted}").unwrap();
             }
         }
     }
@@ -198,7 +199,7 @@ fn the_defaults_that_are_documented_are_the_defaults() {
 /// CI runs what the README promises, read out of the README.
 #[test]
 fn the_readme_says_how_to_test() {
-    let commands = fences(&read("README.md"), "sh").concat();
+    let commands = fences(&read("README.md"), "sh").join("\n");
     assert_eq!(commands.lines().filter(|line| line.starts_with("cargo test")).count(), 1, "{commands}");
     assert!(commands.lines().any(|line| line == "cargo run --release -- demo"), "{commands}");
 }
