@@ -1,1 +1,138 @@
-//! (to be built)
+//! Watched folders: tells which job files lie there, whole, with their bytes.
+//!
+//! Edge: the events of the file system, and listing folders. It runs on a thread of its own, moves and changes no
+//! file, and decides nothing about jobs: whoever listens takes a file away ([`crate::folder::Folder::take`]) or
+//! answers [`Handle::not_yet`]. It must never take a folder that it cannot read for an empty one.
+//!
+//! Start-up scan and slow re-scan are the truth, events are hints; a file that parses is offered at once.
+
+mod settle;
+mod watcher;
+
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::mpsc::{self, Sender};
+use std::time::Duration;
+
+use watcher::{Message, Thread};
+
+use crate::job_file;
+
+/// The usual [`WatchedDir::settle`] of a local folder, and of a polled one.
+pub const SETTLE: Duration = Duration::from_secs(1);
+pub const SETTLE_POLLED: Duration = Duration::from_secs(10);
+/// The usual [`WatchedDir::max_settle`].
+pub const MAX_SETTLE: Duration = Duration::from_secs(30);
+/// The sub-folder whose files are on hold.
+const HELD: &str = "held";
+
+/// One folder to watch. Its `held/` is watched with it; no other sub-folder is looked at.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct WatchedDir {
+    pub path: PathBuf,
+    /// How long a file must stand still of which a part could be whole too. JSON never waits for it.
+    pub settle: Duration,
+    /// How long a file that is not whole, or of which something is missing, is waited for.
+    pub max_settle: Duration,
+    /// Only list it, every 2 s: network shares send no events.
+    pub poll: bool,
+    /// Everything here is on hold.
+    pub held: bool,
+}
+
+impl WatchedDir {
+    /// A local folder with the usual times.
+    pub fn local(path: impl Into<PathBuf>) -> Self {
+        Self { path: path.into(), settle: SETTLE, max_settle: MAX_SETTLE, poll: false, held: false }
+    }
+}
+
+/// What the inbox tells. `dir_index` is the folder's place in the list given to [`watch`].
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Event {
+    /// A job file. Told once for each state of the file, and again as [`Handle::not_yet`] says.
+    Offer {
+        path: PathBuf,
+        dir_index: usize,
+        held: bool,
+        bytes: Vec<u8>,
+        /// It has waited as long as it may: take it or reject it.
+        last_call: bool,
+    },
+    /// A job file that is larger than [`job_file::MAX_BYTES`]; it was not read.
+    TooBig { path: PathBuf, dir_index: usize, why: String },
+    /// A job file that could not be read for `max_settle`.
+    Unreadable { path: PathBuf, dir_index: usize, why: String },
+    /// A folder that cannot be listed; told once, until it is [`Event::Well`] again.
+    Trouble { dir: PathBuf, why: String },
+    Well { dir: PathBuf },
+}
+
+/// The watch. Dropping it ends the thread.
+#[derive(Debug)]
+pub struct Handle {
+    sender: Sender<Message>,
+}
+
+impl Handle {
+    /// The answer to an offer that can't be taken because a file that it names is missing: it is offered again when
+    /// something changes in its folder, and each second; after `max_settle` one last time.
+    pub fn not_yet(&self, path: &Path) {
+        let _ = self.sender.send(Message::NotYet(path.to_owned()));
+    }
+
+    /// Looks at everything anew: what still lies there is offered again.
+    pub fn rescan(&self) {
+        let _ = self.sender.send(Message::Rescan);
+    }
+}
+
+impl Drop for Handle {
+    fn drop(&mut self) {
+        let _ = self.sender.send(Message::Stop);
+    }
+}
+
+/// Watches folders. `on_event` runs on the inbox's thread: what it spends there, files wait.
+///
+/// # Errors
+/// When no thread can be started.
+pub fn watch(dirs: Vec<WatchedDir>, on_event: impl FnMut(Event) + Send + 'static) -> io::Result<Handle> {
+    let (sender, messages) = mpsc::channel();
+    let events = sender.clone();
+    std::thread::Builder::new()
+        .name("inbox".to_owned())
+        .spawn(move || Thread::new(dirs, events, on_event).run(&messages))?;
+    Ok(Handle { sender })
+}
+
+/// The endings of job files, and how to tell that one is whole. A new format is one more line here (and in `job_file.rs`).
+const ENDINGS: &[(&str, fn(&[u8]) -> bool)] = &[(".json", job_file::is_complete)];
+
+/// How to tell that this file is whole, if it is a job file by its name. Hidden files, drafts and back-ups of
+/// editors and copying tools, and our own result files are none.
+fn ending_of(path: &Path) -> Option<fn(&[u8]) -> bool> {
+    const NEVER: &[&str] = &[".tmp", ".part", "~", ".swp", ".result.json"];
+    let name = path.file_name()?.to_string_lossy().to_lowercase();
+    if name.starts_with(['.', '~', '#']) || NEVER.iter().any(|ending| name.ends_with(ending)) {
+        return None;
+    }
+    ENDINGS.iter().find(|(ending, _)| name.ends_with(ending)).map(|(_, is_whole)| *is_whole)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_job_files_are_job_files() {
+        for name in ["a.json", "A.JSON", "漢字.json", "a b.json", "x.tmp.json"] {
+            assert!(ending_of(Path::new(name)).is_some(), "{name}");
+        }
+        for name in
+            [".a.json", "a.json.tmp", "a.json.part", "a.json~", ".a.json.swp", "~$a.json", "#a.json#", "a.png", "json", "a.result.json", "..", ""]
+        {
+            assert!(ending_of(Path::new(name)).is_none(), "{name}");
+        }
+    }
+}

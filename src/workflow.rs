@@ -1,1 +1,140 @@
-//! (to be built)
+//! Workflows: graphs in API format with named slots, and jobs filled into them.
+//!
+//! Pure: texts in, graphs out. It never opens a file (`folder.rs` does) and never asks a server.
+//! The parts: [`graph`] (the format and the edits), [`slots`] (the `.toml` beside a workflow), [`fill`]
+//! (a job put in), [`from_graph`] (what a graph tells without a `.toml`).
+
+pub mod fill;
+pub mod from_graph;
+pub mod graph;
+pub mod slots;
+
+use serde_json::Value;
+use thiserror::Error;
+
+pub use fill::{FileInput, FileValue, FillFault, Filled, SeedWish};
+pub use from_graph::Shape;
+pub use graph::{Graph, input, own_prefix, set_input, set_seed, titles};
+pub use slots::{InputRef, Slot, SlotType};
+
+use crate::{job_file, text};
+use slots::SlotsFile;
+
+/// Before a file name: the server's own, not one to upload.
+pub const ON_SERVER: &str = "input:";
+
+/// The workflows that come with the program: name, graph, slots.
+pub const BUILT_IN: &[(&str, &str, &str)] = &[
+    ("wan2.2-i2v", include_str!("../workflows/wan2.2-i2v.json"), include_str!("../workflows/wan2.2-i2v.toml")),
+    (
+        "wan2.2-i2v-loop",
+        include_str!("../workflows/wan2.2-i2v-loop.json"),
+        include_str!("../workflows/wan2.2-i2v-loop.toml"),
+    ),
+];
+
+/// A graph and its slots.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Workflow {
+    pub name: String,
+    pub description: String,
+    pub graph: Graph,
+    /// As declared; for a graph without a `.toml` at most `seed`.
+    pub slots: Vec<Slot>,
+}
+
+/// A workflow that cannot be used. All text is fit to show.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+pub enum WorkflowError {
+    #[error("line {line}, column {column}: not JSON: {message}")]
+    NotJson { line: usize, column: usize, message: String },
+    #[error("a workflow is an object of nodes, {{\"1\": {{\"class_type\": …}}}}, not {0}")]
+    NotAGraph(String),
+    #[error("{}", job_file::PAGE_GRAPH)]
+    PageFormat,
+    #[error("the graph has no nodes")]
+    NoNodes,
+    #[error("node {node} {why}")]
+    BrokenNode { node: String, why: String },
+    #[error("workflow without outputs: no node saves or shows anything; add SaveVideo or SaveImage")]
+    NoOutputs,
+    /// Several lines: TOML's own words with the place.
+    #[error("its .toml is wrong: {0}")]
+    Toml(String),
+    #[error("its .toml is wrong: slot `{slot}` {why}")]
+    Slot { slot: String, why: String },
+}
+
+impl Workflow {
+    /// Reads `NAME.json` and, where there is one, `NAME.toml`.
+    pub fn parse(name: &str, json: &str, slots_toml: Option<&str>) -> Result<Self, WorkflowError> {
+        let json = json.strip_prefix('\u{feff}').unwrap_or(json);
+        let value: Value = serde_json::from_str(json).map_err(|error| {
+            let full = error.to_string();
+            let message = text::clean(full.split(" at line ").next().unwrap_or(&full)).into_owned();
+            WorkflowError::NotJson { line: error.line(), column: error.column(), message }
+        })?;
+        let Value::Object(graph) = value else { return Err(WorkflowError::NotAGraph(job_file::kind(&value))) };
+        let mut workflow = Self::from_graph(name, graph)?;
+        if let Some(toml) = slots_toml {
+            let file: SlotsFile =
+                toml::from_str(toml).map_err(|error| WorkflowError::Toml(text::clean_lines(&error.to_string())))?;
+            check_slots(&file.slots, &workflow.graph)?;
+            workflow.description = file.description;
+            workflow.slots = file.slots;
+        }
+        Ok(workflow)
+    }
+
+    /// A graph without a `.toml`: one that a job file brought along.
+    pub fn from_graph(name: &str, graph: Graph) -> Result<Self, WorkflowError> {
+        graph::check(&graph)?;
+        let inputs = from_graph::seed_inputs(&graph);
+        let seed = (!inputs.is_empty()).then(|| Slot {
+            name: "seed".to_owned(),
+            description: "the seed of the noise".to_owned(),
+            kind: SlotType::Seed,
+            inputs,
+            also: Vec::new(),
+            required: false,
+            min: None,
+            max: None,
+            multiple_of: None,
+            plus: 0,
+            choices: Vec::new(),
+        });
+        Ok(Self { name: name.to_owned(), description: String::new(), graph, slots: seed.into_iter().collect() })
+    }
+
+    /// What every slot holds in a graph made from this workflow, in the order of the `.toml`.
+    pub fn values<'g>(&self, graph: &'g Graph) -> Vec<(&str, &'g Value)> {
+        let value = |slot: &Slot| slot.inputs.first().and_then(|place| input(graph, &place.node, &place.input));
+        self.slots.iter().filter_map(|slot| Some((slot.name.as_str(), value(slot)?))).collect()
+    }
+
+    fn seed_inputs(&self) -> &[InputRef] {
+        self.slots.iter().find(|slot| slot.kind == SlotType::Seed).map_or(&[], |slot| &slot.inputs)
+    }
+
+    fn shown_name(&self) -> String {
+        text::clean(&self.name).into_owned()
+    }
+}
+
+fn check_slots(slots: &[Slot], graph: &Graph) -> Result<(), WorkflowError> {
+    let wrong = |slot: &Slot, why: String| WorkflowError::Slot {
+        slot: text::clean(&slot.name).into_owned(),
+        why: text::clean(&why).into_owned(),
+    };
+    for (at, slot) in slots.iter().enumerate() {
+        slot.check(graph).map_err(|why| wrong(slot, why))?;
+        let earlier = slots.iter().take(at);
+        if earlier.clone().any(|other| other.name == slot.name) {
+            return Err(wrong(slot, "stands there twice".to_owned()));
+        }
+        if slot.kind == SlotType::Seed && earlier.clone().any(|other| other.kind == SlotType::Seed) {
+            return Err(wrong(slot, "is a second seed; a workflow has one".to_owned()));
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,199 @@
+//! Job files on their way: from the inbox to `queued/`, and from there to `done/` or `failed/`.
+
+use std::ffi::OsStr;
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+
+use super::{Folder, HELD, named, no_replace};
+
+/// How the jobs of a file ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Ending {
+    /// All done: to `done/`, the text beside it as `.result.json`.
+    Done,
+    /// Some were not: to `failed/`, the text beside it as `.error.txt`.
+    Failed,
+}
+
+/// Where a finished file went.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Finished {
+    /// `None` when the file was not in `queued/` any more; the store holds its text.
+    pub file: Option<PathBuf>,
+    pub sidecar: PathBuf,
+}
+
+/// The number in front of a file's name in `queued/`, `done/` or `failed/`, and the name it was dropped under:
+/// `000049-clip.json` is 49 and `clip.json`.
+#[must_use]
+pub fn number_of(file_name: &OsStr) -> Option<(u64, &str)> {
+    let (number, name) = file_name.to_str()?.split_once('-')?;
+    let digits = number.len() >= 6 && number.bytes().all(|b| b.is_ascii_digit());
+    (digits && !name.is_empty()).then(|| Some((number.parse().ok()?, name)))?
+}
+
+impl Folder {
+    /// Moves a dropped file to its inbox's `queued/000049-NAME`. `None`: it is not there any more, somebody
+    /// else took it.
+    ///
+    /// # Errors
+    /// `AlreadyExists` when that name is taken (another engine with the same number on a shared inbox).
+    pub fn take(&self, file: &Path, number: u64) -> io::Result<Option<PathBuf>> {
+        let name = file.file_name().ok_or_else(|| io::Error::new(io::ErrorKind::InvalidInput, "no file name"))?;
+        let mut numbered = std::ffi::OsString::from(format!("{number:06}-"));
+        numbered.push(name);
+        let target = inbox_of(file).join("queued").join(numbered);
+        match no_replace::rename(file, &target) {
+            Ok(()) => Ok(Some(target)),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                // either the file is gone, or queued/ is: only the first is no error
+                match fs::symlink_metadata(file) {
+                    Err(gone) if gone.kind() == io::ErrorKind::NotFound => Ok(None),
+                    _ => self.take_again(file, &target).map(Some),
+                }
+            }
+            Err(error) => Err(named(&target, &error)),
+        }
+    }
+
+    /// The same, after making the folder that somebody removed.
+    fn take_again(&self, file: &Path, target: &Path) -> io::Result<PathBuf> {
+        if let Some(queued) = target.parent() {
+            fs::create_dir_all(queued).map_err(|error| named(queued, &error))?;
+        }
+        no_replace::rename(file, target).map_err(|error| named(target, &error))?;
+        Ok(target.to_owned())
+    }
+
+    /// Moves a file on from `queued/` and writes the text beside it. A file that is not there any more is no error.
+    ///
+    /// # Errors
+    /// When the folder cannot be written to.
+    pub fn finish(&self, queued: &Path, ending: Ending, sidecar_text: &str) -> io::Result<Finished> {
+        let (folder, suffix) = match ending {
+            Ending::Done => ("done", ".result.json"),
+            Ending::Failed => ("failed", ".error.txt"),
+        };
+        let name = queued.file_name().ok_or_else(|| io::Error::new(io::ErrorKind::InvalidInput, "no file name"))?;
+        let dir = inbox_of(queued).join(folder);
+        fs::create_dir_all(&dir).map_err(|error| named(&dir, &error))?;
+        let mut sidecar = name.to_owned();
+        sidecar.push(suffix);
+        let sidecar = dir.join(sidecar);
+        // whole or not at all, and over the one of an earlier round: it is ours, numbered
+        let draft = super::outputs::HiddenFile::new(&dir, "text");
+        fs::write(&draft.path, sidecar_text).map_err(|error| named(&sidecar, &error))?;
+        fs::rename(&draft.path, &sidecar).map_err(|error| named(&sidecar, &error))?;
+        draft.moved();
+        let target = dir.join(name);
+        let file = match no_replace::rename(queued, &target) {
+            Ok(()) => Some(target),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => None,
+            // finished once already, before a crash
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Some(target),
+            Err(error) => return Err(named(&target, &error)),
+        };
+        Ok(Finished { file, sidecar })
+    }
+
+    /// Every file in the inboxes' `queued/` that carries a number, for reconciling after a crash.
+    ///
+    /// # Errors
+    /// When a folder that exists cannot be read.
+    pub fn queued_files(&self) -> io::Result<Vec<(u64, PathBuf)>> {
+        let mut files = Vec::new();
+        for inbox in &self.inboxes {
+            let dir = inbox.join("queued");
+            let entries = match fs::read_dir(&dir) {
+                Ok(entries) => entries,
+                Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
+                Err(error) => return Err(named(&dir, &error)),
+            };
+            for entry in entries {
+                let entry = entry?;
+                if let Some((number, _)) = number_of(&entry.file_name()) {
+                    files.push((number, entry.path()));
+                }
+            }
+        }
+        files.sort_unstable();
+        Ok(files)
+    }
+}
+
+/// The inbox that a file lies in: its folder, or the one above for files in a folder of ours.
+fn inbox_of(file: &Path) -> PathBuf {
+    let dir = file.parent().unwrap_or(Path::new(""));
+    let own = dir.file_name().is_some_and(|name| name == HELD || name == "queued");
+    match dir.parent() {
+        Some(inbox) if own => inbox.to_owned(),
+        _ => dir.to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::tests::folder;
+    use super::*;
+
+    #[test]
+    fn a_taken_file_carries_its_number() {
+        let (dir, folder) = folder();
+        let drop = dir.path().join("jobs/held/clip.json");
+        fs::write(&drop, "{}").expect("written");
+        let queued = folder.take(&drop, 49).expect("taken").expect("there");
+        assert_eq!(queued, dir.path().join("jobs/queued/000049-clip.json"));
+        assert!(!drop.exists() && queued.is_file());
+        assert_eq!(folder.queued_files().expect("listed"), [(49, queued)]);
+    }
+
+    #[test]
+    fn the_slower_of_two_engines_gets_nothing() {
+        let (dir, folder) = folder();
+        assert_eq!(folder.take(&dir.path().join("jobs/gone.json"), 1).expect("no error"), None);
+    }
+
+    #[test]
+    fn taking_replaces_nothing_and_mends_a_missing_folder() {
+        let (dir, folder) = folder();
+        let drop = dir.path().join("jobs/a.json");
+        fs::write(&drop, "new").expect("written");
+        let taken = dir.path().join("jobs/queued/000001-a.json");
+        fs::write(&taken, "old").expect("written");
+        assert_eq!(folder.take(&drop, 1).expect_err("taken").kind(), io::ErrorKind::AlreadyExists);
+        assert_eq!(fs::read_to_string(&taken).expect("there"), "old");
+        fs::remove_dir_all(dir.path().join("jobs/queued")).expect("removed");
+        assert_eq!(folder.take(&drop, 1).expect("taken"), Some(taken));
+    }
+
+    #[test]
+    fn a_finished_file_moves_on_with_its_text() {
+        let (dir, folder) = folder();
+        for (number, ending, at, beside) in [
+            (1, Ending::Done, "jobs/done/000001-a.json", "jobs/done/000001-a.json.result.json"),
+            (2, Ending::Failed, "jobs/failed/000002-a.json", "jobs/failed/000002-a.json.error.txt"),
+        ] {
+            let drop = dir.path().join("jobs/a.json");
+            fs::write(&drop, "{}").expect("written");
+            let queued = folder.take(&drop, number).expect("taken").expect("there");
+            let finished = folder.finish(&queued, ending, "words").expect("finished");
+            assert_eq!(finished, Finished { file: Some(dir.path().join(at)), sidecar: dir.path().join(beside) });
+            assert_eq!(fs::read_to_string(&finished.sidecar).expect("there"), "words");
+            // again, as after a crash in between
+            assert_eq!(folder.finish(&queued, ending, "more").expect("finished").file, None);
+            assert_eq!(fs::read_to_string(&finished.sidecar).expect("there"), "more");
+            assert!(dir.path().join(at).is_file());
+        }
+        assert!(folder.queued_files().expect("listed").is_empty());
+    }
+
+    #[test]
+    fn only_our_numbers_are_numbers() {
+        assert_eq!(number_of(OsStr::new("000049-clip-2.json")), Some((49, "clip-2.json")));
+        assert_eq!(number_of(OsStr::new("1234567-a")), Some((1_234_567, "a")));
+        for other in ["49-a", "00004a-b", "000049-", "000049", "-a", "99999999999999999999999-a"] {
+            assert_eq!(number_of(OsStr::new(other)), None, "{other}");
+        }
+    }
+}

@@ -1,0 +1,302 @@
+//! The thread of the inbox: listens, scans, stats and reads, and lets [`super::settle`] decide.
+
+use std::collections::HashSet;
+use std::fs::{self, Metadata};
+use std::io::{self, Read as _};
+use std::path::{Path, PathBuf};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender};
+use std::time::{Duration, Instant};
+
+use notify::event::{AccessKind, AccessMode, ModifyKind, RenameMode};
+use notify::{EventKind, RecommendedWatcher, RecursiveMode, Watcher};
+
+use super::settle::{Cause, Look, Read, Settle, Stamp, Tell};
+use super::{Event, HELD, WatchedDir, ending_of};
+use crate::job_file::MAX_BYTES;
+
+/// Folders are listed this often whatever events say.
+const RESCAN: Duration = Duration::from_secs(5);
+/// The same for folders without events.
+const RESCAN_POLLED: Duration = Duration::from_secs(2);
+
+/// What reaches the thread.
+#[derive(Debug)]
+pub(super) enum Message {
+    Notify(notify::Result<notify::Event>),
+    NotYet(PathBuf),
+    Rescan,
+    Stop,
+}
+
+/// One folder that is really watched: a [`WatchedDir`], or its `held/`.
+#[derive(Debug)]
+struct Place {
+    path: PathBuf,
+    dir: usize,
+    held: bool,
+    poll: bool,
+    /// `held/` may be missing; an inbox may not.
+    optional: bool,
+    /// The path with links resolved, as some systems report it.
+    real: PathBuf,
+    /// Which folder has a watch on it; a folder that was removed and made again is another one.
+    watching: Option<u64>,
+    troubled: bool,
+}
+
+pub(super) struct Thread<F> {
+    places: Vec<Place>,
+    settle: Settle,
+    watcher: Option<RecommendedWatcher>,
+    started: Instant,
+    next_scan: Duration,
+    on_event: F,
+}
+
+impl<F: FnMut(Event)> Thread<F> {
+    pub(super) fn new(dirs: Vec<WatchedDir>, sender: Sender<Message>, on_event: F) -> Self {
+        let settle = Settle::new(dirs.iter().map(|dir| dir.max_settle));
+        let polled_only = dirs.iter().all(|dir| dir.poll);
+        let mut places = Vec::with_capacity(dirs.len() * 2);
+        for (index, dir) in dirs.into_iter().enumerate() {
+            let place = |path: PathBuf, held, optional| Place {
+                real: path.clone(),
+                path,
+                dir: index,
+                held,
+                poll: dir.poll,
+                optional,
+                watching: None,
+                troubled: false,
+            };
+            let held = place(dir.path.join(HELD), true, true);
+            places.push(place(dir.path, dir.held, false));
+            places.push(held);
+        }
+        // without events (no inotify instance left, say) the scans do it alone
+        let watcher = if polled_only {
+            None
+        } else {
+            notify::recommended_watcher(move |event| {
+                let _ = sender.send(Message::Notify(event));
+            })
+            .inspect_err(|error| tracing::warn!("no file events, scanning instead: {error}"))
+            .ok()
+        };
+        Self { places, settle, watcher, started: Instant::now(), next_scan: Duration::ZERO, on_event }
+    }
+
+    /// Runs until it is told to stop, or nobody is left who could.
+    pub(super) fn run(mut self, messages: &Receiver<Message>) {
+        self.scan();
+        loop {
+            let wake = self.settle.next().map_or(self.next_scan, |next| next.min(self.next_scan));
+            let message = messages.recv_timeout(wake.saturating_sub(self.now()));
+            match message {
+                Ok(Message::Stop) | Err(RecvTimeoutError::Disconnected) => return,
+                Ok(Message::Notify(event)) => self.event(event),
+                Ok(Message::NotYet(path)) => self.settle.not_yet(&path),
+                Ok(Message::Rescan) => {
+                    self.settle.forget();
+                    self.scan();
+                }
+                Err(RecvTimeoutError::Timeout) => {}
+            }
+            for (path, dir) in self.settle.due(self.now()) {
+                let held = self.places.iter().any(|place| place.held && path.parent() == Some(&place.path));
+                self.look(&path, dir, held, Cause::Due);
+            }
+            if self.now() >= self.next_scan {
+                self.scan();
+            }
+        }
+    }
+
+    fn now(&self) -> Duration {
+        self.started.elapsed()
+    }
+
+    fn event(&mut self, event: notify::Result<notify::Event>) {
+        let Ok(event) = event else { return self.scan() };
+        if event.need_rescan() {
+            // the kernel's queue ran over
+            return self.scan();
+        }
+        let (cause, stirs) = match event.kind {
+            EventKind::Access(AccessKind::Close(AccessMode::Write))
+            | EventKind::Modify(ModifyKind::Name(RenameMode::To | RenameMode::Any)) => (Cause::Ended, true),
+            EventKind::Access(_) => return,
+            EventKind::Remove(_) | EventKind::Modify(ModifyKind::Name(RenameMode::From)) => (Cause::Hint, false),
+            // on Linux both halves of a rename also come by themselves
+            EventKind::Modify(ModifyKind::Name(RenameMode::Both)) if cfg!(target_os = "linux") => return,
+            EventKind::Modify(ModifyKind::Name(_)) => (Cause::Ended, true),
+            EventKind::Create(_) | EventKind::Modify(_) | EventKind::Any | EventKind::Other => (Cause::Hint, true),
+        };
+        for path in event.paths {
+            let (Some(parent), Some(name)) = (path.parent(), path.file_name()) else { continue };
+            let place = self.places.iter().find(|place| place.path == parent || place.real == parent);
+            let Some((dir, held, path)) = place.map(|place| (place.dir, place.held, place.path.join(name))) else { continue };
+            if stirs {
+                self.settle.stir(dir, self.now());
+            }
+            if ending_of(&path).is_some() {
+                self.look(&path, dir, held, cause);
+            }
+        }
+    }
+
+    /// Lists every folder: the truth, of which events are only hints.
+    fn scan(&mut self) {
+        let mut polled = false;
+        for at in 0..self.places.len() {
+            self.watch(at);
+            let Some(place) = self.places.get(at) else { continue };
+            let (path, dir, held) = (place.path.clone(), place.dir, place.held);
+            polled |= place.watching.is_none() && !place.optional;
+            match list(&path) {
+                Ok(mut files) => {
+                    self.well(at);
+                    let there: HashSet<PathBuf> = files.iter().map(|(path, _)| path.clone()).collect();
+                    self.settle.listed(&path, &there);
+                    // in the order in which they were written
+                    files.sort_by(|(a, a_meta), (b, b_meta)| {
+                        (a_meta.modified().ok(), a).cmp(&(b_meta.modified().ok(), b))
+                    });
+                    for (path, meta) in files {
+                        self.look_at(&path, dir, held, Cause::Hint, &meta);
+                    }
+                }
+                Err(error) => self.trouble(at, &error),
+            }
+        }
+        self.next_scan = self.now() + if polled { RESCAN_POLLED } else { RESCAN };
+    }
+
+    /// Puts a watch on a folder that has none, or that is another than before.
+    fn watch(&mut self, at: usize) {
+        let (Some(place), Some(watcher)) = (self.places.get_mut(at), self.watcher.as_mut()) else { return };
+        if place.poll {
+            return;
+        }
+        let there = fs::metadata(&place.path).ok().filter(Metadata::is_dir).map(|meta| identity(&meta));
+        if place.watching == there {
+            return;
+        }
+        if place.watching.take().is_some() {
+            // usually the system has dropped it with the folder
+            let _ = watcher.unwatch(&place.path);
+        }
+        if there.is_some() {
+            match watcher.watch(&place.path, RecursiveMode::NonRecursive) {
+                Ok(()) => place.watching = there,
+                Err(error) => tracing::warn!("no file events for {}, scanning instead: {error}", place.path.display()),
+            }
+        }
+        place.real = place.path.canonicalize().unwrap_or_else(|_| place.path.clone());
+    }
+
+    fn trouble(&mut self, at: usize, error: &io::Error) {
+        let Some(place) = self.places.get_mut(at) else { return };
+        if place.optional && error.kind() == io::ErrorKind::NotFound {
+            place.troubled = false;
+            return;
+        }
+        if !std::mem::replace(&mut place.troubled, true) {
+            let event = Event::Trouble { dir: place.path.clone(), why: error.to_string() };
+            (self.on_event)(event);
+        }
+    }
+
+    fn well(&mut self, at: usize) {
+        let Some(place) = self.places.get_mut(at) else { return };
+        if std::mem::take(&mut place.troubled) {
+            let event = Event::Well { dir: place.path.clone() };
+            (self.on_event)(event);
+        }
+    }
+
+    fn look(&mut self, path: &Path, dir: usize, held: bool, cause: Cause) {
+        match fs::metadata(path) {
+            Ok(meta) => self.look_at(path, dir, held, cause, &meta),
+            // a folder that cannot be read any more is not an empty one: the scan tells
+            Err(error) if error.kind() == io::ErrorKind::NotFound => self.settle.gone(path),
+            Err(_) => {}
+        }
+    }
+
+    fn look_at(&mut self, path: &Path, dir: usize, held: bool, cause: Cause, meta: &Metadata) {
+        let Some(is_whole) = ending_of(path).filter(|_| meta.is_file()) else { return };
+        match self.settle.look(path, dir, stamp(meta), cause, self.now()) {
+            Look::Leave => {}
+            Look::TooBig => {
+                let why = format!("it has {} bytes; a job file has at most {} MiB", meta.len(), MAX_BYTES >> 20);
+                (self.on_event)(Event::TooBig { path: path.to_owned(), dir_index: dir, why });
+            }
+            Look::Read => {
+                let (result, bytes, why) = match read(path, meta.len()) {
+                    Ok((bytes, after)) => {
+                        // what was written between the stat and the reading was read, too: not to be told twice
+                        self.settle.restamp(path, stamp(&after));
+                        let whole = bytes.len() as u64 == after.len() && is_whole(&bytes);
+                        (if whole { Read::Whole } else { Read::Torn }, bytes, None)
+                    }
+                    Err(error) if error.kind() == io::ErrorKind::NotFound => return self.settle.gone(path),
+                    Err(error) => (Read::Failed, Vec::new(), Some(error)),
+                };
+                let (path, dir_index) = (path.to_owned(), dir);
+                match (self.settle.read(&path, result, self.now()), why) {
+                    (Tell::Nothing, _) => {}
+                    (Tell::Offer { last_call }, _) => {
+                        (self.on_event)(Event::Offer { path, dir_index, held, bytes, last_call });
+                    }
+                    (Tell::Unreadable, why) => {
+                        let why = why.map_or_else(String::new, |why| why.to_string());
+                        (self.on_event)(Event::Unreadable { path, dir_index, why });
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// The job files of a folder. Entries that vanish meanwhile are left out; anything else that fails, fails.
+fn list(folder: &Path) -> io::Result<Vec<(PathBuf, Metadata)>> {
+    let mut files = Vec::new();
+    for entry in fs::read_dir(folder)? {
+        let path = entry?.path();
+        if ending_of(&path).is_none() {
+            continue;
+        }
+        match fs::metadata(&path) {
+            Ok(meta) => files.push((path, meta)),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(files)
+}
+
+/// The whole file, and how it stood right after; one that has grown past the limit meanwhile is cut beyond it.
+fn read(path: &Path, size: u64) -> io::Result<(Vec<u8>, Metadata)> {
+    let mut bytes = Vec::with_capacity(usize::try_from(size).unwrap_or_default());
+    let file = fs::File::open(path)?;
+    (&file).take(MAX_BYTES + 1).read_to_end(&mut bytes)?;
+    Ok((bytes, file.metadata()?))
+}
+
+fn stamp(meta: &Metadata) -> Stamp {
+    Stamp { size: meta.len(), modified: meta.modified().ok(), identity: identity(meta) }
+}
+
+/// Tells a file from another by the same name.
+fn identity(meta: &Metadata) -> u64 {
+    #[cfg(unix)]
+    {
+        std::os::unix::fs::MetadataExt::ino(meta)
+    }
+    #[cfg(not(unix))]
+    {
+        let created = meta.created().ok().and_then(|at| at.duration_since(std::time::UNIX_EPOCH).ok());
+        created.map_or(0, |since| u64::try_from(since.as_nanos()).unwrap_or(u64::MAX))
+    }
+}

@@ -1,0 +1,311 @@
+//! A job's slots and edits put into a workflow's graph, with every fault found at once.
+//!
+//! Pure. What it leaves open is said in [`Filled`]: the seed that is to be chosen, the files that are to be
+//! uploaded.
+
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
+use thiserror::Error;
+
+use super::from_graph::{self, Shape};
+use super::graph::{self, Graph};
+use super::slots::{Fit, InputRef, SlotType};
+use super::{ON_SERVER, Workflow};
+use crate::job_file::{JobSpec, OWN_KEYS, Source, kind};
+use crate::text;
+
+/// A graph with a job's values in it.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Filled {
+    pub graph: Graph,
+    pub seed: SeedWish,
+    /// Where the seed goes ([`graph::set_seed`]).
+    pub seed_inputs: Vec<InputRef>,
+    /// The files that the job names.
+    pub files: Vec<FileInput>,
+    pub shape: Shape,
+}
+
+/// Which seed the job wants.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum SeedWish {
+    Given(u64),
+    /// Any; choose one, put it in, and record it.
+    Random,
+    /// The graph has no place for a seed.
+    None,
+}
+
+/// An input that takes a file.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FileInput {
+    pub node: String,
+    pub input: String,
+    pub slot: String,
+    pub value: FileValue,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum FileValue {
+    /// A path as written, to be resolved in the folder of the drop. It stands in the graph until the name
+    /// that the server answers to the upload replaces it ([`graph::set_input`]).
+    Local(String),
+    /// A name that the server knows, already in the graph.
+    Server(String),
+}
+
+/// One thing in a job that does not fit its workflow. All text is fit to show.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+pub enum FillFault {
+    #[error("no slot `{slot}` in `{workflow}`{}; its slots: {}", hint(nearest.as_deref()), list(slots))]
+    UnknownSlot { slot: String, workflow: String, slots: Vec<String>, nearest: Option<String> },
+    #[error("no slot `{slot}`: `{workflow}` declares none; edit inputs with `set`, or put a .toml beside it")]
+    NoSlots { slot: String, workflow: String },
+    #[error("`{slot}` {why}")]
+    BadValue { slot: String, why: String },
+    #[error("`{slot}` is missing: {description}")]
+    Missing { slot: String, description: String },
+    #[error("`set` names node {node}, which is not in `{workflow}`; its nodes: {}", list(nodes))]
+    UnknownNode { key: String, node: String, workflow: String, nodes: Vec<String> },
+    #[error("`set` names `{key}`: node {node} has no input `{input}`{}; its inputs: {}", hint(nearest.as_deref()), list(inputs))]
+    UnknownInput { key: String, node: String, input: String, inputs: Vec<String>, nearest: Option<String> },
+    #[error("`set`: `{key}` {why}")]
+    BadSet { key: String, why: String },
+}
+
+impl FillFault {
+    /// Where in the job it stands, for [`crate::job_file::error_at`].
+    pub fn path(&self) -> Vec<&str> {
+        match self {
+            Self::UnknownSlot { slot, .. }
+            | Self::NoSlots { slot, .. }
+            | Self::BadValue { slot, .. }
+            | Self::Missing { slot, .. } => vec![slot],
+            Self::UnknownNode { key, .. } | Self::UnknownInput { key, .. } | Self::BadSet { key, .. } => vec!["set", key],
+        }
+    }
+}
+
+fn hint(nearest: Option<&str>) -> String {
+    nearest.map_or_else(String::new, |name| format!(" (did you mean `{name}`?)"))
+}
+
+fn list(names: &[String]) -> String {
+    const SHOWN: usize = 40;
+    let mut text = names.iter().take(SHOWN).map(|name| text::clean(name)).collect::<Vec<_>>().join(", ");
+    if names.len() > SHOWN {
+        text.push_str(", …");
+    }
+    text
+}
+
+impl Workflow {
+    /// Puts a job's values into a copy of the graph. `set` comes last and wins.
+    ///
+    /// # Errors
+    /// Every fault, in the order of the job's keys; those that are missing last.
+    pub fn fill(&self, job: &JobSpec) -> Result<Filled, Vec<FillFault>> {
+        // a graph that came in the job file keeps its own seed; a workflow's is only a placeholder
+        let raw = matches!(job.workflow, Source::Graph(_));
+        let mut filling = Filling {
+            workflow: self,
+            graph: self.graph.clone(),
+            seed: None,
+            seed_inputs: self.seed_inputs().to_vec(),
+            files: Vec::new(),
+            faults: Vec::new(),
+        };
+        for (key, value) in &job.slots {
+            filling.slot(key, value);
+        }
+        filling.missing(&job.slots);
+        filling.set(&job.set);
+        if !filling.faults.is_empty() {
+            return Err(filling.faults);
+        }
+        let seed = match filling.seed {
+            Some(seed) => seed,
+            None if filling.seed_inputs.is_empty() => SeedWish::None,
+            None if raw => filling.keep_seed(),
+            None => SeedWish::Random,
+        };
+        let shape = self.shape(&filling.graph);
+        let Filling { graph, seed_inputs, files, .. } = filling;
+        Ok(Filled { graph, seed, seed_inputs, files, shape })
+    }
+
+    fn shape(&self, graph: &Graph) -> Shape {
+        let by_name = |name: &str| {
+            let place = self.slots.iter().find(|slot| slot.name == name)?.inputs.first()?;
+            from_graph::small(graph::input(graph, &place.node, &place.input)?)
+        };
+        let seen = from_graph::shape(graph);
+        Shape {
+            width: by_name("width").or(seen.width),
+            height: by_name("height").or(seen.height),
+            length: by_name("length").or(seen.length),
+            steps: by_name("steps").or(seen.steps),
+        }
+    }
+}
+
+struct Filling<'w> {
+    workflow: &'w Workflow,
+    graph: Graph,
+    seed: Option<SeedWish>,
+    seed_inputs: Vec<InputRef>,
+    files: Vec<FileInput>,
+    faults: Vec<FillFault>,
+}
+
+impl Filling<'_> {
+    fn slot(&mut self, key: &str, value: &Value) {
+        let Some(slot) = self.workflow.slots.iter().find(|slot| slot.name == key) else {
+            self.faults.push(self.unknown_slot(key));
+            return;
+        };
+        let value = match slot.fit(value) {
+            Ok(Fit::Value(value)) => value,
+            Ok(Fit::RandomSeed) => {
+                self.seed = Some(SeedWish::Random);
+                return;
+            }
+            Err(why) => {
+                let why = text::clean(&why).into_owned();
+                self.faults.push(FillFault::BadValue { slot: key.to_owned(), why });
+                return;
+            }
+        };
+        if slot.kind == SlotType::Seed {
+            self.seed = value.as_u64().map(SeedWish::Given);
+        }
+        let value = if slot.kind == SlotType::Image { self.file(key, &slot.inputs, &value) } else { value };
+        for also in &slot.also {
+            let made = graph::input(&self.graph, &also.input.node, &also.input.input).and_then(|there| also.value(&value, there));
+            if let Some(made) = made {
+                graph::set_input(&mut self.graph, &also.input.node, &also.input.input, made);
+            }
+        }
+        for place in &slot.inputs {
+            graph::set_input(&mut self.graph, &place.node, &place.input, value.clone());
+        }
+    }
+
+    /// Notes the file for each input that takes it; the answer is what stands in the graph.
+    fn file(&mut self, slot: &str, inputs: &[InputRef], value: &Value) -> Value {
+        let written = value.as_str().unwrap_or_default();
+        let (value, name) = match written.strip_prefix(ON_SERVER) {
+            Some(name) => (FileValue::Server(name.to_owned()), name),
+            None => (FileValue::Local(written.to_owned()), written),
+        };
+        self.files.extend(inputs.iter().map(|place| FileInput {
+            node: place.node.clone(),
+            input: place.input.clone(),
+            slot: slot.to_owned(),
+            value: value.clone(),
+        }));
+        name.into()
+    }
+
+    fn unknown_slot(&self, key: &str) -> FillFault {
+        let (slot, workflow) = (text::clean(key).into_owned(), self.workflow.shown_name());
+        let slots: Vec<String> = self.workflow.slots.iter().map(|slot| slot.name.clone()).collect();
+        // a misspelt `workflow` or `priority` lands here too
+        let nearest = text::nearest(key, slots.iter().map(String::as_str).chain(OWN_KEYS.iter().copied())).map(str::to_owned);
+        if slots.is_empty() && nearest.is_none() {
+            return FillFault::NoSlots { slot, workflow };
+        }
+        FillFault::UnknownSlot { slot, workflow, slots, nearest }
+    }
+
+    fn missing(&mut self, given: &Map<String, Value>) {
+        for slot in self.workflow.slots.iter().filter(|slot| slot.required && !given.contains_key(&slot.name)) {
+            let description = if slot.description.is_empty() { "it must be given" } else { &slot.description };
+            self.faults.push(FillFault::Missing {
+                slot: slot.name.clone(),
+                description: text::clean(description).into_owned(),
+            });
+        }
+    }
+
+    fn set(&mut self, set: &Map<String, Value>) {
+        let mut seeds_set = Vec::new();
+        for (key, value) in set {
+            match self.edit(key, value) {
+                Ok(place) if self.seed_inputs.contains(&place) => seeds_set.push((place, value.as_u64())),
+                // an edit replaces the file that a slot put there
+                Ok(place) => self.files.retain(|file| (&file.node, &file.input) != (&place.node, &place.input)),
+                Err(fault) => self.faults.push(fault),
+            }
+        }
+        if seeds_set.is_empty() {
+            return;
+        }
+        self.seed_inputs.retain(|place| !seeds_set.iter().any(|(set, _)| set == place));
+        // every seed was set by hand: the first is the job's, and stays to be changed by a new-seed requeue
+        if self.seed_inputs.is_empty()
+            && let Some(seed) = seeds_set.iter().find_map(|(_, seed)| *seed)
+        {
+            self.seed = Some(SeedWish::Given(seed));
+            self.seed_inputs = seeds_set.into_iter().filter(|(_, set)| *set == Some(seed)).map(|(place, _)| place).collect();
+        }
+    }
+
+    fn edit(&mut self, key: &str, value: &Value) -> Result<InputRef, FillFault> {
+        let shown = text::clean(key).into_owned();
+        let bad = |why: String| FillFault::BadSet { key: key.to_owned(), why: text::clean(&why).into_owned() };
+        let Some(place) = InputRef::parse(key) else {
+            return Err(bad("names no input: write node id, dot, input, as in \"14.cfg\"".to_owned()));
+        };
+        let Some(node) = self.graph.get(&place.node) else {
+            return Err(FillFault::UnknownNode {
+                key: key.to_owned(),
+                node: text::clean(&place.node).into_owned(),
+                workflow: self.workflow.shown_name(),
+                nodes: self.graph.keys().cloned().collect(),
+            });
+        };
+        let inputs: Vec<String> =
+            node.get("inputs").and_then(Value::as_object).into_iter().flat_map(Map::keys).cloned().collect();
+        let Some(there) = graph::input(&self.graph, &place.node, &place.input) else {
+            let nearest = text::nearest(&place.input, inputs.iter().map(String::as_str)).map(str::to_owned);
+            return Err(FillFault::UnknownInput {
+                key: shown,
+                node: text::clean(&place.node).into_owned(),
+                input: text::clean(&place.input).into_owned(),
+                inputs,
+                nearest,
+            });
+        };
+        if let Some(from) = graph::link(value) {
+            if !self.graph.contains_key(from) {
+                return Err(bad(format!("links to node {from}, which is not there")));
+            }
+        } else if !same_kind(there, value) {
+            return Err(bad(format!("is {} there, and cannot become {}", kind(there), kind(value))));
+        }
+        graph::set_input(&mut self.graph, &place.node, &place.input, value.clone());
+        Ok(place)
+    }
+
+    /// The seed that the graph came with; inputs that hold another number are left alone.
+    fn keep_seed(&mut self) -> SeedWish {
+        let value = |place: &InputRef| graph::input(&self.graph, &place.node, &place.input).and_then(Value::as_u64);
+        let Some(seed) = self.seed_inputs.iter().find_map(value) else { return SeedWish::None };
+        let kept = self.seed_inputs.iter().filter(|place| value(place) == Some(seed)).cloned().collect();
+        self.seed_inputs = kept;
+        SeedWish::Given(seed)
+    }
+}
+
+/// True when a value may stand where another stood: a scalar keeps its kind, a link may become anything.
+fn same_kind(there: &Value, value: &Value) -> bool {
+    match there {
+        Value::Bool(_) => value.is_boolean(),
+        Value::Number(_) => value.is_number(),
+        Value::String(_) => value.is_string(),
+        Value::Null | Value::Array(_) | Value::Object(_) => true,
+    }
+}

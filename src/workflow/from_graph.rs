@@ -1,0 +1,90 @@
+//! What a graph tells by itself: its seeds and its size, where no `.toml` says.
+//!
+//! Pure. It reads names of inputs, as people and nodes use them; it never guesses what a custom node does.
+
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use super::graph::{Graph, class, input};
+use super::slots::InputRef;
+
+/// The size of what is rendered, as far as it is known: estimates of time go by it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, Serialize, Deserialize)]
+pub struct Shape {
+    pub width: Option<u32>,
+    pub height: Option<u32>,
+    /// In frames.
+    pub length: Option<u32>,
+    pub steps: Option<u32>,
+}
+
+/// The inputs that take the seed: `seed` and `noise_seed` with a number in them, but not of a sampler
+/// that adds no noise (its seed has no effect).
+pub(super) fn seed_inputs(graph: &Graph) -> Vec<InputRef> {
+    let mut found = Vec::new();
+    for id in graph.keys() {
+        if input(graph, id, "add_noise").and_then(Value::as_str) == Some("disable") {
+            continue;
+        }
+        for name in ["seed", "noise_seed"] {
+            if input(graph, id, name).is_some_and(Value::is_u64) {
+                found.push(InputRef::new(id, name));
+            }
+        }
+    }
+    found
+}
+
+/// The size by the names that nodes use: the node that makes the latent (width, height and perhaps length in
+/// one place, preferably an `Empty…` one), and the first `steps`.
+pub(super) fn shape(graph: &Graph) -> Shape {
+    let number = |id: &str, name: &str| small(input(graph, id, name)?);
+    let length = |id: &str| number(id, "length").or_else(|| number(id, "num_frames"));
+    let sized = || graph.keys().filter(|id| number(id, "width").is_some() && number(id, "height").is_some());
+    let empty = |id: &&String| graph.get(*id).and_then(class).is_some_and(|class| class.starts_with("Empty"));
+    let latent = sized().find(|id| length(id).is_some()).or_else(|| sized().find(empty)).or_else(|| sized().next());
+    Shape {
+        width: latent.and_then(|id| number(id, "width")),
+        height: latent.and_then(|id| number(id, "height")),
+        length: latent.and_then(|id| length(id)),
+        steps: graph.keys().find_map(|id| number(id, "steps")),
+    }
+}
+
+pub(super) fn small(value: &Value) -> Option<u32> {
+    u32::try_from(value.as_u64()?).ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    fn graph(value: Value) -> Graph {
+        let Value::Object(graph) = value else { panic!("an object") };
+        graph
+    }
+
+    #[test]
+    fn a_sampler_that_adds_no_noise_has_no_seed() {
+        let graph = graph(json!({
+            "13": {"class_type": "KSamplerAdvanced", "inputs": {"add_noise": "enable", "noise_seed": 7}},
+            "14": {"class_type": "KSamplerAdvanced", "inputs": {"add_noise": "disable", "noise_seed": 8}},
+            "15": {"class_type": "KSampler", "inputs": {"seed": ["16", 0]}},
+            "16": {"class_type": "Seeds", "inputs": {"seed": 9}},
+            "17": {"class_type": "Odd", "inputs": {"seed": -1}},
+        }));
+        assert_eq!(seed_inputs(&graph), [InputRef::new("13", "noise_seed"), InputRef::new("16", "seed")]);
+    }
+
+    #[test]
+    fn the_size_is_that_of_the_latent() {
+        let graph = graph(json!({
+            "1": {"class_type": "ImageScale", "inputs": {"width": 1, "height": 2}},
+            "2": {"class_type": "WanImageToVideo", "inputs": {"width": 480, "height": 848, "length": 129}},
+            "3": {"class_type": "KSampler", "inputs": {"steps": 4}},
+        }));
+        assert_eq!(shape(&graph), Shape { width: Some(480), height: Some(848), length: Some(129), steps: Some(4) });
+        assert_eq!(shape(&Graph::new()), Shape::default());
+    }
+}

@@ -1,0 +1,229 @@
+//! A graph in API format: what makes one usable, and the edits that a job makes in it.
+//!
+//! Pure. Knows the format (`{"13": {"class_type": …, "inputs": {…}}}`), not what the nodes do; what a
+//! server thinks of a graph only the server says.
+
+use std::collections::BTreeMap;
+
+use serde_json::{Map, Value};
+
+use super::WorkflowError;
+use super::slots::InputRef;
+use crate::{job_file, text};
+
+/// Nodes by id, in the order of the file.
+pub type Graph = Map<String, Value>;
+
+/// Core nodes of which is known that they give no output. A graph of nothing else renders nothing.
+const NO_OUTPUT: &[&str] = &[
+    "BasicGuider",
+    "BasicScheduler",
+    "CFGGuider",
+    "CLIPLoader",
+    "CLIPSetLastLayer",
+    "CLIPTextEncode",
+    "CLIPVisionEncode",
+    "CLIPVisionLoader",
+    "CheckpointLoaderSimple",
+    "ConditioningCombine",
+    "ConditioningZeroOut",
+    "ControlNetApplyAdvanced",
+    "ControlNetLoader",
+    "CreateVideo",
+    "DualCLIPLoader",
+    "EmptyAudio",
+    "EmptyHunyuanLatentVideo",
+    "EmptyImage",
+    "EmptyLatentImage",
+    "EmptySD3LatentImage",
+    "FluxGuidance",
+    "ImageBatch",
+    "ImageBlur",
+    "ImageScale",
+    "ImageUpscaleWithModel",
+    "KSampler",
+    "KSamplerAdvanced",
+    "KSamplerSelect",
+    "LatentUpscale",
+    "LoadAudio",
+    "LoadImage",
+    "LoadImageMask",
+    "LoadVideo",
+    "LoraLoader",
+    "LoraLoaderModelOnly",
+    "ModelSamplingFlux",
+    "ModelSamplingSD3",
+    "RandomNoise",
+    "RepeatImageBatch",
+    "SamplerCustom",
+    "SamplerCustomAdvanced",
+    "TripleCLIPLoader",
+    "UNETLoader",
+    "UpscaleModelLoader",
+    "VAEDecode",
+    "VAEDecodeTiled",
+    "VAEEncode",
+    "VAELoader",
+    "WanFirstLastFrameToVideo",
+    "WanImageToVideo",
+];
+
+/// Checks that this is a graph a server could run.
+pub(super) fn check(graph: &Graph) -> Result<(), WorkflowError> {
+    if job_file::is_page_graph(graph) {
+        return Err(WorkflowError::PageFormat);
+    }
+    if graph.is_empty() {
+        return Err(WorkflowError::NoNodes);
+    }
+    for (id, node) in graph {
+        let broken = |why: String| WorkflowError::BrokenNode { node: text::clean(id).into_owned(), why };
+        if class(node).is_none() {
+            return Err(broken("has no `class_type`; a graph in API format is wanted".to_owned()));
+        }
+        let Some(inputs) = node.get("inputs").and_then(Value::as_object) else {
+            return Err(broken("has no `inputs`; a graph in API format is wanted".to_owned()));
+        };
+        for (input, value) in inputs {
+            if let Some(from) = link(value)
+                && !graph.contains_key(from)
+            {
+                let (input, from) = (text::clean(input), text::clean(from));
+                return Err(broken(format!("takes its `{input}` from node {from}, which is not there")));
+            }
+        }
+    }
+    if graph.values().filter_map(class).all(|class| NO_OUTPUT.contains(&class)) {
+        return Err(WorkflowError::NoOutputs);
+    }
+    Ok(())
+}
+
+pub(super) fn class(node: &Value) -> Option<&str> {
+    node.get("class_type")?.as_str()
+}
+
+/// The node that a linked input takes its value from. ComfyUI takes any pair of a text and a number as a link.
+pub(super) fn link(value: &Value) -> Option<&str> {
+    match value.as_array()?.as_slice() {
+        [Value::String(node), Value::Number(_)] => Some(node),
+        _ => None,
+    }
+}
+
+/// The value of an input, or the link in it.
+pub fn input<'g>(graph: &'g Graph, node: &str, input: &str) -> Option<&'g Value> {
+    graph.get(node)?.get("inputs")?.get(input)
+}
+
+/// Puts a value into an input that is there; false when it is not.
+pub fn set_input(graph: &mut Graph, node: &str, input: &str, value: Value) -> bool {
+    let place = graph.get_mut(node).and_then(|node| node.get_mut("inputs")).and_then(|inputs| inputs.get_mut(input));
+    match place {
+        Some(place) => {
+            *place = value;
+            true
+        }
+        None => false,
+    }
+}
+
+/// Puts the seed of an attempt into all inputs that take it.
+pub fn set_seed(graph: &mut Graph, seed_inputs: &[InputRef], seed: u64) {
+    for place in seed_inputs {
+        set_input(graph, &place.node, &place.input, seed.into());
+    }
+}
+
+/// Gives every saving node a `filename_prefix` of this attempt's own (theirs, `-`, 8 hex digits of the
+/// `prompt_id`) and says how many there were. A prefix that is linked from another node is left.
+///
+/// So the cache never gives two jobs one file, and what a restarted server still has can be told apart.
+pub fn own_prefix(graph: &mut Graph, prompt_id_hex8: &str) -> usize {
+    let mut changed = 0;
+    for node in graph.values_mut() {
+        if let Some(Value::String(prefix)) = node.get_mut("inputs").and_then(|inputs| inputs.get_mut("filename_prefix")) {
+            prefix.push('-');
+            prefix.push_str(prompt_id_hex8);
+            changed += 1;
+        }
+    }
+    changed
+}
+
+/// What each node is called: its title where it has one, else its class. Fit to show.
+pub fn titles(graph: &Graph) -> BTreeMap<String, String> {
+    graph
+        .iter()
+        .map(|(id, node)| {
+            let title = node.get("_meta").and_then(|meta| meta.get("title")).and_then(Value::as_str).map(text::clean);
+            let title = title.filter(|title| !title.is_empty()).or_else(|| class(node).map(text::clean));
+            (id.clone(), title.unwrap_or_default().into_owned())
+        })
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    fn graph(value: Value) -> Graph {
+        let Value::Object(graph) = value else { panic!("an object") };
+        graph
+    }
+
+    fn refusal(value: Value) -> String {
+        check(&graph(value)).expect_err("refused").to_string()
+    }
+
+    #[test]
+    fn what_cannot_run_is_refused_with_words() {
+        assert!(refusal(json!({})).contains("no nodes"));
+        assert!(refusal(json!({"nodes": [], "links": []})).contains("Export (API)"));
+        assert!(refusal(json!({"3": 5})).contains("node 3 has no `class_type`"));
+        assert!(refusal(json!({"3": {"class_type": "SaveImage"}})).contains("no `inputs`"));
+        let dangling = json!({"3": {"class_type": "SaveImage", "inputs": {"images": ["9", 0]}}});
+        assert!(refusal(dangling).contains("node 3 takes its `images` from node 9"));
+        let mute = json!({"1": {"class_type": "LoadImage", "inputs": {"image": "a"}}, "2": {"class_type": "KSampler", "inputs": {}}});
+        assert!(refusal(mute).contains("without outputs"));
+    }
+
+    #[test]
+    fn a_node_nobody_knows_may_give_an_output() {
+        for class in ["SaveVideo", "PreviewAny", "VHS_VideoCombine", "SomethingCustom"] {
+            assert!(check(&graph(json!({"1": {"class_type": class, "inputs": {}}}))).is_ok(), "{class}");
+        }
+    }
+
+    #[test]
+    fn each_attempt_gets_a_prefix_of_its_own() {
+        let mut graph = graph(json!({
+            "1": {"class_type": "SaveVideo", "inputs": {"filename_prefix": "video/loop"}},
+            "2": {"class_type": "SaveImage", "inputs": {"filename_prefix": ["3", 0]}},
+            "3": {"class_type": "Text", "inputs": {"text": "x"}},
+        }));
+        assert_eq!(own_prefix(&mut graph, "0a1b2c3d"), 1);
+        assert_eq!(input(&graph, "1", "filename_prefix"), Some(&json!("video/loop-0a1b2c3d")));
+        assert_eq!(input(&graph, "2", "filename_prefix"), Some(&json!(["3", 0])));
+    }
+
+    #[test]
+    fn titles_fall_back_to_the_class_and_are_fit_to_show() {
+        let graph = graph(json!({
+            "1": {"class_type": "SaveVideo", "_meta": {"title": "save\u{1b}[2J it"}},
+            "2": {"class_type": "VAEDecode", "_meta": {"title": " "}},
+            "3": {"class_type": "LoadImage"},
+        }));
+        assert_eq!(titles(&graph).into_values().collect::<Vec<_>>(), ["save [2J it", "VAEDecode", "LoadImage"]);
+    }
+
+    #[test]
+    fn only_an_input_that_is_there_is_set() {
+        let mut graph = graph(json!({"1": {"class_type": "A", "inputs": {"x": 1}}}));
+        assert!(set_input(&mut graph, "1", "x", json!(2)));
+        assert!(!set_input(&mut graph, "1", "y", json!(2)));
+        assert!(!set_input(&mut graph, "2", "x", json!(2)));
+        assert_eq!(Value::Object(graph), json!({"1": {"class_type": "A", "inputs": {"x": 2}}}));
+    }
+}
