@@ -120,6 +120,17 @@ impl Folder {
         })
     }
 
+    /// A path as it is recorded: relative to the render folder where it lies in it, with `/`.
+    pub fn relative(&self, path: &Path) -> String {
+        let path = path.strip_prefix(&self.root).unwrap_or(path);
+        path.to_string_lossy().replace(std::path::MAIN_SEPARATOR, "/")
+    }
+
+    /// Where a recorded path leads.
+    pub fn resolve(&self, recorded: &str) -> PathBuf {
+        self.root.join(recorded)
+    }
+
     /// The copies of files that jobs name.
     pub fn inputs(&self) -> PathBuf {
         self.state.join("inputs")

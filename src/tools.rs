@@ -1,1 +1,3 @@
-//! (to be built)
+//! Verbs that need no engine. Each takes a writer and never prints by itself.
+
+pub mod measure;

@@ -12,8 +12,8 @@ pub mod slots;
 use serde_json::Value;
 use thiserror::Error;
 
-pub use fill::{FileInput, FileValue, FillFault, Filled, SeedWish};
-pub use from_graph::Shape;
+pub use fill::{FileInput, FileValue, FillFault, Filled, SeedChoice};
+
 pub use graph::{Graph, input, own_prefix, set_input, set_seed, titles};
 pub use slots::{InputRef, Slot, SlotType};
 

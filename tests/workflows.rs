@@ -4,8 +4,9 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use comfytop::job_file::{self, JobSpec, Source};
+use comfytop::job::Shape;
 use comfytop::workflow::{
-    BUILT_IN, FileValue, FillFault, Filled, Graph, InputRef, SeedWish, Shape, Workflow, input, own_prefix, set_seed,
+    BUILT_IN, FileValue, FillFault, Filled, Graph, InputRef, SeedChoice, Workflow, input, own_prefix, set_seed,
 };
 use serde_json::{Map, Value, json};
 
@@ -181,7 +182,7 @@ fn a_job_fills_its_slots() {
     ] {
         assert_eq!(at(&filled.graph, place), &value, "{place}");
     }
-    assert_eq!(filled.seed, SeedWish::Given(u64::MAX));
+    assert_eq!(filled.seed, SeedChoice::Given(u64::MAX));
     assert_eq!(filled.seed_inputs, [InputRef::new("13", "noise_seed")]);
     assert_eq!(filled.shape, Shape { width: Some(480), height: Some(848), length: Some(33), steps: Some(8) });
     let [file] = filled.files.as_slice() else { panic!("one file: {:?}", filled.files) };
@@ -201,7 +202,7 @@ fn the_order_of_nodes_and_inputs_stays() {
 fn a_seed_left_out_is_left_to_chance_and_put_in_later() {
     for value in [json!({"image": "a.png"}), json!({"image": "a.png", "seed": -1})] {
         let mut filled = fill("wan2.2-i2v", &value);
-        assert_eq!(filled.seed, SeedWish::Random);
+        assert_eq!(filled.seed, SeedChoice::Random);
         set_seed(&mut filled.graph, &filled.seed_inputs, 77);
         assert_eq!(at(&filled.graph, "13.noise_seed"), &json!(77));
     }
@@ -223,7 +224,7 @@ fn set_comes_last_and_wins() {
     assert_eq!(at(&filled.graph, "13.end_at_step"), &json!(3));
     assert_eq!(at(&filled.graph, "14.cfg"), &json!(2));
     assert!(filled.files.is_empty(), "nothing to upload for an edited input");
-    assert_eq!(filled.seed, SeedWish::Given(5));
+    assert_eq!(filled.seed, SeedChoice::Given(5));
     assert_eq!(filled.seed_inputs, [InputRef::new("13", "noise_seed")]);
 }
 
@@ -278,7 +279,7 @@ fn a_graph_dropped_as_it_is_keeps_its_seed() {
     let workflow = Workflow::from_graph("dropped", graph.clone()).expect("usable");
     let mut filled = workflow.fill(&spec).expect("filled");
     assert_eq!(filled.graph, *graph);
-    assert_eq!((filled.seed, filled.files.len()), (SeedWish::Given(42), 0));
+    assert_eq!((filled.seed, filled.files.len()), (SeedChoice::Given(42), 0));
     assert_eq!(filled.shape, Shape { width: Some(512), height: Some(768), length: None, steps: Some(20) });
     assert_eq!(own_prefix(&mut filled.graph, "00c0ffee"), 1);
     assert_eq!(at(&filled.graph, "9.filename_prefix"), "x-00c0ffee");
@@ -289,14 +290,14 @@ fn a_graph_in_a_job_takes_a_seed_and_edits() {
     let spec = job(&json!({"workflow": raw(), "seed": 7, "set": {"3.steps": 30}}));
     let Source::Graph(graph) = &spec.workflow else { panic!("a graph") };
     let filled = Workflow::from_graph("inline", graph.clone()).expect("usable").fill(&spec).expect("filled");
-    assert_eq!((filled.seed, at(&filled.graph, "3.seed"), at(&filled.graph, "3.steps")), (SeedWish::Given(7), &json!(7), &json!(30)));
+    assert_eq!((filled.seed, at(&filled.graph, "3.seed"), at(&filled.graph, "3.steps")), (SeedChoice::Given(7), &json!(7), &json!(30)));
 }
 
 #[test]
 fn a_named_workflow_without_a_toml_has_a_seed_left_to_chance() {
     let workflow = Workflow::parse("mine", &raw().to_string(), None).expect("usable");
     let filled = workflow.fill(&job(&json!({"workflow": "mine"}))).expect("filled");
-    assert_eq!(filled.seed, SeedWish::Random);
+    assert_eq!(filled.seed, SeedChoice::Random);
     let faults = workflow.fill(&job(&json!({"zebra": 1}))).expect_err("faults");
     assert!(faults[0].to_string().contains("its slots: seed"), "{}", faults[0]);
 }

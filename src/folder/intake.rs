@@ -57,6 +57,25 @@ impl Folder {
         }
     }
 
+    /// Where a taken file lies until its jobs have ended. `origin`: where it was dropped; `None` = a verb handed
+    /// it in.
+    pub fn queued_path(&self, origin: Option<&Path>, number: u64, name: &str) -> PathBuf {
+        let inbox = origin.map(inbox_of).or_else(|| self.inboxes.first().cloned()).unwrap_or_else(|| self.root.join("jobs"));
+        inbox.join("queued").join(format!("{number:06}-{name}"))
+    }
+
+    /// Puts the text of a job that a verb handed in where a taken file would lie.
+    ///
+    /// # Errors
+    /// When the folder cannot be written to.
+    pub fn put_queued(&self, number: u64, name: &str, text: &[u8]) -> io::Result<()> {
+        let path = self.queued_path(None, number, name);
+        if let Some(dir) = path.parent() {
+            fs::create_dir_all(dir).map_err(|error| named(dir, &error))?;
+        }
+        super::write_new(&path, text).map_err(|error| named(&path, &error))
+    }
+
     /// The same, after making the folder that somebody removed.
     fn take_again(&self, file: &Path, target: &Path) -> io::Result<PathBuf> {
         if let Some(queued) = target.parent() {

@@ -7,7 +7,8 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 use thiserror::Error;
 
-use super::from_graph::{self, Shape};
+use super::from_graph;
+use crate::job::Shape;
 use super::graph::{self, Graph};
 use super::slots::{Fit, InputRef, SlotType};
 use super::{ON_SERVER, Workflow};
@@ -18,7 +19,7 @@ use crate::text;
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Filled {
     pub graph: Graph,
-    pub seed: SeedWish,
+    pub seed: SeedChoice,
     /// Where the seed goes ([`graph::set_seed`]).
     pub seed_inputs: Vec<InputRef>,
     /// The files that the job names.
@@ -29,7 +30,7 @@ pub struct Filled {
 /// Which seed the job wants.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub enum SeedWish {
+pub enum SeedChoice {
     Given(u64),
     /// Any; choose one, put it in, and record it.
     Random,
@@ -127,9 +128,9 @@ impl Workflow {
         }
         let seed = match filling.seed {
             Some(seed) => seed,
-            None if filling.seed_inputs.is_empty() => SeedWish::None,
+            None if filling.seed_inputs.is_empty() => SeedChoice::None,
             None if raw => filling.keep_seed(),
-            None => SeedWish::Random,
+            None => SeedChoice::Random,
         };
         let shape = self.shape(&filling.graph);
         let Filling { graph, seed_inputs, files, .. } = filling;
@@ -154,7 +155,7 @@ impl Workflow {
 struct Filling<'w> {
     workflow: &'w Workflow,
     graph: Graph,
-    seed: Option<SeedWish>,
+    seed: Option<SeedChoice>,
     seed_inputs: Vec<InputRef>,
     files: Vec<FileInput>,
     faults: Vec<FillFault>,
@@ -169,7 +170,7 @@ impl Filling<'_> {
         let value = match slot.fit(value) {
             Ok(Fit::Value(value)) => value,
             Ok(Fit::RandomSeed) => {
-                self.seed = Some(SeedWish::Random);
+                self.seed = Some(SeedChoice::Random);
                 return;
             }
             Err(why) => {
@@ -179,7 +180,7 @@ impl Filling<'_> {
             }
         };
         if slot.kind == SlotType::Seed {
-            self.seed = value.as_u64().map(SeedWish::Given);
+            self.seed = value.as_u64().map(SeedChoice::Given);
         }
         let value = if slot.kind == SlotType::Image { self.file(key, &slot.inputs, &value) } else { value };
         for also in &slot.also {
@@ -248,7 +249,7 @@ impl Filling<'_> {
         if self.seed_inputs.is_empty()
             && let Some(seed) = seeds_set.iter().find_map(|(_, seed)| *seed)
         {
-            self.seed = Some(SeedWish::Given(seed));
+            self.seed = Some(SeedChoice::Given(seed));
             self.seed_inputs = seeds_set.into_iter().filter(|(_, set)| *set == Some(seed)).map(|(place, _)| place).collect();
         }
     }
@@ -291,12 +292,12 @@ impl Filling<'_> {
     }
 
     /// The seed that the graph came with; inputs that hold another number are left alone.
-    fn keep_seed(&mut self) -> SeedWish {
+    fn keep_seed(&mut self) -> SeedChoice {
         let value = |place: &InputRef| graph::input(&self.graph, &place.node, &place.input).and_then(Value::as_u64);
-        let Some(seed) = self.seed_inputs.iter().find_map(value) else { return SeedWish::None };
+        let Some(seed) = self.seed_inputs.iter().find_map(value) else { return SeedChoice::None };
         let kept = self.seed_inputs.iter().filter(|place| value(place) == Some(seed)).cloned().collect();
         self.seed_inputs = kept;
-        SeedWish::Given(seed)
+        SeedChoice::Given(seed)
     }
 }
 

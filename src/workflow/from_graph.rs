@@ -2,21 +2,12 @@
 //!
 //! Pure. It reads names of inputs, as people and nodes use them; it never guesses what a custom node does.
 
-use serde::{Deserialize, Serialize};
 use serde_json::Value;
+
+use crate::job::Shape;
 
 use super::graph::{Graph, class, input};
 use super::slots::InputRef;
-
-/// The size of what is rendered, as far as it is known: estimates of time go by it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, Serialize, Deserialize)]
-pub struct Shape {
-    pub width: Option<u32>,
-    pub height: Option<u32>,
-    /// In frames.
-    pub length: Option<u32>,
-    pub steps: Option<u32>,
-}
 
 /// The inputs that take the seed: `seed` and `noise_seed` with a number in them, but not of a sampler
 /// that adds no noise (its seed has no effect).

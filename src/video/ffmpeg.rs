@@ -1,0 +1,283 @@
+//! One ffmpeg process, for what is not decoded here.
+//!
+//! Never hands ffmpeg a file that isn't known to be media, never lets it open anything but that
+//! file, never waits longer than the limits say, and never keeps more of its output than needed.
+
+use std::ffi::OsString;
+use std::io::{BufRead, BufReader, Read};
+use std::path::Path;
+use std::process::{Child, ChildStdout, Command, ExitStatus, Stdio};
+use std::sync::mpsc;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use super::{Budget, Ends, VideoError};
+use crate::verdict::{Measurement, Rgb};
+
+/// Every frame against the first, as the PNGs of the usual recipe would give it: RGB in as many
+/// bits as the source has, frames paired by number (not by time, which an edit list shifts).
+const EVERY_FRAME_AGAINST_THE_FIRST: &str = "[0:v:0]format=rgb24|rgb48be,setpts=N,split[m][s];\
+     [s]trim=end_frame=1[f];[m][f]ssim=stats_file=-:eof_action=repeat:repeatlast=1";
+/// Kept of what ffmpeg says.
+const STDERR_BYTES: u64 = 64 << 10;
+const LINE_BYTES: u64 = 4096;
+
+/// SSIM(first, last) by ffmpeg, or `otherwise` where there is none.
+pub(super) fn measure(path: &Path, budget: &Budget, otherwise: VideoError) -> Result<Measurement, VideoError> {
+    let limit = budget.limits.frames;
+    let output: [&str; 7] =
+        ["-filter_complex", EVERY_FRAME_AGAINST_THE_FIRST, "-fps_mode", "passthrough", "-f", "null", "-"];
+    let Some(run) = run(path, &output, budget, move |stdout| read_stats(stdout, limit))? else {
+        return Err(otherwise);
+    };
+    budget.frames(run.result.frames)?;
+    run.check(run.result.frames)?;
+    let about = about(&run.words);
+    let single = run.result.frames == 1;
+    let ssim = if single { Some(1.0) } else { run.result.last.filter(|number| number.is_finite()) };
+    let note = match ssim {
+        Some(_) => single.then(|| Measurement::SINGLE_FRAME.to_owned()),
+        None => Some("n/a (ffmpeg gives no SSIM)".to_owned()),
+    };
+    let fps = about.fps.filter(|_| !single);
+    Ok(Measurement { frames: run.result.frames, width: about.width, height: about.height, fps, ssim, note })
+}
+
+/// The first and the last frame by ffmpeg, 8 bits a channel.
+pub(super) fn ends(path: &Path, budget: &Budget, otherwise: VideoError) -> Result<Ends, VideoError> {
+    let limits = budget.limits.clone();
+    let output =
+        ["-map", "0:v:0", "-fps_mode", "passthrough", "-c:v", "ppm", "-pix_fmt", "rgb24", "-f", "image2pipe", "-"];
+    let run = run(path, &output, budget, move |stdout| {
+        let budget = Budget::new(&limits);
+        let mut stdout = BufReader::new(stdout);
+        let (mut first, mut last, mut frames) = (None, None, 0);
+        while let Some(frame) = read_ppm(&mut stdout, &budget)? {
+            frames += 1;
+            budget.frames(frames)?;
+            if first.is_none() {
+                first = Some(frame);
+            } else {
+                last = Some(frame);
+            }
+        }
+        Ok::<_, VideoError>((first, last, frames))
+    })?;
+    let Some(run) = run else {
+        return Err(otherwise);
+    };
+    let frames = run.result.as_ref().map_or(0, |(_, _, frames)| *frames);
+    if run.result.is_ok() {
+        run.check(frames)?;
+    }
+    let fps = about(&run.words).fps;
+    let (first, last, frames) = run.result?;
+    Ok(Ends { first: first.ok_or(VideoError::NoFrames)?, last, frames, fps })
+}
+
+/// What a process left behind.
+struct Run<T> {
+    /// Made of its stdout.
+    result: T,
+    /// Its stderr, as far as kept.
+    words: String,
+    status: ExitStatus,
+}
+
+impl<T> Run<T> {
+    fn check(&self, frames: u64) -> Result<(), VideoError> {
+        if self.status.success() && frames > 0 {
+            return Ok(());
+        }
+        let last = self.words.lines().rev().find(|line| !line.trim().is_empty());
+        let last: String = crate::text::clean(last.unwrap_or("it says nothing")).chars().take(200).collect();
+        Err(if self.status.success() { VideoError::NoFrames } else { VideoError::Ffmpeg(last) })
+    }
+}
+
+/// Killed and reaped when it goes out of scope, whatever happened.
+struct Process(Child);
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        // Both fail only where it has ended already.
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+/// Runs ffmpeg on a file; none where there is no such program. `read` gets its stdout, on a
+/// thread of its own, so that a time-out does not hang on a pipe that somebody holds open.
+fn run<T: Send + 'static>(
+    path: &Path,
+    output: &[&str],
+    budget: &Budget,
+    read: impl FnOnce(ChildStdout) -> T + Send + 'static,
+) -> Result<Option<Run<T>>, VideoError> {
+    let mut input = OsString::from("file:");
+    input.push(path);
+    let mut command = Command::new(budget.limits.ffmpeg());
+    command.args(["-hide_banner", "-nostdin", "-nostats", "-loglevel", "info", "-protocol_whitelist", "file,pipe"]);
+    command.args(["-max_pixels", &budget.limits.pixels.to_string(), "-i"]).arg(input).arg("-an").args(output);
+    command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    #[cfg(windows)]
+    {
+        use std::os::windows::process::CommandExt;
+        const CREATE_NO_WINDOW: u32 = 0x0800_0000;
+        command.creation_flags(CREATE_NO_WINDOW);
+    }
+    let mut process = match command.spawn() {
+        Ok(child) => Process(child),
+        Err(error) if matches!(error.kind(), std::io::ErrorKind::NotFound | std::io::ErrorKind::PermissionDenied) => {
+            return Ok(None);
+        }
+        Err(error) => return Err(VideoError::Ffmpeg(format!("it can't be started: {error}"))),
+    };
+    let (Some(stdout), Some(stderr)) = (process.0.stdout.take(), process.0.stderr.take()) else {
+        return Err(VideoError::Ffmpeg("it has no output".to_owned()));
+    };
+    let (send_result, result) = mpsc::channel();
+    let (send_words, words) = mpsc::channel();
+    // Nobody receives any more after a time-out; the threads end with their pipe.
+    thread::spawn(move || send_result.send(read(stdout)));
+    thread::spawn(move || send_words.send(read_words(stderr)));
+
+    let timed_out = || VideoError::TimedOut(budget.limits.time);
+    let result = result.recv_timeout(left(budget)).map_err(|_| timed_out())?;
+    let words = words.recv_timeout(left(budget)).map_err(|_| timed_out())?;
+    loop {
+        if let Some(status) = process.0.try_wait()? {
+            return Ok(Some(Run { result, words, status }));
+        }
+        budget.time()?;
+        thread::sleep(Duration::from_millis(2));
+    }
+}
+
+fn left(budget: &Budget) -> Duration {
+    budget.deadline.saturating_duration_since(Instant::now())
+}
+
+/// What the `ssim` filter writes for each frame: `n:1 R:… G:… B:… All:0.960079 (13.98)`.
+#[derive(Debug, Default, PartialEq)]
+struct Stats {
+    frames: u64,
+    last: Option<f64>,
+}
+
+/// Reads to the end, or one line beyond the limit (the pipe then closes, which ends ffmpeg).
+fn read_stats(stdout: impl Read, limit: u64) -> Stats {
+    let mut stdout = BufReader::new(stdout);
+    let mut stats = Stats::default();
+    let mut line = Vec::new();
+    while stats.frames <= limit {
+        line.clear();
+        match (&mut stdout).take(LINE_BYTES).read_until(b'\n', &mut line) {
+            Ok(0) | Err(_) => break,
+            Ok(_) => {}
+        }
+        let line = String::from_utf8_lossy(&line);
+        let all = line.split_ascii_whitespace().find_map(|field| field.strip_prefix("All:"));
+        if let Some(all) = all {
+            stats.frames += 1;
+            stats.last = all.parse().ok();
+        }
+    }
+    stats
+}
+
+/// The beginning of stderr and its last part; the rest is read and dropped so that it never blocks.
+fn read_words(mut stderr: impl Read) -> String {
+    let mut kept = Vec::new();
+    let _ = (&mut stderr).take(STDERR_BYTES / 2).read_to_end(&mut kept);
+    let mut tail = Vec::new();
+    let mut buffer = [0; 4096];
+    while let Ok(count @ 1..) = stderr.read(&mut buffer) {
+        tail.extend_from_slice(buffer.get(..count).unwrap_or_default());
+        let surplus = tail.len().saturating_sub(STDERR_BYTES as usize / 2);
+        tail.drain(..surplus);
+    }
+    kept.append(&mut tail);
+    String::from_utf8_lossy(&kept).into_owned()
+}
+
+/// What ffmpeg prints of the input's video stream.
+#[derive(Debug, Default, PartialEq)]
+struct About {
+    width: u32,
+    height: u32,
+    fps: Option<f64>,
+}
+
+/// Reads `Stream #0:0…: Video: hevc (Main), yuv420p(tv), 96x64 [SAR 1:1 DAR 3:2], 16 fps, …`.
+fn about(words: &str) -> About {
+    let mut about = About::default();
+    let line = words.lines().map(str::trim).find(|line| line.starts_with("Stream #") && line.contains(" Video: "));
+    for part in line.unwrap_or_default().split(", ") {
+        let word = part.split(' ').next().unwrap_or_default();
+        if let Some((width, height)) = word.split_once('x')
+            && let (Ok(width), Ok(height), 0) = (width.parse(), height.parse(), about.width)
+        {
+            (about.width, about.height) = (width, height);
+        }
+        if let Some(fps) = part.strip_suffix(" fps") {
+            about.fps = fps.parse().ok().filter(|fps: &f64| fps.is_finite() && *fps > 0.0);
+        }
+    }
+    about
+}
+
+/// The next picture of a stream of binary PPMs, `P6\nWIDTH HEIGHT\n255\n` and the pixels; none at the end.
+fn read_ppm(stream: &mut impl BufRead, budget: &Budget) -> Result<Option<Rgb>, VideoError> {
+    let mut header = [const { String::new() }; 3];
+    for line in &mut header {
+        stream.by_ref().take(64).read_line(line)?;
+    }
+    let [magic, size, depth] = header.each_ref().map(|line| line.trim());
+    if magic.is_empty() {
+        return Ok(None);
+    }
+    let wrong = || VideoError::Ffmpeg("it answers in another format than asked for".to_owned());
+    let (width, height) = size.split_once(' ').ok_or_else(wrong)?;
+    let (Ok(width), Ok(height), "P6", "255") = (width.parse::<u32>(), height.parse::<u32>(), magic, depth) else {
+        return Err(wrong());
+    };
+    budget.picture(width.into(), height.into(), 12)?;
+    let bytes = u64::from(width) * u64::from(height) * 3;
+    let mut pixels = Vec::new();
+    stream.take(bytes).read_to_end(&mut pixels)?;
+    Rgb::from_packed::<3>(width, height, &pixels).map(Some).ok_or_else(wrong)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::video::Limits;
+
+    #[test]
+    fn the_last_line_counts_and_a_flood_is_cut() {
+        let lines = b"n:1 R:1.0 G:1.0 B:1.0 All:1.000000 (inf)\nn:2 R:0.5 G:0.5 B:0.5 All:0.500000 (3.01)\n";
+        assert_eq!(read_stats(&lines[..], 10), Stats { frames: 2, last: Some(0.5) });
+        assert_eq!(read_stats(&b"All:1 \n".repeat(100)[..], 10).frames, 11);
+        assert_eq!(read_stats(&vec![b'x'; 100_000][..], 10), Stats::default());
+    }
+
+    #[test]
+    fn size_and_rate_are_read_from_what_is_said_of_the_input() {
+        let words = "Input #0\n  Stream #0:0[0x1](und): Video: hevc (Main) (hev1 / 0x31766568), \
+                     yuv420p(tv, bt709), 96x64 [SAR 1:1 DAR 3:2], 35 kb/s, 23.98 fps, 16 tbr\nOutput";
+        assert_eq!(about(words), About { width: 96, height: 64, fps: Some(23.98) });
+        assert_eq!(about("nothing"), About::default());
+    }
+
+    #[test]
+    fn pictures_come_one_after_the_other() {
+        let limits = Limits::default();
+        let budget = Budget::new(&limits);
+        let mut stream = &b"P6\n1 1\n255\nabcP6\n2 1\n255\nabcdef"[..];
+        assert_eq!(read_ppm(&mut stream, &budget).unwrap().unwrap().planes(), [b"a", b"b", b"c"]);
+        assert_eq!(read_ppm(&mut stream, &budget).unwrap().unwrap().width(), 2);
+        assert!(read_ppm(&mut stream, &budget).unwrap().is_none());
+        assert!(read_ppm(&mut &b"P6\n1 1\n255\na"[..], &budget).is_err());
+    }
+}

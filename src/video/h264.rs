@@ -1,0 +1,201 @@
+//! The first and the last picture of an H.264 track.
+//!
+//! Decodes as little as possible: from the sync sample before each of the two, and without the
+//! pictures that no other is predicted from. Never decodes what [`gate`] does not let through:
+//! a wrong picture would be worse than none.
+
+use rusty_h264_decoder::{DecodeError, Decoder};
+
+use super::mp4::Track;
+use super::sps::{Nal, Sps, nal_units};
+use super::{Budget, Ends, Refusal, VideoError};
+use crate::verdict::Rgb;
+use crate::verdict::colour::{Colour, Yuv420, rgb_from_yuv420};
+
+/// What a decoder must be able to do; kept this small so that another one can take its place.
+trait PictureDecoder {
+    /// Forgets all pictures and parameter sets.
+    fn restart(&mut self);
+    /// Takes a parameter set (a NAL unit without start code).
+    fn parameters(&mut self, nal: &[u8]) -> Result<(), Refusal>;
+    /// Takes one whole picture (Annex B) and gives it back decoded, in decoding order; none where
+    /// there was no slice in it.
+    fn picture(&mut self, access_unit: &[u8]) -> Result<Option<Picture>, Refusal>;
+}
+
+/// A decoded picture, cropped, 8-bit 4:2:0.
+struct Picture {
+    width: usize,
+    height: usize,
+    y: Vec<u8>,
+    u: Vec<u8>,
+    v: Vec<u8>,
+}
+
+/// `rusty_h264-decoder`: pure Rust, bit-exact with ffmpeg on every stream it does not refuse.
+struct Rusty(Decoder);
+
+impl PictureDecoder for Rusty {
+    fn restart(&mut self) {
+        self.0 = Decoder::new();
+    }
+
+    fn parameters(&mut self, nal: &[u8]) -> Result<(), Refusal> {
+        let mut set = Vec::with_capacity(nal.len() + START_CODE.len());
+        append(&mut set, nal);
+        self.0.decode(&set).map_err(refusal)?;
+        Ok(())
+    }
+
+    fn picture(&mut self, access_unit: &[u8]) -> Result<Option<Picture>, Refusal> {
+        let frame = self.0.decode(access_unit).map_err(refusal)?;
+        Ok(frame.map(|frame| Picture { width: frame.width, height: frame.height, y: frame.y, u: frame.u, v: frame.v }))
+    }
+}
+
+fn refusal(error: DecodeError) -> Refusal {
+    match error {
+        DecodeError::Unsupported(what) => Refusal::needs_ffmpeg(format!("h264, {what}")),
+        error => Refusal::AskFfmpeg(VideoError::Damaged(format!("its H.264 can't be decoded ({error})"))),
+    }
+}
+
+const START_CODE: [u8; 4] = [0, 0, 0, 1];
+
+fn append(annex_b: &mut Vec<u8>, nal: &[u8]) {
+    annex_b.extend_from_slice(&START_CODE);
+    annex_b.extend_from_slice(nal);
+}
+
+/// Decodes the two ends of a track.
+pub(super) fn ends(mut track: Track, budget: &Budget) -> Result<Ends, Refusal> {
+    let (frames, fps) = (track.frames, track.fps);
+    let (first, last) = (track.first, track.last);
+    let mut search = Search { decoder: &mut Rusty(Decoder::new()), track: &mut track, budget, colour: None };
+    let (from_first, from_last) = (search.start_of(first), search.start_of(last));
+    let (first, last) = if first == last {
+        let [only, _] = search.pictures(from_first, [first, first])?;
+        (only, None)
+    } else if from_first == from_last {
+        let [first, last] = search.pictures(from_first, [first, last])?;
+        (first, last)
+    } else {
+        let [begin, _] = search.pictures(from_first, [first, first])?;
+        let [end, _] = search.pictures(from_last, [last, last])?;
+        (begin, end)
+    };
+    let first = first.ok_or(VideoError::NoFrames)?;
+    if frames > 1 && last.is_none() {
+        return Err(Refusal::AskFfmpeg(VideoError::Damaged("its last frame is not in it".to_owned())));
+    }
+    Ok(Ends { first, last, frames, fps })
+}
+
+/// Lets through what decoder and conversion are known to do exactly.
+fn gate(sps: &Sps, budget: &Budget) -> Result<(), Refusal> {
+    let what = match (sps.chroma_format, sps.depth, sps.colour.matrix) {
+        (_, _, 0) => "h264 RGB".to_owned(),
+        (1, 8, _) => {
+            // Each reference and the picture in work: 1.5 bytes a pixel, its motion, its margins;
+            // then three pictures as RGB and YUV. A level allows 16 references.
+            let references = u64::from(sps.references).min(1 << 16) + 3;
+            return Ok(budget.picture(sps.width, sps.height, references * 5 / 2 + 6)?);
+        }
+        (0, _, _) => "h264 gray".to_owned(),
+        (2, depth, _) => format!("h264 4:2:2 {depth}-bit"),
+        (3, depth, _) => format!("h264 4:4:4 {depth}-bit"),
+        (_, depth, _) => format!("h264 {depth}-bit"),
+    };
+    Err(Refusal::needs_ffmpeg(what))
+}
+
+struct Search<'a> {
+    decoder: &'a mut dyn PictureDecoder,
+    track: &'a mut Track,
+    budget: &'a Budget<'a>,
+    /// Of all parameter sets seen.
+    colour: Option<Colour>,
+}
+
+impl Search<'_> {
+    /// Where decoding must start for a picture: the sync sample before it, unless the picture is
+    /// shown before that one (then it leans on the group before), else the very first.
+    fn start_of(&self, target: usize) -> usize {
+        let samples = self.track.samples.get(..=target).unwrap_or_default();
+        let time = samples.last().map_or(0, |sample| sample.time);
+        samples.iter().rposition(|sample| sample.sync && sample.time <= time).unwrap_or(0)
+    }
+
+    /// The pictures of two samples, decoded in one run from `start`; once more from the very
+    /// first sample where that fails (an intra refresh has sync samples without a key frame).
+    fn pictures(&mut self, start: usize, wanted: [usize; 2]) -> Result<[Option<Rgb>; 2], Refusal> {
+        match self.run(start, wanted) {
+            Err(Refusal::AskFfmpeg(_)) if start > 0 => self.run(0, wanted),
+            outcome => outcome,
+        }
+    }
+
+    fn run(&mut self, start: usize, wanted: [usize; 2]) -> Result<[Option<Rgb>; 2], Refusal> {
+        self.decoder.restart();
+        for set in self.track.sps.clone() {
+            self.note(&set)?;
+            self.decoder.parameters(&set)?;
+        }
+        for set in self.track.pps.clone() {
+            self.decoder.parameters(&set)?;
+        }
+        let mut found = [None, None];
+        let mut access_unit = Vec::new();
+        for index in start..=wanted[0].max(wanted[1]) {
+            self.budget.time()?;
+            let sample = self.track.read(index)?;
+            access_unit.clear();
+            let mut needed = wanted.contains(&index);
+            for nal in nal_units(&sample, self.track.length_bytes) {
+                match Nal::of(nal) {
+                    Nal::Slice { reference } => needed |= reference,
+                    Nal::Sps => {
+                        self.note(nal)?;
+                        needed = true;
+                    }
+                    Nal::Pps => needed = true,
+                    Nal::Other => continue,
+                }
+                append(&mut access_unit, nal);
+            }
+            if !needed {
+                continue;
+            }
+            let picture = self.decoder.picture(&access_unit)?;
+            for (wanted, found) in wanted.iter().zip(&mut found).filter(|(wanted, _)| **wanted == index) {
+                let picture = picture.as_ref();
+                let words =
+                    || Refusal::AskFfmpeg(VideoError::Damaged(format!("there is no picture in its frame {wanted}")));
+                *found = Some(self.convert(picture.ok_or_else(words)?)?);
+            }
+        }
+        Ok(found)
+    }
+
+    /// Holds a parameter set against the gate. All sets of a file must agree on the colour: which
+    /// one a picture uses is known to the decoder only.
+    fn note(&mut self, nal: &[u8]) -> Result<(), Refusal> {
+        let Some(sps) = Sps::parse(nal) else {
+            return Err(Refusal::AskFfmpeg(VideoError::Damaged("its H.264 parameters end too early".to_owned())));
+        };
+        gate(&sps, self.budget)?;
+        if self.colour.is_some_and(|colour| colour != sps.colour) {
+            return Err(Refusal::needs_ffmpeg("h264 that changes its colour space"));
+        }
+        self.colour = Some(sps.colour);
+        Ok(())
+    }
+
+    fn convert(&self, picture: &Picture) -> Result<Rgb, Refusal> {
+        let colour = self.colour.ok_or_else(|| VideoError::Damaged("it has no H.264 parameters".to_owned()))?;
+        let size = |size: usize| u32::try_from(size).unwrap_or(0);
+        let (width, height) = (size(picture.width), size(picture.height));
+        let frame = Yuv420 { width, height, y: &picture.y, u: &picture.u, v: &picture.v };
+        rgb_from_yuv420(&frame, colour).ok_or_else(|| Refusal::needs_ffmpeg(format!("h264 of {width}x{height}")))
+    }
+}
