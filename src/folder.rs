@@ -5,8 +5,8 @@
 //! names that come from servers or job files are made safe first ([`name::safe_stem`]).
 
 pub mod disk;
-pub mod intake;
 pub mod inputs;
+pub mod intake;
 pub mod name;
 mod no_replace;
 pub mod outputs;
@@ -23,6 +23,7 @@ pub use intake::{Ending, Finished, number_of};
 pub use outputs::Reserved;
 pub use workflows::{WorkflowFileError, WorkflowText};
 
+use crate::text;
 use crate::workflow::BUILT_IN;
 
 /// The folders of an inbox that are ours.
@@ -156,14 +157,27 @@ impl Folder {
             make(dir)?;
         }
         for (name, json, toml) in BUILT_IN {
-            let (graph, slots) = (self.workflows.join(format!("{name}.json")), self.workflows.join(format!("{name}.toml")));
+            let (graph, slots) =
+                (self.workflows.join(format!("{name}.json")), self.workflows.join(format!("{name}.toml")));
             // slots belong to their graph: beside somebody's own graph ours would be wrong
             if graph.try_exists()? {
                 continue;
             }
             for (path, text) in [(slots, toml), (graph, json)] {
-                write_new(&path, text.as_bytes()).map_err(|error| named(&path, &error))?;
+                self.write_new(&path, text).map_err(|error| named(&path, &error))?;
             }
+        }
+        Ok(())
+    }
+
+    /// Writes a file where none is: whole, or not at all.
+    fn write_new(&self, path: &Path, text: &str) -> io::Result<()> {
+        let draft = self.hidden(path.parent().unwrap_or(&self.root), "draft");
+        std::fs::write(&draft.path, text)?;
+        match no_replace::rename(&draft.path, path) {
+            Ok(()) => draft.moved(),
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
+            Err(error) => return Err(error),
         }
         Ok(())
     }
@@ -242,18 +256,9 @@ fn real_path(path: &Path) -> io::Result<PathBuf> {
     }
 }
 
-fn write_new(path: &Path, bytes: &[u8]) -> io::Result<()> {
-    let file = std::fs::OpenOptions::new().write(true).create_new(true).open(path);
-    match file {
-        Ok(mut file) => io::Write::write_all(&mut file, bytes),
-        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(()),
-        Err(error) => Err(error),
-    }
-}
-
-/// The same error, with the path that the standard library leaves out.
+/// The same error, with the path that the standard library leaves out; fit to show, as a job may have named it.
 fn named(path: &Path, error: &io::Error) -> io::Error {
-    io::Error::new(error.kind(), format!("{}: {error}", path.display()))
+    io::Error::new(error.kind(), format!("{}: {error}", text::clean(&path.display().to_string())))
 }
 
 #[cfg(test)]
@@ -291,7 +296,9 @@ mod tests {
         assert_eq!(fs::read_to_string(folder.workflows.join("wan2.2-i2v.json")).expect("there"), "mine");
         assert!(!folder.workflows.join("wan2.2-i2v.toml").exists(), "our slots do not belong to that graph");
         assert!(folder.workflows.join("wan2.2-i2v-loop.toml").is_file());
-        for there in ["jobs/queued", "jobs/done", "jobs/failed", "jobs/held", "outputs", ".comfytop/inputs", ".comfytop/cache"] {
+        for there in
+            ["jobs/queued", "jobs/done", "jobs/failed", "jobs/held", "outputs", ".comfytop/inputs", ".comfytop/cache"]
+        {
             assert!(dir.path().join(there).is_dir(), "{there}");
         }
     }

@@ -60,12 +60,25 @@ pub enum Event {
         last_call: bool,
     },
     /// A job file that is larger than [`job_file::MAX_BYTES`]; it was not read.
-    TooBig { path: PathBuf, dir_index: usize, why: String },
+    TooBig {
+        path: PathBuf,
+        dir_index: usize,
+        why: String,
+    },
     /// A job file that could not be read for `max_settle`.
-    Unreadable { path: PathBuf, dir_index: usize, why: String },
+    Unreadable {
+        path: PathBuf,
+        dir_index: usize,
+        why: String,
+    },
     /// A folder that cannot be listed; told once, until it is [`Event::Well`] again.
-    Trouble { dir: PathBuf, why: String },
-    Well { dir: PathBuf },
+    Trouble {
+        dir: PathBuf,
+        why: String,
+    },
+    Well {
+        dir: PathBuf,
+    },
 }
 
 /// The watch. Dropping it ends the thread.
@@ -106,12 +119,15 @@ pub fn watch(dirs: Vec<WatchedDir>, on_event: impl FnMut(Event) + Send + 'static
     Ok(Handle { sender })
 }
 
+/// Tells by its bytes that a file is whole.
+type IsWhole = fn(&[u8]) -> bool;
+
 /// The endings of job files, and how to tell that one is whole. A new format is one more line here (and in `job_file.rs`).
-const ENDINGS: &[(&str, fn(&[u8]) -> bool)] = &[(".json", job_file::is_complete)];
+const ENDINGS: &[(&str, IsWhole)] = &[(".json", job_file::is_complete)];
 
 /// How to tell that this file is whole, if it is a job file by its name. Hidden files, drafts and back-ups of
 /// editors and copying tools, and our own result files are none.
-fn ending_of(path: &Path) -> Option<fn(&[u8]) -> bool> {
+fn ending_of(path: &Path) -> Option<IsWhole> {
     const NEVER: &[&str] = &[".tmp", ".part", "~", ".swp", ".result.json"];
     let name = path.file_name()?.to_string_lossy().to_lowercase();
     if name.starts_with(['.', '~', '#']) || NEVER.iter().any(|ending| name.ends_with(ending)) {
@@ -129,9 +145,20 @@ mod tests {
         for name in ["a.json", "A.JSON", "漢字.json", "a b.json", "x.tmp.json"] {
             assert!(ending_of(Path::new(name)).is_some(), "{name}");
         }
-        for name in
-            [".a.json", "a.json.tmp", "a.json.part", "a.json~", ".a.json.swp", "~$a.json", "#a.json#", "a.png", "json", "a.result.json", "..", ""]
-        {
+        for name in [
+            ".a.json",
+            "a.json.tmp",
+            "a.json.part",
+            "a.json~",
+            ".a.json.swp",
+            "~$a.json",
+            "#a.json#",
+            "a.png",
+            "json",
+            "a.result.json",
+            "..",
+            "",
+        ] {
             assert!(ending_of(Path::new(name)).is_none(), "{name}");
         }
     }

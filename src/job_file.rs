@@ -23,8 +23,8 @@ pub const MAX_NAME: usize = 200;
 
 /// The keys of a job that are not slots.
 pub const OWN_KEYS: &[&str] = &[
-    "workflow", "name", "set", "priority", "note", "server", "hold", "after", "tags", "repeat", "sweep", "until", "best_of",
-    "repair",
+    "workflow", "name", "set", "priority", "note", "server", "hold", "after", "tags", "repeat", "sweep", "until",
+    "best_of", "repair",
 ];
 
 /// Those of [`OWN_KEYS`] whose meaning is decided but not built: refused, so that no file relies on
@@ -180,9 +180,7 @@ fn decode(bytes: &[u8]) -> Result<&str, JobFileError> {
     }
     let bytes = without_bom(bytes);
     if bytes.starts_with(b"\xFF\xFE") || bytes.starts_with(b"\xFE\xFF") {
-        return Err(JobFileError::whole(
-            "the file is UTF-16 (Windows PowerShell's `>` writes that): save it as UTF-8",
-        ));
+        return Err(JobFileError::whole("the file is UTF-16 (Windows PowerShell's `>` writes that): save it as UTF-8"));
     }
     if bytes.iter().all(u8::is_ascii_whitespace) {
         return Err(JobFileError::whole("the file is empty"));
@@ -269,7 +267,9 @@ impl Reader<'_> {
             return Err(self.error(&[], "the job is empty: name a workflow and fill its slots"));
         }
         if let Some(key) = map.keys().find(|key| NOT_YET.contains(&key.as_str())) {
-            return Err(self.error(&[key], format!("`{key}` is a key of a later version: it is not built yet, take it out")));
+            return Err(
+                self.error(&[key], format!("`{key}` is a key of a later version: it is not built yet, take it out"))
+            );
         }
         // remove() would swap the last key into the gap; the order of the slots is to stay
         if let Some(value) = map.shift_remove("workflow") {
@@ -279,7 +279,9 @@ impl Reader<'_> {
         if let Some(name) = &spec.name {
             let length = name.chars().count();
             if length > MAX_NAME {
-                return Err(self.error(&["name"], format!("`name` has {length} characters; at most {MAX_NAME} are taken")));
+                return Err(
+                    self.error(&["name"], format!("`name` has {length} characters; at most {MAX_NAME} are taken"))
+                );
             }
         }
         spec.note = self.text("note", map.shift_remove("note"))?;
@@ -385,8 +387,8 @@ mod tests {
         parse(bytes.as_ref()).expect_err("an error")
     }
 
-    fn place(line: usize, column: usize) -> Option<Place> {
-        Some(Place { line, column })
+    fn place(line: usize, column: usize) -> Place {
+        Place { line, column }
     }
 
     #[test]
@@ -438,7 +440,7 @@ mod tests {
     #[test]
     fn what_is_not_json_says_where() {
         let e = error("{\n  \"prompt\": \"一二三\" \"seed\": 1\n}");
-        assert_eq!(e.place, place(2, 19));
+        assert_eq!(e.place, Some(place(2, 19)));
         assert_eq!(e.excerpt, "2 |   \"prompt\": \"一二三\" \"seed\": 1\n  |                      ^");
         assert!(e.to_string().starts_with("line 2, column 19: not JSON: expected `,` or `}`"), "{e}");
         for (text, hint) in [
@@ -459,18 +461,18 @@ mod tests {
     #[test]
     fn the_wrong_shape_points_at_the_key() {
         for (text, at, words) in [
-            ("5", place(1, 1), "not the number 5"),
-            ("[{\"a\":1},\n [2]]", place(2, 2), "not a list"),
+            ("5", Some(place(1, 1)), "not the number 5"),
+            ("[{\"a\":1},\n [2]]", Some(place(2, 2)), "not a list"),
             ("[]", None, "no jobs"),
-            ("{}", place(1, 1), "empty"),
-            ("{\"name\":\n 5}", place(1, 2), "`name` must be a text"),
-            ("{\"a\": 1,\n  \"priority\": 1.5}", place(2, 3), "whole number"),
-            ("{\"hold\": \"yes\"}", place(1, 2), "true or false"),
-            ("{\"tags\": \"a\"}", place(1, 2), "list of texts"),
-            ("{\"workflow\": 3}", place(1, 2), "name of a workflow"),
-            ("{\"workflow\": \" \"}", place(1, 2), "empty"),
-            ("{\"set\": []}", place(1, 2), "an object"),
-            ("{\"set\": {\"14.cfg\": 1,\n\"cfg\": 2}}", place(2, 1), "node id"),
+            ("{}", Some(place(1, 1)), "empty"),
+            ("{\"name\":\n 5}", Some(place(1, 2)), "`name` must be a text"),
+            ("{\"a\": 1,\n  \"priority\": 1.5}", Some(place(2, 3)), "whole number"),
+            ("{\"hold\": \"yes\"}", Some(place(1, 2)), "true or false"),
+            ("{\"tags\": \"a\"}", Some(place(1, 2)), "list of texts"),
+            ("{\"workflow\": 3}", Some(place(1, 2)), "name of a workflow"),
+            ("{\"workflow\": \" \"}", Some(place(1, 2)), "empty"),
+            ("{\"set\": []}", Some(place(1, 2)), "an object"),
+            ("{\"set\": {\"14.cfg\": 1,\n\"cfg\": 2}}", Some(place(2, 1)), "node id"),
         ] {
             let e = error(text);
             assert_eq!(e.place, at, "{text}");
@@ -534,10 +536,10 @@ mod tests {
     #[test]
     fn an_error_found_later_points_into_the_file_too() {
         let file = b"[{\"a\": 1},\n {\"set\": {\"9.cfg\": 1}}]";
-        assert_eq!(error_at(file, 1, &["set", "9.cfg"], "no node 9").place, place(2, 11));
-        assert_eq!(error_at(b"{\"sed\": 1}", 0, &["sed"], "no such slot").place, place(1, 2));
+        assert_eq!(error_at(file, 1, &["set", "9.cfg"], "no node 9").place, Some(place(2, 11)));
+        assert_eq!(error_at(b"{\"sed\": 1}", 0, &["sed"], "no such slot").place, Some(place(1, 2)));
         // a slot that is missing has no place of its own: the job's
-        assert_eq!(error_at(file, 1, &["image"], "missing").place, place(2, 2));
+        assert_eq!(error_at(file, 1, &["image"], "missing").place, Some(place(2, 2)));
     }
 
     proptest::proptest! {

@@ -1,5 +1,7 @@
 //! The inbox against a real folder and the system's own events.
 
+#![allow(clippy::expect_used, clippy::panic, reason = "a panic is how a test fails")]
+
 use std::collections::HashSet;
 use std::fs;
 use std::io::Write;
@@ -93,7 +95,9 @@ fn a_file_renamed_in_or_written_there_is_offered_with_its_bytes() {
 #[test]
 fn what_is_no_job_file_is_left_alone() {
     let inbox = Inbox::open(|_, _| {});
-    for name in [".hidden.json", "a.json.tmp", "b.json.part", "c.json~", "d.png", "queued/000001-x.json", "e.result.json"] {
+    for name in
+        [".hidden.json", "a.json.tmp", "b.json.part", "c.json~", "d.png", "queued/000001-x.json", "e.result.json"]
+    {
         fs::write(inbox.jobs().join(name), "{}").expect("written");
     }
     fs::create_dir(inbox.jobs().join("folder.json")).expect("made");

@@ -1,5 +1,7 @@
 //! The built-in workflows against what two real servers say of their nodes; the docs and examples against the parser.
 
+#![allow(clippy::expect_used, clippy::panic, reason = "a panic is how a test fails")]
+
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -41,7 +43,8 @@ struct ObjectInfo(Map<String, Value>);
 
 impl ObjectInfo {
     fn of(version: &str) -> Self {
-        let text = fs::read_to_string(here(&format!("tests/wire/{version}/00-object-info-selected.json"))).expect("a recording");
+        let text = fs::read_to_string(here(&format!("tests/wire/{version}/00-object-info-selected.json")))
+            .expect("a recording");
         let recording: Value = serde_json::from_str(&text).expect("JSON");
         let mut classes = Map::new();
         for exchange in recording["exchanges"].as_array().expect("exchanges") {
@@ -88,7 +91,9 @@ fn the_built_in_workflows_pass_what_both_recorded_servers_ask() {
                 }
                 for (key, value) in given {
                     let (declared, _) = info.input(class, key).unwrap_or_else(|| panic!("{place}: no input {key}"));
-                    if let [Value::String(from), Value::Number(output)] = value.as_array().map_or(&[][..], Vec::as_slice) {
+                    if let [Value::String(from), Value::Number(output)] =
+                        value.as_array().map_or(&[][..], Vec::as_slice)
+                    {
                         let from_class = workflow.graph[from]["class_type"].as_str().expect("a class");
                         let output = usize::try_from(output.as_u64().expect("an index")).expect("small");
                         assert_eq!(info.0[from_class]["output"][output], declared[0], "{place}: {key}");
@@ -255,7 +260,10 @@ fn every_fault_is_told_at_once() {
 
 #[test]
 fn text_from_a_job_file_is_fit_to_show() {
-    let faults = faults("wan2.2-i2v", &json!({"a\u{1b}[2J": 1, "image": 7, "length": "\u{1b}]0;x", "set": {"\u{9b}1.a": 1, "13.\u{202e}x": 1, "13.cfg": "\u{7}"}}));
+    let faults = faults(
+        "wan2.2-i2v",
+        &json!({"a\u{1b}[2J": 1, "image": 7, "length": "\u{1b}]0;x", "set": {"\u{9b}1.a": 1, "13.\u{202e}x": 1, "13.cfg": "\u{7}"}}),
+    );
     assert_eq!(faults.len(), 6);
     for fault in faults {
         assert!(!fault.to_string().chars().any(|c| c.is_control() || c == '\u{202e}'), "{fault:?}");
@@ -290,7 +298,10 @@ fn a_graph_in_a_job_takes_a_seed_and_edits() {
     let spec = job(&json!({"workflow": raw(), "seed": 7, "set": {"3.steps": 30}}));
     let Source::Graph(graph) = &spec.workflow else { panic!("a graph") };
     let filled = Workflow::from_graph("inline", graph.clone()).expect("usable").fill(&spec).expect("filled");
-    assert_eq!((filled.seed, at(&filled.graph, "3.seed"), at(&filled.graph, "3.steps")), (SeedChoice::Given(7), &json!(7), &json!(30)));
+    assert_eq!(
+        (filled.seed, at(&filled.graph, "3.seed"), at(&filled.graph, "3.steps")),
+        (SeedChoice::Given(7), &json!(7), &json!(30))
+    );
 }
 
 #[test]
@@ -330,7 +341,11 @@ fn a_workflow_that_cannot_be_used_says_why() {
         (slot(&format!("{int}\nchoices = [\"a\"]")), "texts and models"),
         (slot(int).repeat(2), "twice"),
         (slot(int).replace("\"x\"", "\"priority\""), "every job has"),
-        (slot("type = \"seed\"\ninputs = [\"3.seed\"]") + &slot("type = \"seed\"\ninputs = [\"3.seed\"]").replace("\"x\"", "\"y\""), "second seed"),
+        (
+            slot("type = \"seed\"\ninputs = [\"3.seed\"]")
+                + &slot("type = \"seed\"\ninputs = [\"3.seed\"]").replace("\"x\"", "\"y\""),
+            "second seed",
+        ),
     ] {
         let error = Workflow::parse("w", &raw().to_string(), Some(&toml)).expect_err(&toml).to_string();
         assert!(error.contains(words), "{toml}\n{error}");
@@ -344,7 +359,9 @@ fn check_file(text: &str, place: &str) -> Vec<String> {
     for job in jobs {
         let workflow = match &job.workflow {
             Source::Named(Some(name)) => built_in(name),
-            Source::Graph(graph) => Workflow::from_graph("graph", graph.clone()).unwrap_or_else(|error| panic!("{place}: {error}")),
+            Source::Graph(graph) => {
+                Workflow::from_graph("graph", graph.clone()).unwrap_or_else(|error| panic!("{place}: {error}"))
+            }
             Source::Named(None) => panic!("{place}: an example names its workflow"),
         };
         let filled = workflow.fill(&job).unwrap_or_else(|faults| panic!("{place}: {faults:?}"));
@@ -377,7 +394,10 @@ fn the_docs_work() {
     let docs = fs::read_to_string(here("docs/jobs.md")).expect("docs");
     let blocks = |language: &str| {
         let fence = format!("```{language}\n");
-        docs.split(&fence).skip(1).map(|rest| rest.split("```").next().unwrap_or_default().to_owned()).collect::<Vec<_>>()
+        docs.split(&fence)
+            .skip(1)
+            .map(|rest| rest.split("```").next().unwrap_or_default().to_owned())
+            .collect::<Vec<_>>()
     };
     let jobs = blocks("json");
     assert!(jobs.len() >= 6);

@@ -67,7 +67,7 @@ fn network_disk(real: &Path) -> io::Result<Option<String>> {
 
 /// The file system of the mount that a path lies on, by `/proc/self/mountinfo` (proc(5)): mount point in the
 /// fifth field, type in the first after the lone `-`. The longest mount point wins, of two equal ones the later.
-#[cfg_attr(not(target_os = "linux"), expect(dead_code, reason = "Linux only"))]
+#[cfg(any(target_os = "linux", test))]
 fn mount_kind(mountinfo: &str, path: &Path) -> Option<String> {
     let mut best: Option<(usize, &str)> = None;
     for line in mountinfo.lines() {
@@ -85,6 +85,7 @@ fn mount_kind(mountinfo: &str, path: &Path) -> Option<String> {
 }
 
 /// Mount points are written with `\040` for a space, and so on.
+#[cfg(any(target_os = "linux", test))]
 fn unescape(point: &str) -> String {
     let mut parts = point.split('\\');
     let mut text = parts.next().unwrap_or_default().to_owned();
@@ -101,16 +102,49 @@ fn unescape(point: &str) -> String {
 
 /// File systems that live on another machine. `fuseblk` is a local NTFS disk, other FUSE ones are let through
 /// unless they are known to be remote.
+#[cfg(any(target_os = "linux", test))]
 fn is_network(kind: &str) -> bool {
     const NETWORK: &[&str] = &[
-        "nfs", "nfs4", "cifs", "smb3", "smbfs", "ncpfs", "9p", "afs", "ceph", "lustre", "gpfs", "glusterfs", "beegfs", "orangefs",
-        "coda", "vboxsf", "vmhgfs", "prl_fs", "drvfs",
+        "nfs",
+        "nfs4",
+        "cifs",
+        "smb3",
+        "smbfs",
+        "ncpfs",
+        "9p",
+        "afs",
+        "ceph",
+        "lustre",
+        "gpfs",
+        "glusterfs",
+        "beegfs",
+        "orangefs",
+        "coda",
+        "vboxsf",
+        "vmhgfs",
+        "prl_fs",
+        "drvfs",
     ];
     const REMOTE_FUSE: &[&str] = &[
-        "sshfs", "rclone", "s3fs", "gcsfuse", "goofys", "glusterfs", "davfs", "curlftpfs", "smbnetfs", "ceph", "vmhgfs", "blobfuse",
-        "blobfuse2", "juicefs", "mfs", "seaweedfs",
+        "sshfs",
+        "rclone",
+        "s3fs",
+        "gcsfuse",
+        "goofys",
+        "glusterfs",
+        "davfs",
+        "curlftpfs",
+        "smbnetfs",
+        "ceph",
+        "vmhgfs",
+        "blobfuse",
+        "blobfuse2",
+        "juicefs",
+        "mfs",
+        "seaweedfs",
     ];
-    NETWORK.contains(&kind) || kind.strip_prefix("fuse.").is_some_and(|kind| REMOTE_FUSE.iter().any(|name| kind.starts_with(name)))
+    NETWORK.contains(&kind)
+        || kind.strip_prefix("fuse.").is_some_and(|kind| REMOTE_FUSE.iter().any(|name| kind.starts_with(name)))
 }
 
 #[cfg(test)]

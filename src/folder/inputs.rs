@@ -32,11 +32,11 @@ impl Folder {
         let meta = fs::metadata(path).map_err(|error| named(path, &error))?;
         if !meta.is_file() {
             // opening a pipe would wait for its writer
-            return Err(io::Error::new(io::ErrorKind::InvalidInput, format!("{} is not a file", path.display())));
+            return Err(named(path, &io::Error::new(io::ErrorKind::InvalidInput, "not a file")));
         }
         let inputs = self.inputs();
         fs::create_dir_all(&inputs).map_err(|error| named(&inputs, &error))?;
-        let copy = super::outputs::HiddenFile::new(&inputs, "copy");
+        let copy = self.hidden(&inputs, "copy");
         let bytes = fs::copy(path, &copy.path).map_err(|error| named(path, &error))?;
         // the copy is hashed, not the original: what was hashed is what is kept
         let hash = hash(&copy.path).map_err(|error| named(&copy.path, &error))?;
@@ -54,7 +54,6 @@ impl Folder {
 }
 
 fn hash(path: &Path) -> io::Result<String> {
-    use std::fmt::Write;
     let mut file = File::open(path)?;
     let mut hasher = Sha256::new();
     let mut buffer = vec![0; 1 << 16];
@@ -63,10 +62,7 @@ fn hash(path: &Path) -> io::Result<String> {
         let Some(bytes) = buffer.get(..read).filter(|bytes| !bytes.is_empty()) else { break };
         hasher.update(bytes);
     }
-    Ok(hasher.finalize().iter().fold(String::new(), |mut hex, byte| {
-        let _ = write!(hex, "{byte:02x}");
-        hex
-    }))
+    Ok(format!("{:x}", hasher.finalize()))
 }
 
 #[cfg(test)]
@@ -84,7 +80,8 @@ mod tests {
         assert_eq!(kept.stored, folder.inputs().join(format!("{}.png", kept.hash)));
         assert_eq!((kept.bytes, kept.name.as_str()), (3, "start image.png"));
         // in place, as a script does
-        io::Write::write_all(&mut fs::OpenOptions::new().write(true).open(&original).expect("open"), b"two").expect("written");
+        io::Write::write_all(&mut fs::OpenOptions::new().write(true).open(&original).expect("open"), b"two")
+            .expect("written");
         assert_eq!(fs::read(&kept.stored).expect("there"), b"one");
         let other = folder.keep_input(&original).expect("kept");
         assert_ne!(other.hash, kept.hash);

@@ -50,7 +50,7 @@ impl Folder {
                 // either the file is gone, or queued/ is: only the first is no error
                 match fs::symlink_metadata(file) {
                     Err(gone) if gone.kind() == io::ErrorKind::NotFound => Ok(None),
-                    _ => self.take_again(file, &target).map(Some),
+                    _ => take_again(file, &target).map(Some),
                 }
             }
             Err(error) => Err(named(&target, &error)),
@@ -76,15 +76,6 @@ impl Folder {
         super::write_new(&path, text).map_err(|error| named(&path, &error))
     }
 
-    /// The same, after making the folder that somebody removed.
-    fn take_again(&self, file: &Path, target: &Path) -> io::Result<PathBuf> {
-        if let Some(queued) = target.parent() {
-            fs::create_dir_all(queued).map_err(|error| named(queued, &error))?;
-        }
-        no_replace::rename(file, target).map_err(|error| named(target, &error))?;
-        Ok(target.to_owned())
-    }
-
     /// Moves a file on from `queued/` and writes the text beside it. A file that is not there any more is no error.
     ///
     /// # Errors
@@ -101,7 +92,7 @@ impl Folder {
         sidecar.push(suffix);
         let sidecar = dir.join(sidecar);
         // whole or not at all, and over the one of an earlier round: it is ours, numbered
-        let draft = super::outputs::HiddenFile::new(&dir, "text");
+        let draft = self.hidden(&dir, "text");
         fs::write(&draft.path, sidecar_text).map_err(|error| named(&sidecar, &error))?;
         fs::rename(&draft.path, &sidecar).map_err(|error| named(&sidecar, &error))?;
         draft.moved();
@@ -139,6 +130,15 @@ impl Folder {
         files.sort_unstable();
         Ok(files)
     }
+}
+
+/// The same, after making the folder that somebody removed.
+fn take_again(file: &Path, target: &Path) -> io::Result<PathBuf> {
+    if let Some(queued) = target.parent() {
+        fs::create_dir_all(queued).map_err(|error| named(queued, &error))?;
+    }
+    no_replace::rename(file, target).map_err(|error| named(target, &error))?;
+    Ok(target.to_owned())
 }
 
 /// The inbox that a file lies in: its folder, or the one above for files in a folder of ours.

@@ -28,7 +28,9 @@ pub fn safe_stem(name: &str) -> String {
 pub fn safe_ending(file_name: &str) -> String {
     match file_name.rsplit_once('.') {
         Some((_, ending))
-            if !ending.is_empty() && ending.len() <= MAX_ENDING && ending.bytes().all(|b| b.is_ascii_alphanumeric()) =>
+            if !ending.is_empty()
+                && ending.len() <= MAX_ENDING
+                && ending.bytes().all(|b| b.is_ascii_alphanumeric()) =>
         {
             format!(".{}", ending.to_ascii_lowercase())
         }

@@ -27,10 +27,16 @@ impl Reserved {
 
     /// Brings what was written to disk and gives it its name: `NAME.mp4`, or `NAME-2.mp4` where that is taken.
     ///
+    /// Close the file before (Windows renames no open one).
+    ///
     /// # Errors
     /// When it cannot be renamed; the part is gone then.
     pub fn publish(self) -> io::Result<PathBuf> {
-        fs::OpenOptions::new().write(true).open(&self.part.path)?.sync_all().map_err(|error| named(&self.part.path, &error))?;
+        fs::OpenOptions::new()
+            .write(true)
+            .open(&self.part.path)?
+            .sync_all()
+            .map_err(|error| named(&self.part.path, &error))?;
         let path = claim(&self.dir, &self.stem, &self.ending, |target| no_replace::rename(&self.part.path, target))?;
         self.part.moved();
         Ok(path)
@@ -45,7 +51,7 @@ impl Folder {
     /// When the folder cannot be written to.
     pub fn reserve_output(&self, job_name: &str, server_filename: &str) -> io::Result<(Reserved, File)> {
         fs::create_dir_all(&self.outputs).map_err(|error| named(&self.outputs, &error))?;
-        let part = HiddenFile::new(&self.outputs, &format!("{}.part", self.mark()));
+        let part = self.hidden(&self.outputs, "part");
         let open = fs::OpenOptions::new().read(true).write(true).create_new(true).open(&part.path);
         let file = open.map_err(|error| named(&part.path, &error))?;
         let (stem, ending) = (name::safe_stem(job_name), name::safe_ending(server_filename));
@@ -79,33 +85,40 @@ impl Folder {
         reserved.publish().map(Some)
     }
 
-    /// Removes the parts that a crash of this render folder's engine left. Call it only while holding its lock.
-    ///
-    /// # Errors
-    /// When the folder cannot be read.
-    pub fn sweep_parts(&self) -> io::Result<usize> {
-        let entries = match fs::read_dir(&self.outputs) {
-            Ok(entries) => entries,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(0),
-            Err(error) => return Err(named(&self.outputs, &error)),
-        };
-        let (start, end) = (HiddenFile::PREFIX, format!(".{}.part", self.mark()));
-        let mut swept = 0;
-        for entry in entries {
-            let entry = entry?;
-            let ours = entry.file_name().to_str().is_some_and(|name| name.starts_with(start) && name.ends_with(&end));
-            if ours && fs::remove_file(entry.path()).is_ok() {
-                swept += 1;
-            }
-        }
-        Ok(swept)
+    /// Removes the hidden files that a crash of this render folder's engine left, and says how many there were.
+    /// Call it only while holding the engine's lock. A folder that cannot be read is passed over.
+    pub fn sweep(&self) -> usize {
+        let mark = format!(".{}.", self.mark());
+        let ended = self.inboxes.iter().flat_map(|inbox| [inbox.join("done"), inbox.join("failed")]);
+        let dirs = [self.outputs.clone(), self.inputs(), self.workflows.clone()].into_iter().chain(ended);
+        dirs.filter_map(|dir| fs::read_dir(dir).ok())
+            .flatten()
+            .filter_map(Result::ok)
+            .filter(|entry| {
+                let name = entry.file_name();
+                name.to_str().is_some_and(|name| name.starts_with(HiddenFile::PREFIX) && name.contains(&mark))
+            })
+            .filter(|entry| fs::remove_file(entry.path()).is_ok())
+            .count()
     }
 
-    /// Tells this render folder's parts from others' where several share an outputs folder.
+    /// A hidden file that [`Folder::sweep`] knows as this render folder's own.
+    pub(super) fn hidden(&self, dir: &Path, ending: &str) -> HiddenFile {
+        static COUNT: AtomicU64 = AtomicU64::new(0);
+        let (count, pid) = (COUNT.fetch_add(1, Ordering::Relaxed), std::process::id());
+        // the number keeps apart what machines that share a folder write, should their pids agree
+        let random = fastrand::u32(..);
+        let name = format!("{}{pid}-{count}-{random:08x}.{}.{ending}", HiddenFile::PREFIX, self.mark());
+        HiddenFile { path: dir.join(name), kept: false }
+    }
+
+    /// Tells this render folder's hidden files from others' where several share a folder.
     fn mark(&self) -> String {
         use sha2::Digest;
         let digest = sha2::Sha256::digest(self.root.as_os_str().as_encoded_bytes());
-        digest.iter().take(4).map(|byte| format!("{byte:02x}")).collect()
+        let mut hex = format!("{digest:x}");
+        hex.truncate(8);
+        hex
     }
 }
 
@@ -142,14 +155,6 @@ pub(super) struct HiddenFile {
 
 impl HiddenFile {
     const PREFIX: &str = ".comfytop-";
-
-    pub(super) fn new(dir: &Path, ending: &str) -> Self {
-        static COUNT: AtomicU64 = AtomicU64::new(0);
-        let (count, pid) = (COUNT.fetch_add(1, Ordering::Relaxed), std::process::id());
-        // the number keeps apart what machines that share a folder write, should their pids agree
-        let random = fastrand::u32(..);
-        Self { path: dir.join(format!("{}{pid}-{count}-{random:08x}.{ending}", Self::PREFIX)), kept: false }
-    }
 
     pub(super) fn moved(mut self) {
         self.kept = true;
@@ -192,7 +197,9 @@ mod tests {
     #[test]
     fn no_name_leaves_the_folder() {
         let (dir, folder) = folder();
-        for (job, file) in [("../../x", "../../y.mp4"), ("/abs", "/abs.mp4"), ("a\u{0}b\n", "c\u{1b}.mp4"), ("C:\\x", "NUL")] {
+        for (job, file) in
+            [("../../x", "../../y.mp4"), ("/abs", "/abs.mp4"), ("a\u{0}b\n", "c\u{1b}.mp4"), ("C:\\x", "NUL")]
+        {
             let path = collect(&folder, job, file, b"x");
             assert_eq!(path.parent(), Some(folder.outputs.as_path()), "{job}");
         }
@@ -217,7 +224,7 @@ mod tests {
         for other in [".comfytop-1-1-00000000.ffffffff.part", "mine.part", ".hidden"] {
             fs::write(folder.outputs.join(other), "x").expect("written");
         }
-        assert_eq!(folder.sweep_parts().expect("swept"), 1);
+        assert_eq!(folder.sweep(), 1);
         assert_eq!(fs::read_dir(&folder.outputs).expect("there").count(), 3);
     }
 
@@ -233,7 +240,9 @@ mod tests {
         let path = adopt("video", "x_00001_.mp4").expect("adopted");
         assert_eq!(path, folder.outputs.join("loop-2.mp4"));
         assert_eq!(fs::read(&path).expect("there"), b"clip");
-        for (sub, file) in [("..", "secret.mp4"), ("", "../secret.mp4"), ("video", "none.mp4"), ("", "video"), ("/", "x.mp4")] {
+        for (sub, file) in
+            [("..", "secret.mp4"), ("", "../secret.mp4"), ("video", "none.mp4"), ("", "video"), ("/", "x.mp4")]
+        {
             assert_eq!(adopt(sub, file), None, "{sub} {file}");
         }
         #[cfg(unix)]

@@ -78,11 +78,18 @@ struct Entry {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Phase {
     /// Not whole, or not readable, when last `read`; to be read again at `again`, or when the time is up.
-    Torn { read: Duration, again: Option<Duration> },
+    Torn {
+        read: Duration,
+        again: Option<Duration>,
+    },
     /// Told of, and not answered.
-    Offered { at: Duration },
+    Offered {
+        at: Duration,
+    },
     /// The answer was: something is missing.
-    Wanting { offered: Duration },
+    Wanting {
+        offered: Duration,
+    },
     /// There is nothing more to say of this state of the file.
     Closed,
     TooBig,
@@ -206,8 +213,12 @@ impl Settle {
 
     /// A folder was listed: what is known there and not among these is gone.
     pub(super) fn listed(&mut self, folder: &Path, there: &HashSet<PathBuf>) {
-        let gone: Vec<PathBuf> =
-            self.entries.keys().filter(|path| path.parent() == Some(folder) && !there.contains(*path)).cloned().collect();
+        let gone: Vec<PathBuf> = self
+            .entries
+            .keys()
+            .filter(|path| path.parent() == Some(folder) && !there.contains(*path))
+            .cloned()
+            .collect();
         for path in gone {
             self.gone(&path);
         }

@@ -16,6 +16,8 @@ use crate::job_file::MAX_BYTES;
 
 /// Folders are listed this often whatever events say.
 const RESCAN: Duration = Duration::from_secs(5);
+/// After events were lost.
+const SCAN_SOON: Duration = Duration::from_millis(20);
 /// The same for folders without events.
 const RESCAN_POLLED: Duration = Duration::from_secs(2);
 
@@ -34,14 +36,22 @@ struct Place {
     path: PathBuf,
     dir: usize,
     held: bool,
-    poll: bool,
     /// `held/` may be missing; an inbox may not.
     optional: bool,
     /// The path with links resolved, as some systems report it.
     real: PathBuf,
-    /// Which folder has a watch on it; a folder that was removed and made again is another one.
-    watching: Option<u64>,
+    watch: Watch,
     troubled: bool,
+}
+
+/// Whether a folder sends events.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Watch {
+    /// It is not asked to.
+    Polled,
+    Off,
+    /// This folder does; one that was removed and made again is another.
+    On(u64),
 }
 
 pub(super) struct Thread<F> {
@@ -64,9 +74,8 @@ impl<F: FnMut(Event)> Thread<F> {
                 path,
                 dir: index,
                 held,
-                poll: dir.poll,
                 optional,
-                watching: None,
+                watch: if dir.poll { Watch::Polled } else { Watch::Off },
                 troubled: false,
             };
             let held = place(dir.path.join(HELD), true, true);
@@ -117,11 +126,11 @@ impl<F: FnMut(Event)> Thread<F> {
     }
 
     fn event(&mut self, event: notify::Result<notify::Event>) {
-        let Ok(event) = event else { return self.scan() };
-        if event.need_rescan() {
-            // the kernel's queue ran over
-            return self.scan();
-        }
+        let Some(event) = event.ok().filter(|event| !event.need_rescan()) else {
+            // the kernel's queue ran over; several such at once are one scan
+            self.next_scan = self.next_scan.min(self.now() + SCAN_SOON);
+            return;
+        };
         let (cause, stirs) = match event.kind {
             EventKind::Access(AccessKind::Close(AccessMode::Write))
             | EventKind::Modify(ModifyKind::Name(RenameMode::To | RenameMode::Any)) => (Cause::Ended, true),
@@ -135,7 +144,9 @@ impl<F: FnMut(Event)> Thread<F> {
         for path in event.paths {
             let (Some(parent), Some(name)) = (path.parent(), path.file_name()) else { continue };
             let place = self.places.iter().find(|place| place.path == parent || place.real == parent);
-            let Some((dir, held, path)) = place.map(|place| (place.dir, place.held, place.path.join(name))) else { continue };
+            let Some((dir, held, path)) = place.map(|place| (place.dir, place.held, place.path.join(name))) else {
+                continue;
+            };
             if stirs {
                 self.settle.stir(dir, self.now());
             }
@@ -152,7 +163,7 @@ impl<F: FnMut(Event)> Thread<F> {
             self.watch(at);
             let Some(place) = self.places.get(at) else { continue };
             let (path, dir, held) = (place.path.clone(), place.dir, place.held);
-            polled |= place.watching.is_none() && !place.optional;
+            polled |= !matches!(place.watch, Watch::On(_)) && !place.optional;
             match list(&path) {
                 Ok(mut files) => {
                     self.well(at);
@@ -175,20 +186,19 @@ impl<F: FnMut(Event)> Thread<F> {
     /// Puts a watch on a folder that has none, or that is another than before.
     fn watch(&mut self, at: usize) {
         let (Some(place), Some(watcher)) = (self.places.get_mut(at), self.watcher.as_mut()) else { return };
-        if place.poll {
-            return;
-        }
         let there = fs::metadata(&place.path).ok().filter(Metadata::is_dir).map(|meta| identity(&meta));
-        if place.watching == there {
+        let wanted = there.map_or(Watch::Off, Watch::On);
+        if place.watch == Watch::Polled || place.watch == wanted {
             return;
         }
-        if place.watching.take().is_some() {
+        if place.watch != Watch::Off {
             // usually the system has dropped it with the folder
             let _ = watcher.unwatch(&place.path);
+            place.watch = Watch::Off;
         }
-        if there.is_some() {
+        if wanted != Watch::Off {
             match watcher.watch(&place.path, RecursiveMode::NonRecursive) {
-                Ok(()) => place.watching = there,
+                Ok(()) => place.watch = wanted,
                 Err(error) => tracing::warn!("no file events for {}, scanning instead: {error}", place.path.display()),
             }
         }

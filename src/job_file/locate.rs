@@ -140,7 +140,8 @@ impl Cursor<'_> {
 mod tests {
     use super::*;
 
-    const TEXT: &str = "[\n {\"a\": 1, \"b\": [1, {\"é\\n\": 2}], \"a\": 3},\n  {\"set\": {\"14.cfg\" : true}, \"x\":-1.5e3}\n]";
+    const TEXT: &str =
+        "[\n {\"a\": 1, \"b\": [1, {\"é\\n\": 2}], \"a\": 3},\n  {\"set\": {\"14.cfg\" : true}, \"x\":-1.5e3}\n]";
 
     #[test]
     fn keys_and_elements_are_found_where_they_stand() {
@@ -160,7 +161,12 @@ mod tests {
 
     #[test]
     fn what_is_not_there_is_not_found() {
-        for path in [&[Step::Index(2)][..], &[Step::Key("a")], &[Step::Index(0), Step::Key("c")], &[Step::Index(0), Step::Index(0)]] {
+        for path in [
+            &[Step::Index(2)][..],
+            &[Step::Key("a")],
+            &[Step::Index(0), Step::Key("c")],
+            &[Step::Index(0), Step::Index(0)],
+        ] {
             assert_eq!(offset(TEXT, path), None, "{path:?}");
         }
         assert_eq!(offset("", &[Step::Key("a")]), None);

@@ -84,7 +84,9 @@ impl FillFault {
             | Self::NoSlots { slot, .. }
             | Self::BadValue { slot, .. }
             | Self::Missing { slot, .. } => vec![slot],
-            Self::UnknownNode { key, .. } | Self::UnknownInput { key, .. } | Self::BadSet { key, .. } => vec!["set", key],
+            Self::UnknownNode { key, .. } | Self::UnknownInput { key, .. } | Self::BadSet { key, .. } => {
+                vec!["set", key]
+            }
         }
     }
 }
@@ -184,7 +186,8 @@ impl Filling<'_> {
         }
         let value = if slot.kind == SlotType::Image { self.file(key, &slot.inputs, &value) } else { value };
         for also in &slot.also {
-            let made = graph::input(&self.graph, &also.input.node, &also.input.input).and_then(|there| also.value(&value, there));
+            let made = graph::input(&self.graph, &also.input.node, &also.input.input)
+                .and_then(|there| also.value(&value, there));
             if let Some(made) = made {
                 graph::set_input(&mut self.graph, &also.input.node, &also.input.input, made);
             }
@@ -214,7 +217,8 @@ impl Filling<'_> {
         let (slot, workflow) = (text::clean(key).into_owned(), self.workflow.shown_name());
         let slots: Vec<String> = self.workflow.slots.iter().map(|slot| slot.name.clone()).collect();
         // a misspelt `workflow` or `priority` lands here too
-        let nearest = text::nearest(key, slots.iter().map(String::as_str).chain(OWN_KEYS.iter().copied())).map(str::to_owned);
+        let nearest =
+            text::nearest(key, slots.iter().map(String::as_str).chain(OWN_KEYS.iter().copied())).map(str::to_owned);
         if slots.is_empty() && nearest.is_none() {
             return FillFault::NoSlots { slot, workflow };
         }
@@ -250,7 +254,8 @@ impl Filling<'_> {
             && let Some(seed) = seeds_set.iter().find_map(|(_, seed)| *seed)
         {
             self.seed = Some(SeedChoice::Given(seed));
-            self.seed_inputs = seeds_set.into_iter().filter(|(_, set)| *set == Some(seed)).map(|(place, _)| place).collect();
+            self.seed_inputs =
+                seeds_set.into_iter().filter(|(_, set)| *set == Some(seed)).map(|(place, _)| place).collect();
         }
     }
 

@@ -142,7 +142,8 @@ pub fn set_seed(graph: &mut Graph, seed_inputs: &[InputRef], seed: u64) {
 pub fn own_prefix(graph: &mut Graph, prompt_id_hex8: &str) -> usize {
     let mut changed = 0;
     for node in graph.values_mut() {
-        if let Some(Value::String(prefix)) = node.get_mut("inputs").and_then(|inputs| inputs.get_mut("filename_prefix")) {
+        if let Some(Value::String(prefix)) = node.get_mut("inputs").and_then(|inputs| inputs.get_mut("filename_prefix"))
+        {
             prefix.push('-');
             prefix.push_str(prompt_id_hex8);
             changed += 1;

@@ -98,7 +98,8 @@ impl TryFrom<String> for InputRef {
     type Error = String;
 
     fn try_from(text: String) -> Result<Self, String> {
-        Self::parse(&text).ok_or_else(|| format!("`{text}` names no input: write node id, dot, input, as in \"14.cfg\""))
+        Self::parse(&text)
+            .ok_or_else(|| format!("`{text}` names no input: write node id, dot, input, as in \"14.cfg\""))
     }
 }
 
@@ -181,13 +182,20 @@ impl Slot {
     fn whole(&self, value: &Value) -> Result<Value, String> {
         let number = whole_number(value).and_then(|number| i64::try_from(number).ok());
         let number = number.ok_or_else(|| must_be("a whole number", value))?;
-        #[expect(clippy::cast_precision_loss, reason = "limits are small; a number that loses digits is far outside them")]
+        #[expect(
+            clippy::cast_precision_loss,
+            reason = "limits are small; a number that loses digits is far outside them"
+        )]
         self.within(number as f64, value)?;
         if let Some(multiple) = self.multiple_of.filter(|multiple| *multiple > 0) {
             let over = number.saturating_sub(self.plus).rem_euclid(multiple);
             if over != 0 {
                 let (below, above) = (number - over, number.saturating_sub(over).saturating_add(multiple));
-                let rule = if self.plus == 0 { format!("a multiple of {multiple}") } else { format!("{multiple}n+{}", self.plus) };
+                let rule = if self.plus == 0 {
+                    format!("a multiple of {multiple}")
+                } else {
+                    format!("{multiple}n+{}", self.plus)
+                };
                 #[expect(clippy::cast_precision_loss, reason = "as above")]
                 let near: Vec<String> = [below, above]
                     .into_iter()
@@ -285,6 +293,7 @@ mod tests {
         toml::from_str(&format!("name = \"x\"\ninputs = [\"1.a\"]\n{rules}")).expect("a slot")
     }
 
+    #[expect(clippy::needless_pass_by_value, reason = "the tests read better without a borrow in each line")]
     fn fit(slot: &Slot, value: Value) -> Result<Value, String> {
         slot.fit(&value).map(|fit| match fit {
             Fit::Value(value) => value,
@@ -321,14 +330,20 @@ mod tests {
         assert_eq!(fit(&slot("type = \"string\""), json!("")), Ok(json!("")));
         assert!(fit(&slot("type = \"string\""), json!(["a"])).unwrap_err().contains("not a list"));
         let choice = slot("type = \"string\"\nchoices = [\"euler\", \"heun\"]");
-        assert_eq!(fit(&choice, json!("eular")).unwrap_err(), "must be one of euler, heun, not the text \"eular\" (did you mean `euler`?)");
+        assert_eq!(
+            fit(&choice, json!("eular")).unwrap_err(),
+            "must be one of euler, heun, not the text \"eular\" (did you mean `euler`?)"
+        );
         for bad in [json!(""), json!("input:"), json!("a\0b"), json!(7)] {
             assert!(fit(&slot("type = \"image\""), bad).is_err());
         }
         assert_eq!(fit(&slot("type = \"bool\""), json!(true)), Ok(json!(true)));
         assert!(fit(&slot("type = \"bool\""), json!(1)).is_err());
         assert_eq!(fit(&slot("type = \"float\"\nmin = 1.0"), json!(16)), Ok(json!(16.0)));
-        assert_eq!(fit(&slot("type = \"float\"\nmin = 1.0"), json!(0.5)).unwrap_err(), "must be at least 1, not the number 0.5");
+        assert_eq!(
+            fit(&slot("type = \"float\"\nmin = 1.0"), json!(0.5)).unwrap_err(),
+            "must be at least 1, not the number 0.5"
+        );
     }
 
     #[test]
