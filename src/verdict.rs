@@ -95,16 +95,19 @@ impl Rgb {
     }
 
     /// Pixels in a row.
+    #[must_use]
     pub fn width(&self) -> u32 {
         self.width
     }
 
     /// Rows.
+    #[must_use]
     pub fn height(&self) -> u32 {
         self.height
     }
 
     /// The R, G and B planes, `width * height` bytes each.
+    #[must_use]
     pub fn planes(&self) -> [&[u8]; 3] {
         let (red, rest) = self.data.split_at(self.data.len() / 3);
         let (green, blue) = rest.split_at(rest.len() / 2);

@@ -54,7 +54,7 @@ impl Default for Limits {
             pixels: 4096 * 2304, // the largest frame of H.264 level 5.2
             frames: 400_000,
             memory: 208 << 20,
-            time: Duration::from_secs(120),
+            time: Duration::from_mins(2),
             ffmpeg: None,
         }
     }
@@ -280,7 +280,7 @@ impl Kind {
     }
 }
 
-/// The codec a Matroska or WebM file names near its beginning (its tracks come first in
+/// The codec a Matroska or `WebM` file names near its beginning (its tracks come first in
 /// practice), for the words only; the file is ffmpeg's to parse.
 fn matroska_codec(head: &[u8]) -> &'static str {
     let names: [(&[u8], &str); 7] = [
@@ -292,8 +292,8 @@ fn matroska_codec(head: &[u8]) -> &'static str {
         (b"V_FFV1", "ffv1"),
         (b"V_PRORES", "prores"),
     ];
-    let named = names.iter().find(|(id, _)| head.windows(id.len()).any(|bytes| bytes == *id));
-    named.map_or("matroska", |(_, name)| name)
+    let found = names.iter().find(|(id, _)| head.windows(id.len()).any(|bytes| bytes == *id));
+    found.map_or("matroska", |(_, name)| name)
 }
 
 thread_local! {
@@ -340,7 +340,7 @@ mod tests {
 
     #[test]
     fn a_panic_is_an_answer_and_the_next_one_is_heard_again() {
-        let outcome: Result<(), Refusal> = unpanicked(|| panic!("as re_mp4 does without stco"));
+        let outcome: Result<(), Refusal> = unpanicked(|| panic!("as a demultiplexer does without its table"));
         assert!(matches!(outcome, Err(Refusal::AskFfmpeg(VideoError::Damaged(_)))));
         assert!(!CAUGHT.get());
     }

@@ -8,16 +8,28 @@ use std::time::Duration;
 use comfytop::verdict::{Measurement, Rgb};
 use comfytop::video::{Limits, VideoError, last_and_first, measure};
 use proptest::prelude::*;
-use serde_json::Value;
+use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 
 /// What only ffmpeg decodes, and what stands in its place where there is none.
-const FOREIGN: [(&str, &str); 5] = [
+const FOREIGN: [(&str, &str); 6] = [
     ("h264_10bit.mp4", "n/a (needs ffmpeg: h264 10-bit)"),
     ("h264_444.mp4", "n/a (needs ffmpeg: h264 4:4:4 8-bit)"),
+    ("h264_constrained_intra.mp4", "n/a (needs ffmpeg: h264 with constrained intra prediction)"),
     ("hevc.mp4", "n/a (needs ffmpeg: hevc)"),
     ("vp9.webm", "n/a (needs ffmpeg: vp9)"),
     ("av1.webm", "n/a (needs ffmpeg: av1)"),
+];
+
+/// Clips that the shared truth does not have: frames, and SSIM by ffmpeg 5.1, for WebP (which
+/// that one can't read) by Pillow's frames and the same formula.
+const MORE: [(&str, u64, f64); 6] = [
+    ("h264_constrained_intra.mp4", 9, 0.444_617),
+    ("h264_intra_refresh.mp4", 25, 0.399_215),
+    ("h264_open_gop_frag.mp4", 25, 0.386_142),
+    ("webp_lossless.webp", 9, 0.572_554),
+    ("webp_lossy.webp", 9, 0.564_693),
+    ("webp_alpha.webp", 9, 0.563_445),
 ];
 
 fn media(name: &str) -> PathBuf {
@@ -27,7 +39,8 @@ fn media(name: &str) -> PathBuf {
 fn truth() -> Vec<(String, Value)> {
     let text = std::fs::read_to_string(media("truth.json")).unwrap();
     let truth: serde_json::Map<String, Value> = serde_json::from_str(&text).unwrap();
-    truth.into_iter().collect()
+    let more = MORE.map(|(name, frames, ssim)| (name.to_owned(), json!({"frames": frames, "ssim_first_last": ssim})));
+    truth.into_iter().chain(more).collect()
 }
 
 /// Limits under which no ffmpeg is found.
@@ -115,14 +128,15 @@ fn bad_files_are_told_in_words() {
     assert!(words("not_a_video.mp4").starts_with("neither a video nor an image"), "{}", words("not_a_video.mp4"));
     assert!(words("no_such_file.mp4").starts_with("can't be read: "), "{}", words("no_such_file.mp4"));
     assert!(words("").starts_with("not a file"), "{}", words(""));
+    assert!(words("audio_only.mp4").starts_with("no video in it"), "{}", words("audio_only.mp4"));
     assert_eq!(refused(b""), "the file is empty");
     assert!(refused(b"RIFF\x24\0\0\0WAVEfmt ").starts_with("no video in it"));
 }
 
 /// The R, then the G, then the B plane of one frame.
 fn digest(frame: &Rgb) -> String {
-    let digest = frame.planes().iter().fold(Sha256::new(), |digest, plane| digest.chain_update(plane)).finalize();
-    digest.iter().take(8).map(|byte| format!("{byte:02x}")).collect()
+    let digest = frame.planes().iter().fold(Sha256::new(), Digest::chain_update).finalize();
+    digest.iter().take(8).fold(String::new(), |hex, byte| hex + &format!("{byte:02x}"))
 }
 
 #[test]
@@ -138,12 +152,16 @@ fn golden_frames() {
 
 /// Made with ffmpeg 5.1 on x86-64: `ffmpeg -i CLIP -f rawvideo -pix_fmt rgb24 -`, the first and
 /// the last frame, split into planes, first 8 bytes of SHA-256.
-const GOLDEN: [(&str, [&str; 2]); 5] = [
+/// (The WebP ones with Pillow 13, that is libwebp.)
+const GOLDEN: [(&str, [&str; 2]); 8] = [
     ("h264_bpyramid.mp4", ["709f85fe21cc0fcf", "65099c5a58fe9413"]),
     ("vfr_bt709.mp4", ["cae3da2b8fd04ee2", "3b1a697090fc3600"]),
     ("h264_baseline.mp4", ["0993fa483bc07608", "372b7fc248229342"]),
     ("edit_list.mp4", ["02018370afa5ef1c", "39c98a7b045fda1c"]),
     ("anim.gif", ["1c50644d878da76e", "991e9ea9e10ad4cc"]),
+    ("webp_lossless.webp", ["2c6f035c66c44c4a", "616749725b28acfd"]),
+    ("webp_lossy.webp", ["0bd0828afbf8e029", "ba61fb7fc55ef360"]),
+    ("webp_alpha.webp", ["038b3ae86e76e649", "bd01a91cc1a76372"]),
 ];
 
 /// Measures bytes as a file; the words where there is no number.
@@ -158,23 +176,23 @@ fn measured(bytes: &[u8], limits: &Limits) -> Result<Measurement, VideoError> {
     measure(file.path(), limits)
 }
 
-fn boxed(name: &[u8; 4], parts: &[&[u8]]) -> Vec<u8> {
+fn boxed(name: [u8; 4], parts: &[&[u8]]) -> Vec<u8> {
     let body = parts.concat();
     let mut bytes = u32::try_from(body.len() + 8).unwrap().to_be_bytes().to_vec();
-    bytes.extend_from_slice(name);
+    bytes.extend(name);
     bytes.extend(body);
     bytes
 }
 
 #[test]
 fn four_billion_samples_in_a_hundred_bytes_are_refused() {
-    let stsz = boxed(b"stsz", &[&[0; 4], &1_u32.to_be_bytes(), &u32::MAX.to_be_bytes()]);
-    let nested = [b"stbl", b"minf", b"mdia", b"trak", b"moov"].iter().fold(stsz, |inner, name| boxed(name, &[&inner]));
-    let file = [boxed(b"ftyp", &[b"isom\0\0\0\0"]), nested].concat();
+    let stsz = boxed(*b"stsz", &[&[0; 4], &1_u32.to_be_bytes(), &u32::MAX.to_be_bytes()]);
+    let nested = [b"stbl", b"minf", b"mdia", b"trak", b"moov"].iter().fold(stsz, |inner, name| boxed(**name, &[&inner]));
+    let file = [boxed(*b"ftyp", &[b"isom\0\0\0\0"]), nested].concat();
     assert!(refused(&file).starts_with("too large to measure"), "{}", refused(&file));
-    let trun = boxed(b"trun", &[&[0; 4], &u32::MAX.to_be_bytes()]);
-    let moof = boxed(b"moof", &[&boxed(b"traf", &[&trun])]);
-    let file = [boxed(b"ftyp", &[b"isom\0\0\0\0"]), boxed(b"moov", &[]), moof].concat();
+    let trun = boxed(*b"trun", &[&[0; 4], &u32::MAX.to_be_bytes()]);
+    let moof = boxed(*b"moof", &[&boxed(*b"traf", &[&trun])]);
+    let file = [boxed(*b"ftyp", &[b"isom\0\0\0\0"]), boxed(*b"moov", &[]), moof].concat();
     assert!(refused(&file).starts_with("too large to measure"), "{}", refused(&file));
 }
 
@@ -261,7 +279,14 @@ fn the_verb_writes_a_line_a_file() {
 }
 
 /// Small ones of each kind, so that many mutations take little time.
-const SEEDS: [&str; 5] = ["two_frames.mp4", "h264_bpyramid.mp4", "edit_list.mp4", "fragmented.mp4", "vfr_bt709.mp4"];
+const SEEDS: [&str; 6] = [
+    "two_frames.mp4",
+    "h264_bpyramid.mp4",
+    "edit_list.mp4",
+    "h264_open_gop_frag.mp4",
+    "webp_alpha.webp",
+    "webp_lossless.webp",
+];
 
 const MAGICS: [&[u8]; 4] =
     [b"\0\0\0\x10ftypisom\0\0\0\0", b"\x89PNG\r\n\x1a\n", b"GIF89a\x10\0\x10\0", b"RIFF\xff\0\0\0WEBP"];

@@ -69,13 +69,12 @@ fn fixed(value: i64) -> i16 {
 }
 
 /// The high half of a 32-bit product (x86's `pmulhw`): a floor, not a rounding.
-#[expect(clippy::cast_possible_truncation, reason = "the high half of a 16x16 product has 16 bits")]
 fn high_half(a: i16, b: i16) -> i16 {
     ((i32::from(a) * i32::from(b)) >> 16) as i16
 }
 
 /// One channel of one pixel: the saturating sum, clamped to a byte.
-#[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "clamped to 0..=255 just before")]
+#[expect(clippy::cast_sign_loss, reason = "clamped to 0..=255 just before")]
 fn channel(luma: i16, term: i16) -> u8 {
     luma.saturating_add(term).clamp(0, 255) as u8
 }

@@ -23,17 +23,16 @@ pub(super) fn check(file: &mut (impl Read + Seek), length: u64, budget: &Budget)
     let mut position = 0;
     while length.saturating_sub(position) >= 8 {
         file.seek(SeekFrom::Start(position))?;
-        let mut header = [0; 16];
-        file.read_exact(&mut header[..8])?;
-        let (mut size, name) = header_of(&header);
-        let mut header_bytes = 8;
+        let mut header = [0; 8];
+        file.read_exact(&mut header)?;
+        let (size, name) = header_of(header);
+        let (mut size, mut header_bytes) = (u64::from(size), 8);
         match size {
             0 => size = length - position,
             1 => {
-                file.read_exact(&mut header[8..])?;
-                let [.., a, b, c, d, e, f, g, h] = header;
-                size = u64::from_be_bytes([a, b, c, d, e, f, g, h]);
-                header_bytes = 16;
+                let mut large = [0; 8];
+                file.read_exact(&mut large)?;
+                (size, header_bytes) = (u64::from_be_bytes(large), 16);
             }
             _ => {}
         }
@@ -69,9 +68,10 @@ pub(super) fn check(file: &mut (impl Read + Seek), length: u64, budget: &Budget)
     Err(VideoError::CutOff("there is no index (`moov`) in it".to_owned()))
 }
 
-fn header_of(bytes: &[u8; 16]) -> (u64, [u8; 4]) {
-    let [a, b, c, d, name @ .., _, _, _, _, _, _, _, _] = *bytes;
-    (u64::from(u32::from_be_bytes([a, b, c, d])), name)
+/// Size and name of a box.
+fn header_of(header: [u8; 8]) -> (u32, [u8; 4]) {
+    let [a, b, c, d, name @ ..] = header;
+    (u32::from_be_bytes([a, b, c, d]), name)
 }
 
 struct Tally<'a> {
@@ -95,9 +95,9 @@ impl Tally<'_> {
     fn descend(&mut self, mut body: &[u8]) -> Result<(), VideoError> {
         while let Some((header, rest)) = body.split_first_chunk::<8>() {
             self.one_more_box()?;
-            let [a, b, c, d, name @ ..] = *header;
-            let size = u32::from_be_bytes([a, b, c, d]) as usize;
-            let Some((content, next)) = size.checked_sub(8).and_then(|size| rest.split_at_checked(size)) else {
+            let (size, name) = header_of(*header);
+            let Some((content, next)) = (size as usize).checked_sub(8).and_then(|size| rest.split_at_checked(size))
+            else {
                 return Err(VideoError::Damaged("a box in its index does not fit into the one around it".to_owned()));
             };
             match &name {

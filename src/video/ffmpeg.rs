@@ -19,7 +19,8 @@ use crate::verdict::{Measurement, Rgb};
 const EVERY_FRAME_AGAINST_THE_FIRST: &str = "[0:v:0]format=rgb24|rgb48be,setpts=N,split[m][s];\
      [s]trim=end_frame=1[f];[m][f]ssim=stats_file=-:eof_action=repeat:repeatlast=1";
 /// Kept of what ffmpeg says.
-const STDERR_BYTES: u64 = 64 << 10;
+const STDERR_HEAD: u64 = 32 << 10;
+const STDERR_TAIL: usize = 32 << 10;
 const LINE_BYTES: u64 = 4096;
 
 /// SSIM(first, last) by ffmpeg, or `otherwise` where there is none.
@@ -189,12 +190,12 @@ fn read_stats(stdout: impl Read, limit: u64) -> Stats {
 /// The beginning of stderr and its last part; the rest is read and dropped so that it never blocks.
 fn read_words(mut stderr: impl Read) -> String {
     let mut kept = Vec::new();
-    let _ = (&mut stderr).take(STDERR_BYTES / 2).read_to_end(&mut kept);
+    let _ = (&mut stderr).take(STDERR_HEAD).read_to_end(&mut kept);
     let mut tail = Vec::new();
     let mut buffer = [0; 4096];
     while let Ok(count @ 1..) = stderr.read(&mut buffer) {
         tail.extend_from_slice(buffer.get(..count).unwrap_or_default());
-        let surplus = tail.len().saturating_sub(STDERR_BYTES as usize / 2);
+        let surplus = tail.len().saturating_sub(STDERR_TAIL);
         tail.drain(..surplus);
     }
     kept.append(&mut tail);

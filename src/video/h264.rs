@@ -7,7 +7,7 @@
 use rusty_h264_decoder::{DecodeError, Decoder};
 
 use super::mp4::Track;
-use super::sps::{Nal, Sps, nal_units};
+use super::sps::{Nal, Pps, Sps, nal_units};
 use super::{Budget, Ends, Refusal, VideoError};
 use crate::verdict::Rgb;
 use crate::verdict::colour::{Colour, Yuv420, rgb_from_yuv420};
@@ -109,6 +109,18 @@ fn gate(sps: &Sps, budget: &Budget) -> Result<(), Refusal> {
     Err(Refusal::needs_ffmpeg(what))
 }
 
+/// `rusty_h264-decoder` 0.17.0 gets 8x8 intra prediction wrong beside inter blocks where that is
+/// constrained (found by comparing with ffmpeg; x264's `constrained-intra=1`), and does not say so.
+fn gate_picture_set(nal: &[u8]) -> Result<(), Refusal> {
+    match Pps::parse(nal) {
+        Some(Pps { constrained_intra: true, transform_8x8: true }) => {
+            Err(Refusal::needs_ffmpeg("h264 with constrained intra prediction"))
+        }
+        Some(_) => Ok(()),
+        None => Err(Refusal::needs_ffmpeg("h264 with unusual parameters")),
+    }
+}
+
 struct Search<'a> {
     decoder: &'a mut dyn PictureDecoder,
     track: &'a mut Track,
@@ -142,6 +154,7 @@ impl Search<'_> {
             self.decoder.parameters(&set)?;
         }
         for set in self.track.pps.clone() {
+            gate_picture_set(&set)?;
             self.decoder.parameters(&set)?;
         }
         let mut found = [None, None];
@@ -158,7 +171,10 @@ impl Search<'_> {
                         self.note(nal)?;
                         needed = true;
                     }
-                    Nal::Pps => needed = true,
+                    Nal::Pps => {
+                        gate_picture_set(nal)?;
+                        needed = true;
+                    }
                     Nal::Other => continue,
                 }
                 append(&mut access_unit, nal);

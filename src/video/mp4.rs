@@ -76,14 +76,14 @@ pub(super) fn open(file: File, length: u64, budget: &Budget) -> Result<Track, Re
     budget.time()?;
 
     // The first in the file, as ffmpeg's `0:v:0`.
-    let trak = mp4.moov.traks.iter().find(|trak| &trak.mdia.hdlr.handler_type.value == b"vide");
-    let trak = trak.ok_or(VideoError::NoVideo)?;
-    let avc = match &trak.mdia.minf.stbl.stsd.contents {
+    let entry = mp4.moov.traks.iter().find(|entry| &entry.mdia.hdlr.handler_type.value == b"vide");
+    let entry = entry.ok_or(VideoError::NoVideo)?;
+    let avc = match &entry.mdia.minf.stbl.stsd.contents {
         StsdBoxContent::Avc1(avc) => &avc.avcc,
         other => return Err(Refusal::needs_ffmpeg(codec_name(other))),
     };
-    let track = mp4.tracks().get(&trak.tkhd.track_id).ok_or(VideoError::NoVideo)?;
-    let unshift = raw_minimum(trak);
+    let track = mp4.tracks().get(&entry.tkhd.track_id).ok_or(VideoError::NoVideo)?;
+    let unshift = raw_minimum(entry);
     let samples: Vec<Sample> = track
         .samples
         .iter()
@@ -95,7 +95,7 @@ pub(super) fn open(file: File, length: u64, budget: &Budget) -> Result<Track, Re
         })
         .collect();
 
-    let window = edit_window(trak, mp4.moov.mvhd.timescale)?;
+    let window = edit_window(entry, mp4.moov.mvhd.timescale)?;
     let shown = || samples.iter().enumerate().filter(|(_, sample)| window.contains(sample.time));
     let first = shown().min_by_key(|(_, sample)| sample.time);
     let last = shown().max_by_key(|(_, sample)| sample.time);

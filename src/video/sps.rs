@@ -1,6 +1,6 @@
-//! H.264 NAL units and sequence parameter sets: what must be known before a decoder is asked.
+//! H.264 NAL units and parameter sets: what must be known before a decoder is asked.
 //!
-//! Pure: bytes in, facts out (ITU-T H.264, sections 7.3.1, 7.3.2.1.1 and annex E.1.1). Never
+//! Pure: bytes in, facts out (ITU-T H.264, sections 7.3.1, 7.3.2.1.1, 7.3.2.2 and annex E.1.1). Never
 //! decodes a picture.
 
 use crate::verdict::colour::Colour;
@@ -76,6 +76,42 @@ impl Sps {
         }
         let colour = if bits.take(1)? == 1 { bits.colour()? } else { UNTAGGED };
         Some(Self { width, height, chroma_format, depth, references, colour })
+    }
+}
+
+/// What a picture parameter set says of its pictures.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Pps {
+    /// Intra blocks are predicted from intra blocks only.
+    pub(super) constrained_intra: bool,
+    pub(super) transform_8x8: bool,
+}
+
+impl Pps {
+    /// Reads a set from a NAL unit (its header byte included); none where it ends too early or
+    /// has slice groups, which no encoder of today writes.
+    pub(super) fn parse(nal: &[u8]) -> Option<Self> {
+        let payload = unescape(nal.get(1..)?);
+        let stop = payload.iter().rposition(|byte| *byte != 0)?;
+        let stop = stop * 8 + 7 - payload.get(stop)?.trailing_zeros() as usize;
+        let mut bits = Bits { bytes: &payload, position: 0 };
+        bits.golomb()?; // id
+        bits.golomb()?; // id of its sequence parameter set
+        bits.take(2)?; // CABAC, field order
+        if bits.golomb()? != 0 {
+            return None;
+        }
+        bits.golomb()?; // reference counts
+        bits.golomb()?;
+        bits.take(3)?; // weighted prediction
+        for _ in 0..3 {
+            bits.golomb()?; // quantisers
+        }
+        bits.take(1)?; // deblocking
+        let constrained_intra = bits.take(1)? == 1;
+        bits.take(1)?; // redundant pictures
+        let transform_8x8 = bits.position < stop && bits.take(1)? == 1;
+        Some(Self { constrained_intra, transform_8x8 })
     }
 }
 
@@ -236,6 +272,17 @@ mod tests {
         assert_eq!((sps.width, sps.height, sps.chroma_format, sps.depth), (16, 16, 2, 10));
         assert_eq!(sps.colour, Colour { matrix: 1, full_range: true });
         assert_eq!(Sps::parse(&nal(&bits)[..6]), None);
+    }
+
+    #[test]
+    fn a_picture_set_is_read_with_and_without_its_tail() {
+        // ids, CABAC, no slice groups, 1 + 1 references, no weights, quantisers, deblocking control
+        let common = "1_1_1_0_1_1_1_0_00_1_1_1_1";
+        let read = |tail: &str| Pps::parse(&nal(&format!("{common}{tail}"))).unwrap();
+        assert_eq!(read("0_0_1"), Pps { constrained_intra: false, transform_8x8: false });
+        assert_eq!(read("1_0_1"), Pps { constrained_intra: true, transform_8x8: false });
+        assert_eq!(read("1_0_1_0_1_1"), Pps { constrained_intra: true, transform_8x8: true });
+        assert_eq!(Pps::parse(&nal("1_1_1")), None);
     }
 
     fn nal(bits: &str) -> Vec<u8> {

@@ -141,7 +141,7 @@ impl Canvas {
     }
 }
 
-/// `BlendPixelNonPremult` of libwebp (src/demux/anim_decode.c).
+/// `BlendPixelNonPremult` of libwebp (`src/demux/anim_decode.c`).
 #[expect(clippy::cast_possible_truncation, reason = "a weighted mean of bytes is a byte")]
 fn blend(under: [u8; 4], over: [u8; 4]) -> [u8; 4] {
     match over[3] {
