@@ -1,7 +1,228 @@
 //! The command line: words in, one verb called, an exit code out.
+//!
+//! The door: it may call any room, reads the config file and the environment, and decides nothing
+//! about jobs.
+
+mod args;
+mod place;
+
+use std::ffi::OsString;
+use std::io::Write as _;
+use std::path::Path;
+use std::process::ExitCode;
+use std::time::Duration;
+
+use clap::Parser as _;
+use clap::error::ErrorKind;
+
+use crate::job::JobId;
+use crate::link::{self, Address, LinkError, Talk};
+use crate::protocol::Request;
+use crate::tui::attach::Door;
+use crate::tui;
+use crate::verbs::{self, Code};
+use args::{Args, Verb};
+use place::{Place, Trouble};
 
 /// Runs the program and returns its exit code.
 #[must_use]
-pub fn main() -> std::process::ExitCode {
-    std::process::ExitCode::SUCCESS
+pub fn main() -> ExitCode {
+    let args = match Args::try_parse() {
+        Ok(args) => args,
+        Err(error) => {
+            let _ = error.print();
+            let told = matches!(error.kind(), ErrorKind::DisplayHelp | ErrorKind::DisplayVersion);
+            return exit(if told { Code::Ok } else { Code::Usage });
+        }
+    };
+    match run(args) {
+        Ok(code) => exit(code),
+        Err(trouble) => {
+            eprintln!("comfytop: {trouble}");
+            exit(trouble.code())
+        }
+    }
+}
+
+fn exit(code: Code) -> ExitCode {
+    ExitCode::from(code as u8)
+}
+
+fn run(args: Args) -> Result<Code, Trouble> {
+    let out = &mut std::io::stdout().lock();
+    let asks = args.place.clone();
+    match args.verb {
+        None => dashboard(&Place::settle_or_make(&asks)?),
+        Some(Verb::Engine { detached, look_only }) => {
+            let place = if look_only { Place::settle(&asks)? } else { Place::settle_or_make(&asks)? };
+            engine(&place, detached, look_only)
+        }
+        Some(Verb::Add { files }) => {
+            let place = Place::settle_or_make(&asks)?;
+            Ok(verbs::add(&mut starting(&place, false)?, &files, out)?)
+        }
+        Some(Verb::Requeue { jobs, new_seed }) => {
+            let request = Request::Requeue { jobs: ids(&jobs), new_seed };
+            Ok(verbs::each(&mut starting(&Place::settle(&asks)?, false)?, request, out)?)
+        }
+        Some(Verb::Cancel { jobs }) => {
+            let mut talk = running(&Place::settle(&asks)?)?;
+            Ok(verbs::each(&mut talk, Request::Cancel { jobs: ids(&jobs) }, out)?)
+        }
+        Some(Verb::Stop) => Ok(verbs::stop(running(&Place::settle(&asks)?)?)?),
+        Some(Verb::Ls { json }) => Ok(verbs::ls(&mut starting(&Place::settle(&asks)?, true)?, json, out)?),
+        Some(Verb::Show { job, graph }) => {
+            Ok(verbs::show(&mut starting(&Place::settle(&asks)?, true)?, JobId(job), graph, out)?)
+        }
+        Some(Verb::Wait { jobs, all: _, timeout }) => {
+            let timeout = timeout.map(Duration::try_from_secs_f64).transpose().map_err(|e| Trouble::Usage(e.to_string()))?;
+            Ok(verbs::wait(&mut starting(&Place::settle(&asks)?, true)?, &ids(&jobs), timeout)?)
+        }
+        Some(Verb::Status { json }) => Ok(verbs::status(&mut starting(&Place::settle(&asks)?, true)?, json, out)?),
+        Some(Verb::Measure { files, json }) => {
+            let all = crate::tools::measure::run(&files, json, out).unwrap_or(false);
+            Ok(if all { Code::Ok } else { Code::No })
+        }
+        Some(Verb::Demo(options)) => demo(&options),
+        Some(Verb::Sim(options)) => sim(&options),
+    }
+}
+
+fn ids(jobs: &[u64]) -> Vec<JobId> {
+    jobs.iter().copied().map(JobId).collect()
+}
+
+/// A connection to the engine that runs; none is started.
+fn running(place: &Place) -> Result<Talk, Trouble> {
+    Ok(Talk::open(&place.address()?, place.server.clone())?)
+}
+
+/// A connection to the engine; one is started where none runs (`look_only`: one that takes nothing).
+fn starting(place: &Place, look_only: bool) -> Result<Talk, Trouble> {
+    let address = place.address()?;
+    match Talk::open(&address, place.server.clone()) {
+        Err(LinkError::NoEngine) => Ok(link::start(&address, &launch(place, look_only), place.server.clone())?),
+        other => Ok(other?),
+    }
+}
+
+/// How the engine of this place is started by another process.
+fn launch(place: &Place, look_only: bool) -> link::Launch {
+    let mut args: Vec<OsString> = vec!["--dir".into(), place.root.clone().into()];
+    if let Some(server) = &place.server {
+        args.extend(["--server".into(), server.into()]);
+    }
+    if let Some(state) = &place.asked_state {
+        args.extend(["--state".into(), state.into()]);
+    }
+    args.extend(["engine".into(), "--detached".into()]);
+    if look_only {
+        args.push("--look-only".into());
+    }
+    link::Launch { args, log: place.log() }
+}
+
+fn engine(place: &Place, detached: bool, look_only: bool) -> Result<Code, Trouble> {
+    let log = place.log();
+    if detached {
+        leave_session();
+        crate::engine::log::to_file(&log).map_err(|e| Trouble::Log { path: log.clone(), source: e })?;
+    } else {
+        crate::engine::log::to_stderr();
+    }
+    let options = crate::engine::Options {
+        root: place.root.clone(),
+        state: place.asked_state.clone(),
+        config: place.config.clone(),
+        look_only,
+        simulated: false,
+        ends_with_faces: look_only,
+        log: log.display().to_string(),
+    };
+    let result = runtime()?.block_on(crate::engine::run(options));
+    if let Err(error) = result {
+        tracing::error!("{error}");
+        return Err(Trouble::Engine(error));
+    }
+    Ok(Code::Ok)
+}
+
+/// Out of the login session: its end must not be ours.
+fn leave_session() {
+    #[cfg(unix)]
+    // Fails only where we lead a group already; then there is no terminal to lose either.
+    let _ = rustix::process::setsid();
+}
+
+fn runtime() -> Result<tokio::runtime::Runtime, Trouble> {
+    tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(Trouble::Runtime)
+}
+
+fn sim(options: &args::SimArgs) -> Result<Code, Trouble> {
+    crate::engine::log::to_stderr();
+    let options = options.options().map_err(Trouble::Usage)?;
+    let address = std::net::SocketAddr::from((std::net::Ipv4Addr::LOCALHOST, options.1));
+    runtime()?.block_on(async {
+        let listener = tokio::net::TcpListener::bind(address).await.map_err(|e| Trouble::Usage(format!("{address}: {e}")))?;
+        let bound = listener.local_addr().unwrap_or(address);
+        let _ = writeln!(std::io::stdout(), "a simulated ComfyUI {} listens on http://{bound}", options.0.dialect.version());
+        crate::sim::serve(listener, options.0).await.map_err(|e| Trouble::Usage(e.to_string()))?;
+        Ok(Code::Ok)
+    })
+}
+
+fn dashboard(place: &Place) -> Result<Code, Trouble> {
+    let door = Door { address: place.address()?, launch: launch(place, false), server: place.server.clone() };
+    show(&place.root, &place.inbox(), &place.config.ui, door)
+}
+
+/// Opens the dashboard; the engine goes on when it closes.
+fn show(root: &Path, inbox: &str, ui: &crate::config::UiConfig, door: Door) -> Result<Code, Trouble> {
+    if !tui::terminal::is_terminal() {
+        return Err(Trouble::Usage(
+            "the dashboard needs a terminal; for scripts there are verbs: `comfytop --help`".to_owned(),
+        ));
+    }
+    let mut ui = ui.clone();
+    ui.color &= std::env::var_os("NO_COLOR").is_none_or(|v| v.is_empty());
+    let app = tui::App::new(tui::Setup {
+        ui,
+        zone: jiff::tz::TimeZone::system(),
+        folder: shown(root),
+        inbox: inbox.to_owned(),
+        home: std::env::home_dir().map(|h| shown(&h)),
+        now: jiff::Timestamp::now(),
+        size: tui::terminal::size(),
+    });
+    let outcome = tui::run(app, tui::attach::attach(door)).map_err(Trouble::Terminal)?;
+    Ok(match outcome {
+        tui::Outcome::Left => Code::Ok,
+        tui::Outcome::Signal(_) | tui::Outcome::HungUp => Code::No,
+    })
+}
+
+fn demo(args: &args::DemoArgs) -> Result<Code, Trouble> {
+    let options = args.options();
+    if let Some(root) = &args.serve {
+        leave_session();
+        let log = root.join("demo.log");
+        crate::engine::log::to_file(&log).map_err(|e| Trouble::Log { path: log, source: e })?;
+        let served = crate::demo::serve(root, options.jobs, args.render_seconds.unwrap_or(1.0));
+        runtime()?.block_on(served).map_err(Trouble::Engine)?;
+        return Ok(Code::Ok);
+    }
+    if options.headless {
+        let rows = crate::demo::headless(&options).map_err(Trouble::Demo)?;
+        return Ok(verbs::demo(&rows, options.jobs, args.json, &mut std::io::stdout().lock()));
+    }
+    let stage = crate::demo::Stage::set().map_err(Trouble::Demo)?;
+    let address = Address::of(stage.root())?;
+    let launch = stage.launch(&options);
+    let inbox = shown(&stage.root().join("jobs"));
+    show(stage.root(), &inbox, &crate::config::UiConfig::default(), Door { address, launch, server: None })
+}
+
+/// The render folder of a path, as people write it.
+fn shown(path: &Path) -> String {
+    path.display().to_string()
 }

@@ -10,7 +10,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use crate::job::{Attempt, Job, JobId, JobState, Output, Shape};
+use crate::job::{Attempt, CancelledBy, Job, JobId, JobState, Output, Shape};
 
 /// Raised when an older face or engine could not understand a newer one.
 pub const PROTOCOL: u32 = 1;
@@ -214,6 +214,42 @@ impl JobRow {
     pub fn elapsed_s(&self, now: Timestamp) -> Option<f64> {
         let end = self.finished_at.unwrap_or(now);
         self.started_at.map(|start| end.duration_since(start).as_secs_f64().max(0.0))
+    }
+}
+
+/// A job in the keys of `ls --json`: for scripts, and for the result file beside a finished job file.
+pub fn job_json(row: &JobRow, now: Timestamp) -> Value {
+    let time = |at: Option<Timestamp>| at.map(|at| format!("{at:.3}"));
+    let fraction = row.progress.as_ref().and_then(|p| p.fraction);
+    let round = |v: f64, by: f64| (v * by).round() / by;
+    serde_json::json!({
+        "id": row.id,
+        "name": row.name,
+        "state": row.state.word(),
+        "workflow": row.workflow,
+        "server": row.server,
+        "seed": row.seed,
+        "queued_at": time(Some(row.queued_at)),
+        "started_at": time(row.started_at),
+        "finished_at": time(row.finished_at),
+        "elapsed_s": row.elapsed_s(now).map(|s| round(s, 1000.0)),
+        "progress": fraction.map(|f| round(f, 1000.0)),
+        "outputs": row.outputs,
+        "ssim": row.ssim.map(|s| round(s, 1_000_000.0)),
+        "error": error_of(row),
+    })
+}
+
+/// What went wrong with a job, in one line.
+pub fn error_of(row: &JobRow) -> Option<String> {
+    match &row.state {
+        JobState::Failed { why } | JobState::Rejected { why } => Some(match &why.node {
+            Some(node) => format!("{node}: {}", why.message),
+            None => why.message.clone(),
+        }),
+        JobState::Cancelled { by: CancelledBy::Elsewhere } => Some("cancelled at the server, not by comfytop".to_owned()),
+        JobState::Duplicate { of } => Some(format!("duplicate of {of}")),
+        _ => row.ssim.is_none().then(|| row.measure_note.clone()).flatten(),
     }
 }
 

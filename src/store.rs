@@ -16,6 +16,7 @@ use thiserror::Error;
 
 use crate::estimate::NodeTimes;
 use crate::job::{Change, Job, JobId};
+use crate::workflow::InputRef;
 
 /// Marks the file as ours (`PRAGMA application_id`): "cftp".
 const APPLICATION_ID: i32 = 0x6366_7470;
@@ -43,21 +44,21 @@ pub enum StoreError {
 pub struct Prompt {
     /// The filled graph, API format, before seed, prefix and uploaded names.
     pub graph: Map<String, Value>,
-    /// Inputs (node, input) that take the seed.
-    pub seed_inputs: Vec<(String, String)>,
+    /// Inputs that take the seed.
+    pub seed_inputs: Vec<InputRef>,
     pub files: Vec<InputFile>,
     /// What the job asked for, slot by slot, for people.
     pub slots: Vec<(String, Value)>,
 }
 
-/// A local file that an input names.
+/// A file that an input names.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct InputFile {
     pub node: String,
     pub input: String,
-    /// Kept in `.comfytop/inputs/`.
-    pub stored: PathBuf,
-    /// The name to upload it under.
+    /// Kept in `.comfytop/inputs/`; `None`: the server must have it.
+    pub stored: Option<PathBuf>,
+    /// The name to upload it under, or the server's own.
     pub name: String,
 }
 

@@ -1,1 +1,375 @@
-//! (to be built)
+//! The verbs for scripts: each asks the engine one thing, prints the answer, and ends with a code.
+//!
+//! Faces: they know the protocol and the link, and nothing of store, servers or folders' insides.
+//! Exit codes stand in [`Code`] and in docs/verbs.md.
+
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use jiff::Timestamp;
+
+use crate::job::{JobId, JobState};
+use crate::link::{LinkError, Talk};
+use crate::protocol::{Answer, Detail, JobRow, Link, Request, Status, job_json};
+use crate::text::clean;
+
+/// How often `wait` looks.
+const WAIT_EVERY: Duration = Duration::from_millis(100);
+
+/// Exit codes of all verbs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Code {
+    /// All is well.
+    Ok = 0,
+    /// Something asked for did not work, or is not done.
+    No = 1,
+    /// The command line, a file or the config is at fault.
+    Usage = 2,
+    /// The time given to `wait` is over.
+    TimedOut = 3,
+    /// No engine, no render folder, or no server.
+    Nobody = 4,
+}
+
+/// What a verb ends with.
+pub type Outcome = Result<Code, LinkError>;
+
+fn print(out: &mut dyn Write, text: std::fmt::Arguments<'_>) {
+    // A closed pipe (`comfytop ls | head`) is no error of ours.
+    let _ = out.write_fmt(text);
+}
+
+macro_rules! say {
+    ($out:expr, $($words:tt)*) => { print($out, format_args!("{}\n", format_args!($($words)*))) };
+}
+
+fn list(talk: &mut Talk) -> Result<Vec<JobRow>, LinkError> {
+    match talk.ask(Request::List)? {
+        Answer::List(rows) => Ok(rows),
+        _ => Err(LinkError::Closed),
+    }
+}
+
+/// `comfytop ls [--json]`.
+///
+/// # Errors
+/// When the engine can't be asked; so for all verbs here.
+pub fn ls(talk: &mut Talk, json: bool, out: &mut dyn Write) -> Outcome {
+    table(&list(talk)?, json, out);
+    Ok(Code::Ok)
+}
+
+/// The jobs as lines for people, or as one JSON object a line.
+pub fn table(rows: &[JobRow], json: bool, out: &mut dyn Write) {
+    let now = Timestamp::now();
+    if json {
+        for row in rows {
+            say!(out, "{}", job_json(row, now));
+        }
+        return;
+    }
+    say!(out, "{:>5}  {:<24}  {:<18}  {:<12}  {:>8}  {:>20}  {:>8}", "#", "name", "workflow", "state", "elapsed", "seed", "SSIM");
+    for row in rows {
+        let seed = row.seed.map_or_else(|| "–".to_owned(), |s| s.to_string());
+        let ssim = row.ssim.map_or_else(|| "–".to_owned(), |s| format!("{s:.3}"));
+        say!(
+            out,
+            "{:>5}  {}  {}  {:<12}  {:>8}  {:>20}  {:>8}",
+            row.id.0,
+            fit(&row.name, 24),
+            fit(&row.workflow, 18),
+            row.state.word(),
+            elapsed(row, now),
+            seed,
+            ssim
+        );
+    }
+}
+
+/// `comfytop demo --headless`: how its jobs ended; well when all are done.
+pub fn demo(rows: &[JobRow], wanted: usize, json: bool, out: &mut dyn Write) -> Code {
+    table(rows, json, out);
+    let done = rows.iter().filter(|r| matches!(r.state, JobState::Done)).count();
+    if !json {
+        let measured = rows.iter().filter(|r| r.ssim.is_some()).count();
+        say!(out, "{done} of {wanted} jobs done, {measured} measured");
+    }
+    if done == wanted && rows.len() == wanted { Code::Ok } else { Code::No }
+}
+
+/// `text` in exactly `width` columns, wide characters counted as two.
+fn fit(text: &str, width: usize) -> String {
+    use unicode_width::{UnicodeWidthChar as _, UnicodeWidthStr as _};
+    let text = clean(text);
+    let mut kept = String::new();
+    let mut used = 0;
+    for c in text.chars() {
+        let wide = c.width().unwrap_or(0);
+        if used + wide > width {
+            break;
+        }
+        kept.push(c);
+        used += wide;
+    }
+    if kept.len() < text.len() && kept.pop().is_some() {
+        kept.push('…');
+    }
+    let pad = width.saturating_sub(kept.width());
+    kept.extend(std::iter::repeat_n(' ', pad));
+    kept
+}
+
+fn elapsed(row: &JobRow, now: Timestamp) -> String {
+    row.elapsed_s(now).map_or_else(
+        || "–".to_owned(),
+        |s| {
+            let mark = if row.start_seen { "" } else { "≥" };
+            #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "seconds of one render")]
+            let s = s as u64;
+            if s >= 3600 {
+                format!("{mark}{}:{:02}:{:02}", s / 3600, s / 60 % 60, s % 60)
+            } else {
+                format!("{mark}{}:{:02}", s / 60, s % 60)
+            }
+        },
+    )
+}
+
+/// `comfytop show N [--graph]`: all about one job, as JSON with `--graph`'s graph alone.
+pub fn show(talk: &mut Talk, job: JobId, graph: bool, out: &mut dyn Write) -> Outcome {
+    let detail = match talk.ask(Request::Show { job, graph }) {
+        Ok(Answer::Detail(detail)) => detail,
+        Ok(_) => return Err(LinkError::Closed),
+        Err(LinkError::Answer(why)) => {
+            eprintln!("comfytop: {why}");
+            return Ok(Code::No);
+        }
+        Err(error) => return Err(error),
+    };
+    if graph {
+        let Some(graph) = &detail.graph else {
+            eprintln!("comfytop: {job} has not been posted yet");
+            return Ok(Code::No);
+        };
+        say!(out, "{graph:#}");
+        return Ok(Code::Ok);
+    }
+    show_detail(&detail, out);
+    Ok(Code::Ok)
+}
+
+fn show_detail(detail: &Detail, out: &mut dyn Write) {
+    let row = &detail.row;
+    let now = Timestamp::now();
+    let mut line = |name: &str, value: &str| say!(out, "{name:<12} {}", clean(value));
+    line("job", &format!("{} {}", row.id, row.name));
+    line("state", row.state.word());
+    line("workflow", &row.workflow);
+    if let Some(file) = &detail.file {
+        line("file", file);
+    }
+    for (name, value) in [("server", row.server.clone()), ("seed", row.seed.map(|s| s.to_string()))] {
+        if let Some(value) = value {
+            line(name, &value);
+        }
+    }
+    line("queued", &format!("{:.0}", row.queued_at));
+    if let Some(note) = &detail.note {
+        line("note", note);
+    }
+    if !detail.tags.is_empty() {
+        line("tags", &detail.tags.join(", "));
+    }
+    for (slot, value) in &detail.slots {
+        let value = value.as_str().map_or_else(|| value.to_string(), str::to_owned);
+        line(&format!("  {slot}"), &value);
+    }
+    for attempt in &detail.attempts {
+        let took = attempt.elapsed_s(now).map_or_else(|| "not started".to_owned(), |s| format!("{s:.1} s"));
+        line(&format!("try {}", attempt.number), &format!("{} on {} · {took}", attempt.prompt_id, attempt.server));
+        if let Some(ending) = &attempt.ending {
+            line("  ended", &ending_words(ending));
+        }
+        if let Some(peak) = attempt.peak_vram {
+            #[expect(clippy::cast_precision_loss, reason = "shown with one digit")]
+            line("  peak VRAM", &format!("{:.1} GB", peak as f64 / f64::from(1 << 30)));
+        }
+        for output in &attempt.outputs {
+            line("  output", &format!("{} ({} bytes)", output.path, output.bytes));
+        }
+        if let Some(measured) = &attempt.measurement {
+            let ssim = measured.ssim.map_or_else(String::new, |s| format!("SSIM {s:.6} · "));
+            let note = measured.note.as_ref().map(|n| format!(" · {n}")).unwrap_or_default();
+            line("  measured", &format!("{ssim}{}x{} · {} frames{note}", measured.width, measured.height, measured.frames));
+        }
+        for note in &attempt.notes {
+            line("  note", note);
+        }
+    }
+    if let Some(error) = crate::protocol::error_of(row) {
+        line("error", &error);
+    }
+    if let JobState::Failed { why } | JobState::Rejected { why } = &row.state
+        && !why.detail.is_empty()
+    {
+        say!(out, "\n{}", crate::text::clean_lines(&why.detail));
+    }
+}
+
+fn ending_words(ending: &crate::job::Ending) -> String {
+    use crate::job::{CancelledBy, Ending};
+    match ending {
+        Ending::Success => "well".to_owned(),
+        Ending::Failed(why) => why.message.clone(),
+        Ending::Cancelled(CancelledBy::You) => "cancelled".to_owned(),
+        Ending::Cancelled(CancelledBy::Elsewhere) => "cancelled at the server".to_owned(),
+        Ending::Lost => "the server forgot it".to_owned(),
+    }
+}
+
+/// `comfytop add FILE…`.
+pub fn add(talk: &mut Talk, files: &[PathBuf], out: &mut dyn Write) -> Outcome {
+    let mut code = Code::Ok;
+    for file in files {
+        match add_one(talk, file, out) {
+            Ok(true) => {}
+            Ok(false) => code = Code::No,
+            Err(LinkError::Answer(why)) => {
+                eprintln!("comfytop: {}: {why}", file.display());
+                code = Code::No;
+            }
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(code)
+}
+
+fn add_one(talk: &mut Talk, file: &Path, out: &mut dyn Write) -> Result<bool, LinkError> {
+    let unreadable = |e: io::Error| LinkError::Answer(e.to_string());
+    let path = file.canonicalize().map_err(unreadable)?;
+    let size = path.metadata().map_err(unreadable)?.len();
+    if size > crate::job_file::MAX_BYTES {
+        return Err(LinkError::Answer(format!("{size} bytes are too many for a job file")));
+    }
+    let bytes = std::fs::read(&path).map_err(unreadable)?;
+    let text = String::from_utf8(bytes).map_err(|_| LinkError::Answer("not a text file (it is not UTF-8)".to_owned()))?;
+    let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+    let dir = path.parent().unwrap_or(Path::new("/")).to_owned();
+    match talk.ask(Request::Add { name, dir, text })? {
+        Answer::Added { jobs, rejected } => {
+            for id in jobs.iter().filter(|id| rejected.iter().all(|(r, _)| r != *id)) {
+                say!(out, "{}", id.0);
+            }
+            for (id, why) in &rejected {
+                eprintln!("comfytop: {} ({id}): {}", file.display(), crate::text::clean_lines(why));
+            }
+            Ok(rejected.is_empty())
+        }
+        _ => Err(LinkError::Closed),
+    }
+}
+
+/// `comfytop cancel N…` and `comfytop requeue N…`.
+pub fn each(talk: &mut Talk, request: Request, out: &mut dyn Write) -> Outcome {
+    let Answer::Each(each) = talk.ask(request)? else { return Err(LinkError::Closed) };
+    let mut code = Code::Ok;
+    for (id, result) in each {
+        match result {
+            Ok(done) => say!(out, "{id} {done}"),
+            Err(why) => {
+                eprintln!("comfytop: {id}: {why}");
+                code = Code::No;
+            }
+        }
+    }
+    Ok(code)
+}
+
+/// `comfytop wait [N…|--all] [--timeout S]`.
+pub fn wait(talk: &mut Talk, jobs: &[JobId], timeout: Option<Duration>) -> Outcome {
+    let until = timeout.map(|t| Instant::now() + t);
+    loop {
+        let rows = list(talk)?;
+        for id in jobs {
+            if !rows.iter().any(|r| r.id == *id) {
+                eprintln!("comfytop: there is no job {id}");
+                return Ok(Code::No);
+            }
+        }
+        let mut waited = rows.iter().filter(|r| jobs.is_empty() || jobs.contains(&r.id));
+        if waited.clone().all(|r| r.state.is_ended()) {
+            let done = waited.all(|r| matches!(r.state, JobState::Done | JobState::Duplicate { .. }));
+            return Ok(if done { Code::Ok } else { Code::No });
+        }
+        if until.is_some_and(|until| Instant::now() >= until) {
+            return Ok(Code::TimedOut);
+        }
+        std::thread::sleep(WAIT_EVERY);
+    }
+}
+
+/// `comfytop status [--json]`: exit code 4 when no server answers.
+pub fn status(talk: &mut Talk, json: bool, out: &mut dyn Write) -> Outcome {
+    let status = settled_status(talk)?;
+    let up = status.servers.iter().any(|s| matches!(s.link, Link::Up { .. }));
+    let code = if up { Code::Ok } else { Code::Nobody };
+    if json {
+        say!(out, "{}", serde_json::to_string(&status).map_err(LinkError::Unreadable)?);
+        return Ok(code);
+    }
+    let engine = &status.engine;
+    let looks = if engine.look_only { ", only looking" } else { "" };
+    say!(out, "engine   comfytop {} (pid {}{looks}) for {}", engine.version, engine.pid, clean(&engine.folder));
+    for server in &status.servers {
+        let link = match &server.link {
+            Link::Connecting => "connecting".to_owned(),
+            Link::Up { heard: true, .. } => "in step".to_owned(),
+            Link::Up { heard: false, .. } => "asked, not heard".to_owned(),
+            Link::Down { why, .. } => format!("away: {}", clean(why)),
+        };
+        let version = server.version.as_ref().map(|v| format!(" ComfyUI {}", clean(v))).unwrap_or_default();
+        say!(out, "server   {}{version} · {link}", clean(&server.name));
+        say!(
+            out,
+            "         running {} · pending {} ours, {} others",
+            server.running.len(),
+            server.pending_ours,
+            server.pending_others
+        );
+        if let Some(sample) = server.samples.last() {
+            let what = if server.is_cpu { "RAM " } else { "VRAM" };
+            let device = server.device.as_deref().map(|d| format!(" · {}", clean(d))).unwrap_or_default();
+            #[expect(clippy::cast_precision_loss, reason = "shown with one digit")]
+            let gb = |bytes: u64| bytes as f64 / f64::from(1 << 30);
+            say!(out, "         {what} {:.1} / {:.1} GB{device}", gb(sample.vram_used), gb(sample.vram_total));
+        }
+    }
+    for banner in &engine.banners {
+        say!(out, "!        {}", clean(banner));
+    }
+    Ok(code)
+}
+
+/// A new engine has not met its servers yet: give it a moment.
+fn settled_status(talk: &mut Talk) -> Result<Status, LinkError> {
+    let until = Instant::now() + Duration::from_secs(6);
+    loop {
+        let Answer::Status(status) = talk.ask(Request::Status)? else { return Err(LinkError::Closed) };
+        let settled = status.servers.iter().all(|s| !matches!(s.link, Link::Connecting));
+        if settled || Instant::now() > until {
+            return Ok(*status);
+        }
+        std::thread::sleep(Duration::from_millis(20));
+    }
+}
+
+/// `comfytop stop`.
+pub fn stop(mut talk: Talk) -> Outcome {
+    match talk.ask(Request::Stop) {
+        Ok(_) | Err(LinkError::Closed) => {}
+        Err(error) => return Err(error),
+    }
+    talk.await_end(Duration::from_secs(10));
+    Ok(Code::Ok)
+}

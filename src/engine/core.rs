@@ -80,7 +80,7 @@ pub enum Input {
     Banners(Vec<String>),
     Notice { level: Level, text: String },
     /// A file of jobs came back into the inbox: run those again that are not done.
-    Returned { jobs: Vec<JobId> },
+    Returned { file: OpenFile, jobs: Vec<JobId> },
 }
 
 /// What a server says of itself when it is found.
@@ -416,6 +416,22 @@ impl State {
         counts.then_some(id)
     }
 
+    pub fn jobs_of_file(&self, file: u64) -> Vec<JobId> {
+        // Numbers of one file follow each other.
+        self.jobs.range(JobId(file)..).take_while(|(_, j)| j.file == Some(file)).map(|(id, _)| *id).collect()
+    }
+
+    /// Drops jobs whose file was never taken after all.
+    pub fn forget(&mut self, file: u64, jobs: &[JobId]) {
+        self.files.remove(&file);
+        for id in jobs {
+            if let Some(job) = self.jobs.remove(id) {
+                self.queue.remove(&job.order());
+            }
+        }
+        self.fingerprints.retain(|_, id| !jobs.contains(id));
+    }
+
     pub fn job(&self, id: JobId) -> Option<&Job> {
         self.jobs.get(&id)
     }
@@ -428,6 +444,16 @@ impl State {
     /// True while something of ours renders or waits at this server: it is asked more often then.
     pub fn is_busy(&self, server: usize) -> bool {
         self.servers.get(server).is_some_and(|s| s.remaining > 0) || self.at_server(server).next().is_some()
+    }
+
+    /// Some progress has not been taken yet.
+    pub fn has_progress(&self) -> bool {
+        !self.dirty_progress.is_empty()
+    }
+
+    /// Something of ours renders.
+    pub fn renders(&self) -> bool {
+        !self.watches.is_empty()
     }
 
     /// Nothing is at a server, being collected or measured, and nothing waits to be sent.
@@ -589,7 +615,8 @@ impl State {
                 }
             }
             Input::Notice { level, text } => self.notice(level, text, now),
-            Input::Returned { jobs } => {
+            Input::Returned { file, jobs } => {
+                self.files.insert(file.id, file);
                 for id in jobs {
                     let again = self.jobs.get(&id).is_some_and(|j| {
                         j.state.is_ended() && !matches!(j.state, JobState::Done | JobState::Rejected { .. })

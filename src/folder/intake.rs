@@ -68,12 +68,12 @@ impl Folder {
     ///
     /// # Errors
     /// When the folder cannot be written to.
-    pub fn put_queued(&self, number: u64, name: &str, text: &[u8]) -> io::Result<()> {
+    pub fn put_queued(&self, number: u64, name: &str, text: &str) -> io::Result<()> {
         let path = self.queued_path(None, number, name);
         if let Some(dir) = path.parent() {
             fs::create_dir_all(dir).map_err(|error| named(dir, &error))?;
         }
-        super::write_new(&path, text).map_err(|error| named(&path, &error))
+        self.write_new(&path, text).map_err(|error| named(&path, &error))
     }
 
     /// Moves a file on from `queued/` and writes the text beside it. A file that is not there any more is no error.

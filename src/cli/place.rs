@@ -1,0 +1,150 @@
+//! Where comfytop works and with what settings: flags over environment over file.
+
+use std::fmt;
+use std::io;
+use std::path::{Path, PathBuf};
+
+use super::args::PlaceArgs;
+use crate::config::{Config, ConfigError, ServerConfig};
+use crate::engine::EngineError;
+use crate::folder::{self, CONFIG, Found, STATE};
+use crate::link::{Address, LinkError};
+use crate::verbs::Code;
+
+/// A render folder with its settings.
+#[derive(Debug, Clone)]
+pub struct Place {
+    pub root: PathBuf,
+    pub config: Config,
+    /// The server that a flag or the environment named.
+    pub server: Option<String>,
+    /// `--state`.
+    pub asked_state: Option<PathBuf>,
+}
+
+/// Why a verb could not be carried out.
+#[derive(Debug)]
+pub enum Trouble {
+    Usage(String),
+    NoFolder(PathBuf),
+    Config(ConfigError),
+    Folder { path: PathBuf, source: io::Error },
+    Log { path: PathBuf, source: io::Error },
+    Link(LinkError),
+    Engine(EngineError),
+    Demo(String),
+    Runtime(io::Error),
+    Terminal(io::Error),
+}
+
+impl From<LinkError> for Trouble {
+    fn from(error: LinkError) -> Self {
+        Self::Link(error)
+    }
+}
+
+impl Trouble {
+    pub fn code(&self) -> Code {
+        match self {
+            Self::Usage(_) | Self::Config(_) => Code::Usage,
+            Self::NoFolder(_) | Self::Link(_) => Code::Nobody,
+            _ => Code::No,
+        }
+    }
+}
+
+impl fmt::Display for Trouble {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Usage(why) | Self::Demo(why) => f.write_str(why),
+            Self::NoFolder(at) => write!(
+                f,
+                "no render folder here ({}) or above; `comfytop` or `comfytop add` makes one, `--dir` names one",
+                super::shown(at)
+            ),
+            Self::Config(error) => error.fmt(f),
+            Self::Folder { path, source } | Self::Log { path, source } => write!(f, "{}: {source}", super::shown(path)),
+            Self::Link(error @ LinkError::NoEngine) => write!(f, "{error}; `comfytop` or `comfytop engine` starts one"),
+            Self::Link(error) => error.fmt(f),
+            Self::Engine(error) => error.fmt(f),
+            Self::Runtime(error) => write!(f, "the async runtime can't start: {error}"),
+            Self::Terminal(error) => write!(f, "the terminal: {error}"),
+        }
+    }
+}
+
+impl Place {
+    /// The render folder that is there.
+    pub fn settle(args: &PlaceArgs) -> Result<Self, Trouble> {
+        match Self::find(args)? {
+            Found::Here(root) => Self::at(root, args),
+            Found::New(root) => Err(Trouble::NoFolder(root)),
+        }
+    }
+
+    /// The render folder that is there, or a new one; says what will be created.
+    pub fn settle_or_make(args: &PlaceArgs) -> Result<Self, Trouble> {
+        match Self::find(args)? {
+            Found::Here(root) => Self::at(root, args),
+            Found::New(root) => {
+                eprintln!(
+                    "comfytop: {} becomes a render folder: jobs/ workflows/ outputs/ .comfytop/ are created in it",
+                    super::shown(&root)
+                );
+                std::fs::create_dir_all(&root).map_err(|source| Trouble::Folder { path: root.clone(), source })?;
+                Self::at(root, args)
+            }
+        }
+    }
+
+    fn find(args: &PlaceArgs) -> Result<Found, Trouble> {
+        if let Some(dir) = &args.dir {
+            let path = std::path::absolute(dir).map_err(|source| Trouble::Folder { path: dir.clone(), source })?;
+            let is_one = path.join(CONFIG).is_file() || path.join(STATE).is_dir();
+            return Ok(if is_one { Found::Here(path) } else { Found::New(path) });
+        }
+        let here = std::env::current_dir().map_err(|source| Trouble::Folder { path: ".".into(), source })?;
+        Ok(folder::find(&here))
+    }
+
+    fn at(root: PathBuf, args: &PlaceArgs) -> Result<Self, Trouble> {
+        let root = root.canonicalize().map_err(|source| Trouble::Folder { path: root.clone(), source })?;
+        let mut config = read(&root.join(CONFIG))?;
+        let from_env = std::env::var("COMFYTOP_SERVER").ok().filter(|s| !s.trim().is_empty());
+        let server = args.server.clone().or(from_env);
+        if let Some(named) = &server {
+            // One of the config's servers by its name, else an address.
+            let known = config.servers.iter().find(|s| s.name.as_ref() == Some(named)).cloned();
+            config.servers = vec![known.unwrap_or_else(|| ServerConfig {
+                name: None,
+                url: named.clone(),
+                headers: std::collections::BTreeMap::new(),
+                in_flight: config.servers.first().map_or(2, |s| s.in_flight),
+            })];
+        }
+        Ok(Self { root, config, server, asked_state: args.state.clone() })
+    }
+
+    pub fn address(&self) -> Result<Address, Trouble> {
+        Ok(Address::of(&self.root)?)
+    }
+
+    /// The first inbox, for people.
+    pub fn inbox(&self) -> String {
+        let named = self.config.inboxes.first().map_or(Path::new("jobs"), |i| i.path.as_path());
+        super::shown(&self.root.join(named))
+    }
+
+    /// The engine's log.
+    pub fn log(&self) -> PathBuf {
+        self.asked_state.clone().unwrap_or_else(|| self.root.join(STATE)).join("engine.log")
+    }
+}
+
+fn read(path: &Path) -> Result<Config, Trouble> {
+    match std::fs::read_to_string(path) {
+        Ok(text) => Config::parse(&text, &super::shown(path)).map_err(Trouble::Config),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Config::default()),
+        Err(source) => Err(Trouble::Folder { path: path.to_owned(), source }),
+    }
+}

@@ -1,0 +1,224 @@
+//! One server's connection, held for ever: found, listened to, asked for its memory, found again.
+//!
+//! It tells the engine what it hears and decides nothing but when to try again.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use jiff::{SignedDuration, Timestamp};
+use tokio::sync::{mpsc, watch};
+use tokio::task::JoinHandle;
+
+use super::core::{About, Heard, Input};
+use super::errands::failure;
+use crate::comfy::{Backoff, Client, ComfyError, Device, Heard as SocketHeard, Message, Socket, SystemStats};
+use crate::protocol::Sample;
+
+/// How often memory is asked for while something renders, and otherwise.
+const BUSY: Duration = Duration::from_secs(1);
+const IDLE: Duration = Duration::from_secs(5);
+/// While something renders, every so many looks at memory the count is compared, too.
+const COUNT_EVERY: u32 = 5;
+
+/// Try now, whatever the back-off says; a connection that holds is closed first.
+#[derive(Debug)]
+pub struct Reconnect;
+
+/// Everything a connection needs.
+pub struct Connection {
+    pub server: usize,
+    pub client: Arc<Client>,
+    pub client_id: String,
+    pub inputs: mpsc::UnboundedSender<Input>,
+    pub orders: mpsc::UnboundedReceiver<Reconnect>,
+    /// Something renders there.
+    pub busy: watch::Receiver<bool>,
+}
+
+struct AbortOnDrop(JoinHandle<()>);
+
+impl Drop for AbortOnDrop {
+    fn drop(&mut self) {
+        self.0.abort();
+    }
+}
+
+impl Connection {
+    /// Runs until the engine ends.
+    pub async fn hold(mut self) {
+        let mut backoff = Backoff::default();
+        loop {
+            let why = match self.find().await {
+                Ok((socket, about, remaining)) => {
+                    backoff.reset();
+                    self.tell(Input::Up { server: self.server, about });
+                    self.tell(Input::Heard { server: self.server, heard: Heard::Remaining(remaining) });
+                    match self.listen(socket).await {
+                        Some(why) => why,
+                        // Asked to connect anew: at once.
+                        None => continue,
+                    }
+                }
+                Err(error) => {
+                    tracing::debug!("server {}: {error}", self.server);
+                    in_short(&error)
+                }
+            };
+            let wait = backoff.next(fastrand::f64());
+            let retry_at = Timestamp::now()
+                .checked_add(SignedDuration::try_from(wait).unwrap_or(SignedDuration::ZERO))
+                .unwrap_or(Timestamp::MAX);
+            self.tell(Input::Down { server: self.server, why, retry_at });
+            tokio::select! {
+                () = tokio::time::sleep(wait) => {}
+                order = self.orders.recv() => if order.is_none() { return },
+            }
+        }
+    }
+
+    fn tell(&self, input: Input) {
+        // The engine is gone: this task goes with it.
+        let _ = self.inputs.send(input);
+    }
+
+    async fn find(&self) -> Result<(Socket, About, u32), ComfyError> {
+        let stats = self.client.system_stats().await?;
+        self.client.has_jobs_api().await?;
+        let socket = Socket::connect(&self.client, &self.client_id).await?;
+        // After the socket: what is counted from now on is also told.
+        let remaining = self.client.queue_remaining().await?;
+        Ok((socket, about(&stats), remaining))
+    }
+
+    /// Listens until the socket is over (why), or a reconnect is asked for (`None`).
+    async fn listen(&mut self, mut socket: Socket) -> Option<String> {
+        let _poller = AbortOnDrop(tokio::spawn(poll(
+            self.server,
+            Arc::clone(&self.client),
+            self.inputs.clone(),
+            self.busy.clone(),
+        )));
+        loop {
+            tokio::select! {
+                heard = socket.next() => match heard {
+                    Ok(SocketHeard::Message(message)) => {
+                        for heard in reduce(message) {
+                            self.tell(Input::Heard { server: self.server, heard });
+                        }
+                    }
+                    Ok(SocketHeard::Binary(_)) => {
+                        self.tell(Input::Heard { server: self.server, heard: Heard::Other });
+                    }
+                    Err(closed) => return Some(closed.to_string()),
+                },
+                order = self.orders.recv() => {
+                    // The old one must be closed before a new one opens under the same clientId.
+                    socket.close().await;
+                    return if order.is_none() { Some("the engine ends".to_owned()) } else { None };
+                }
+            }
+        }
+    }
+}
+
+async fn poll(server: usize, client: Arc<Client>, inputs: mpsc::UnboundedSender<Input>, mut busy: watch::Receiver<bool>) {
+    let mut looks = 0;
+    loop {
+        let is_busy = *busy.borrow_and_update();
+        tokio::select! {
+            () = tokio::time::sleep(if is_busy { BUSY } else { IDLE }) => {}
+            changed = busy.changed() => {
+                if changed.is_err() {
+                    return;
+                }
+                continue;
+            }
+        }
+        match client.system_stats().await {
+            Ok(stats) => {
+                if let Some(sample) = sample(&stats) {
+                    let _ = inputs.send(Input::Stats { server, sample });
+                }
+            }
+            Err(error) => tracing::debug!("server {server}: {error}"),
+        }
+        looks += 1;
+        if is_busy
+            && looks % COUNT_EVERY == 0
+            && let Ok(remaining) = client.queue_remaining().await
+        {
+            let _ = inputs.send(Input::Count { server, remaining });
+        }
+    }
+}
+
+/// Why a server can't be had, in the few words that a banner has room for.
+fn in_short(error: &ComfyError) -> String {
+    match error {
+        ComfyError::Refused { source, .. } => {
+            let mut inner: &(dyn std::error::Error + 'static) = source.as_ref();
+            while let Some(next) = inner.source() {
+                inner = next;
+            }
+            match inner.downcast_ref::<std::io::Error>().map(std::io::Error::kind) {
+                Some(std::io::ErrorKind::ConnectionRefused) => "refused".to_owned(),
+                _ => crate::text::clean(&inner.to_string()).into_owned(),
+            }
+        }
+        ComfyError::TimedOut { .. } => "does not answer".to_owned(),
+        other => other.to_string(),
+    }
+}
+
+fn about(stats: &SystemStats) -> About {
+    let device = stats.devices.first();
+    About {
+        version: stats.comfyui_version.as_deref().map(|v| crate::text::clean(v).into_owned()).unwrap_or_default(),
+        device: device.map(|d| crate::text::clean(&d.name).into_owned()),
+        is_cpu: device.is_some_and(Device::is_cpu),
+        flags: stats
+            .argv
+            .iter()
+            .filter(|a| a.starts_with("--"))
+            .map(|a| crate::text::clean(a).into_owned())
+            .collect(),
+        sample: sample(stats),
+    }
+}
+
+fn sample(stats: &SystemStats) -> Option<Sample> {
+    let device = stats.devices.first()?;
+    Some(Sample {
+        at: Timestamp::now(),
+        vram_total: device.vram_total,
+        vram_used: device.used(),
+        torch: if device.is_cpu() { 0 } else { device.torch_vram_total },
+        ram_total: stats.ram_total,
+        ram_used: stats.ram_total.saturating_sub(stats.ram_free),
+    })
+}
+
+/// A message as the core wants it.
+pub fn reduce(message: Message) -> Vec<Heard> {
+    #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "step counts; saturates")]
+    let whole = |v: f64| v.max(0.0) as u64;
+    let heard = match message {
+        Message::Status { queue_remaining: Some(remaining), .. } => Heard::Remaining(remaining),
+        Message::ExecutionStart { prompt_id, .. } => Heard::Started { prompt: prompt_id },
+        Message::ExecutionCached { prompt_id, nodes } => Heard::Cached { prompt: prompt_id, nodes },
+        Message::Executing { prompt_id: Some(prompt), node: None, .. } => Heard::Last { prompt },
+        Message::Executing { prompt_id, node: Some(node), display_node } => {
+            Heard::Node { prompt: prompt_id, node: display_node.unwrap_or(node) }
+        }
+        Message::Progress { prompt_id, node: Some(node), value, max } => {
+            Heard::Step { prompt: prompt_id, node, value: whole(value), max: whole(max) }
+        }
+        Message::ExecutionSuccess { prompt_id, .. } => Heard::Rendered { prompt: prompt_id },
+        Message::ExecutionError { prompt_id, failure: why, .. } => {
+            Heard::Failed { prompt: prompt_id, why: failure(&why, None) }
+        }
+        Message::ExecutionInterrupted { prompt_id, .. } => Heard::Interrupted { prompt: prompt_id },
+        _ => Heard::Other,
+    };
+    vec![heard]
+}

@@ -1,0 +1,100 @@
+//! Joins a dashboard to the engine of its render folder: connects, starts one where none serves,
+//! carries lines both ways. It decides nothing, and the drawing thread never waits for it.
+
+use std::sync::mpsc::{Receiver, channel};
+use std::time::Duration;
+
+use super::app::{Command, Event};
+use super::terminal::{EventSender, Wires};
+use crate::link::{self, Address, Launch, LinkError, Reader, Talk, Writer};
+use crate::protocol::Request;
+
+/// How the engine is reached, and started.
+#[derive(Debug, Clone)]
+pub struct Door {
+    pub address: Address,
+    pub launch: Launch,
+    /// The server that a flag or the environment named.
+    pub server: Option<String>,
+}
+
+/// Begins to connect, and hands out the dashboard's ends.
+pub fn attach(door: Door) -> Wires {
+    let (wires, sender) = Wires::new();
+    let (commands, asked) = channel();
+    std::thread::spawn(move || carry(&door, &sender, &asked));
+    wires.on_command(move |command| {
+        // The other end goes only with the process.
+        let _ = commands.send(command);
+    })
+}
+
+fn carry(door: &Door, events: &EventSender, asked: &Receiver<Command>) {
+    let mut writer = join(door, events, false);
+    while let Ok(command) = asked.recv() {
+        match command {
+            Command::Ask(request) => {
+                if let Some(out) = &mut writer
+                    && out.ask(request).is_err()
+                {
+                    // The reader says so.
+                    writer = None;
+                }
+            }
+            Command::StartEngine { replace } => {
+                // Close first: one dashboard is one face.
+                drop(writer.take());
+                writer = join(door, events, replace);
+            }
+            _ => {}
+        }
+    }
+}
+
+fn join(door: &Door, events: &EventSender, replace: bool) -> Option<Writer> {
+    events.send(Event::Connecting);
+    match connect(door, replace) {
+        Ok((reader, writer)) => {
+            let events = events.clone();
+            std::thread::spawn(move || pump(reader, &events));
+            Some(writer)
+        }
+        Err(error) => {
+            events.send(Event::EngineGone { why: error.to_string() });
+            None
+        }
+    }
+}
+
+fn connect(door: &Door, replace: bool) -> Result<(Reader, Writer), LinkError> {
+    if replace && let Ok(mut talk) = Talk::open(&door.address, None) {
+        let _ = talk.ask(Request::Stop);
+        talk.await_end(Duration::from_secs(12));
+    }
+    let hello = link::hello(true, true, door.server.clone());
+    match link::connect(&door.address, &hello) {
+        Err(LinkError::NoEngine) => {
+            // The connection that waited for it is kept until ours stands: an engine that ends
+            // with its faces must not take this moment for the end.
+            let _waited = link::start(&door.address, &door.launch, door.server.clone())?;
+            link::connect(&door.address, &hello)
+        }
+        other => other,
+    }
+}
+
+fn pump(mut reader: Reader, events: &EventSender) {
+    loop {
+        match reader.next_line() {
+            Ok(line) => {
+                if !events.send(Event::FromEngine(line)) {
+                    return;
+                }
+            }
+            Err(error) => {
+                events.send(Event::EngineGone { why: error.to_string() });
+                return;
+            }
+        }
+    }
+}

@@ -1,0 +1,500 @@
+//! The engine's core, stepped by hand in virtual time: what it decides, and that nothing is acted
+//! on before it is written.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "tests fail by panicking")]
+
+use std::time::Duration;
+
+use comfytop::engine::core::{
+    About, Collected, CollectFailure, Effect, First, Found, Heard, Input, Look, OpenFile, Policy, PostResult, Remembered,
+    ServerSeat, State,
+};
+use comfytop::job::{CancelledBy, Failure, FailureKind, Job, JobId, JobState, Output, Reason, SeedWish, Shape};
+use comfytop::protocol::{Answer, EngineRow, Request};
+use comfytop::verdict::Measurement;
+use jiff::{SignedDuration, Timestamp};
+
+struct World {
+    state: State,
+    now: Timestamp,
+}
+
+fn job(id: u64) -> Job {
+    Job {
+        id: JobId(id),
+        name: format!("job {id}"),
+        workflow: "w".to_owned(),
+        file: Some(id),
+        only_server: None,
+        priority: 0,
+        rank: i64::try_from(id).unwrap(),
+        seed: SeedWish::Given(7),
+        shape: Shape::default(),
+        note: None,
+        tags: Vec::new(),
+        fingerprint: Some(format!("print {id}")),
+        queued_at: Timestamp::UNIX_EPOCH,
+        next_reason: Reason::First,
+        state: JobState::Queued,
+        attempts: Vec::new(),
+    }
+}
+
+impl World {
+    fn with(in_flight: u32) -> Self {
+        let seats = vec![ServerSeat { name: "s".to_owned(), url: "s".to_owned(), in_flight }];
+        let now: Timestamp = "2026-11-22T20:00:00Z".parse().unwrap();
+        let state = State::new(Policy::default(), EngineRow::default(), seats, Remembered::default(), 1, now);
+        Self { state, now }
+    }
+
+    /// A world with a server that answers, and these jobs dropped.
+    fn up(in_flight: u32, jobs: u64) -> (Self, Vec<Effect>) {
+        let mut world = Self::with(in_flight);
+        world.step(Input::Up { server: 0, about: About::default() });
+        let mut effects = Vec::new();
+        for id in 1..=jobs {
+            effects.extend(world.take(id));
+        }
+        (world, effects)
+    }
+
+    fn take(&mut self, id: u64) -> Vec<Effect> {
+        let file = OpenFile { id, name: format!("{id}.json"), jobs: vec![JobId(id)] };
+        self.step(Input::Taken { file, jobs: vec![job(id)] })
+    }
+
+    fn step(&mut self, input: Input) -> Vec<Effect> {
+        self.now = self.now.checked_add(SignedDuration::from_millis(10)).unwrap();
+        let effects = self.state.step(input, self.now);
+        let first_act = effects.iter().position(|e| !matches!(e, Effect::Write(_))).unwrap_or(effects.len());
+        assert!(!effects[first_act..].iter().any(|e| matches!(e, Effect::Write(_))), "written before acted on");
+        effects
+    }
+
+    /// Lets time pass, timers and all.
+    fn wait(&mut self, seconds: u64) -> Vec<Effect> {
+        let until = self.now.checked_add(SignedDuration::try_from(Duration::from_secs(seconds)).unwrap()).unwrap();
+        let mut effects = Vec::new();
+        while let Some(at) = self.state.next_wake().filter(|at| *at <= until) {
+            self.now = self.now.max(at);
+            effects.extend(self.state.step(Input::Tick, self.now));
+        }
+        self.now = until;
+        effects
+    }
+
+    fn word(&self, id: u64) -> &'static str {
+        self.state.job(JobId(id)).unwrap().state.word()
+    }
+
+    fn prompt(&self, id: u64) -> String {
+        self.state.job(JobId(id)).unwrap().attempt().unwrap().prompt_id.clone()
+    }
+
+    fn posted(&mut self, id: u64, result: PostResult) -> Vec<Effect> {
+        let prompt_id = self.prompt(id);
+        self.step(Input::Posted { server: 0, job: JobId(id), prompt_id, result })
+    }
+
+    fn accept(&mut self, id: u64) -> Vec<Effect> {
+        self.posted(id, PostResult::Accepted { notes: Vec::new(), nodes: Vec::new() })
+    }
+
+    fn hear(&mut self, heard: Heard) -> Vec<Effect> {
+        self.step(Input::Heard { server: 0, heard })
+    }
+
+    fn begin(&mut self, id: u64) -> Vec<Effect> {
+        let prompt = self.prompt(id);
+        self.hear(Heard::Started { prompt })
+    }
+
+    fn looked(&mut self, id: u64, look: Look) -> Vec<Effect> {
+        let prompt = self.prompt(id);
+        self.step(Input::Looked { server: 0, found: vec![(JobId(id), prompt, look)] })
+    }
+
+    fn ask(&mut self, request: Request) -> Vec<Effect> {
+        self.step(Input::Ask { ask: 9, request })
+    }
+}
+
+fn submitted(effects: &[Effect]) -> Vec<u64> {
+    effects.iter().filter_map(|e| if let Effect::Submit { job, .. } = e { Some(job.0) } else { None }).collect()
+}
+
+fn looks(effects: &[Effect]) -> Vec<(First, Vec<u64>)> {
+    let ids = |prompts: &[(JobId, String)]| prompts.iter().map(|(id, _)| id.0).collect();
+    effects
+        .iter()
+        .filter_map(|e| if let Effect::Look { prompts, first, .. } = e { Some((*first, ids(prompts))) } else { None })
+        .collect()
+}
+
+fn collects(effects: &[Effect]) -> Vec<(u64, bool)> {
+    effects
+        .iter()
+        .filter_map(|e| if let Effect::Collect { job, salvage, .. } = e { Some((job.0, *salvage)) } else { None })
+        .collect()
+}
+
+fn clip() -> Collected {
+    let outputs = vec![Output { path: "outputs/a.mp4".to_owned(), bytes: 5 }];
+    Collected { outputs, notes: Vec::new(), to_measure: true }
+}
+
+#[test]
+fn the_plain_path() {
+    let (mut w, effects) = World::up(2, 1);
+    assert_eq!(submitted(&effects), [1]);
+    assert_eq!(w.word(1), "submitting");
+    w.accept(1);
+    assert_eq!(w.word(1), "pending");
+    w.begin(1);
+    assert_eq!(w.word(1), "running");
+    let prompt = w.prompt(1);
+    // The end is told before the history is written: nothing is fetched yet.
+    let effects = w.hear(Heard::Rendered { prompt: prompt.clone() });
+    assert_eq!((w.word(1), collects(&effects).len()), ("collecting", 0));
+    let effects = w.hear(Heard::Last { prompt: prompt.clone() });
+    assert_eq!(collects(&effects), [(1, false)]);
+    let effects = w.step(Input::Collected { job: JobId(1), prompt_id: prompt, result: Ok(clip()) });
+    assert_eq!(w.word(1), "measuring");
+    assert!(effects.iter().any(|e| matches!(e, Effect::Measure { job: JobId(1), .. })));
+    let effects = w.step(Input::Measured { job: JobId(1), measurement: Measurement { ssim: Some(0.9), ..Default::default() } });
+    assert_eq!(w.word(1), "done");
+    assert!(effects.iter().any(|e| matches!(e, Effect::FinishFile { failed: false, .. })));
+}
+
+#[test]
+fn a_last_word_that_never_comes_is_not_waited_for() {
+    let (mut w, _) = World::up(2, 1);
+    w.accept(1);
+    w.begin(1);
+    let prompt = w.prompt(1);
+    w.hear(Heard::Rendered { prompt });
+    assert_eq!(collects(&w.wait(2)), [(1, false)]);
+}
+
+#[test]
+fn a_server_holds_a_window_and_posts_come_one_by_one_in_order() {
+    let (mut w, effects) = World::up(2, 5);
+    assert_eq!(submitted(&effects), [1]);
+    assert_eq!(submitted(&w.accept(1)), [2]);
+    assert!(submitted(&w.accept(2)).is_empty(), "the window is full");
+    w.begin(1);
+    let prompt = w.prompt(1);
+    assert_eq!(submitted(&w.hear(Heard::Rendered { prompt })), [3], "the next is sent when one has rendered");
+}
+
+#[test]
+fn no_window_submits_everything() {
+    let (mut w, _) = World::up(0, 5);
+    for id in 1..5 {
+        assert_eq!(submitted(&w.accept(id)), [id + 1]);
+    }
+}
+
+#[test]
+fn nothing_is_sent_to_a_server_that_is_away_and_nothing_is_lost() {
+    let mut w = World::with(2);
+    assert!(submitted(&w.take(1)).is_empty());
+    assert_eq!(w.word(1), "queued");
+    assert_eq!(submitted(&w.step(Input::Up { server: 0, about: About::default() })), [1]);
+    assert_eq!(w.word(1), "submitting");
+    w.accept(1);
+    w.begin(1);
+    let now = w.now;
+    w.step(Input::Down { server: 0, why: "gone".to_owned(), retry_at: now });
+    w.wait(600);
+    assert_eq!(w.word(1), "running", "a server that can't be reached has forgotten nothing");
+}
+
+#[test]
+fn a_post_that_was_never_sent_counts_no_try() {
+    let (mut w, _) = World::up(2, 1);
+    let now = w.now;
+    w.step(Input::Down { server: 0, why: "gone".to_owned(), retry_at: now });
+    w.posted(1, PostResult::NotSent("refused".to_owned()));
+    assert_eq!(w.word(1), "queued");
+    assert!(w.state.job(JobId(1)).unwrap().attempts.is_empty());
+}
+
+#[test]
+fn an_unanswered_post_is_looked_up_and_posted_again_under_its_own_id() {
+    let (mut w, _) = World::up(2, 1);
+    let id = w.prompt(1);
+    let effects = w.posted(1, PostResult::Unsure { why: "cut".to_owned(), refused: false, nodes: Vec::new() });
+    assert_eq!(looks(&effects), [(First::Nothing, vec![1])]);
+    let effects = w.looked(1, Look::Unknown);
+    assert!(submitted(&effects).is_empty(), "it may still arrive");
+    assert_eq!(w.word(1), "submitting");
+    assert_eq!(looks(&w.wait(11)), [(First::Nothing, vec![1])]);
+    assert_eq!(submitted(&w.looked(1, Look::Unknown)), [1]);
+    assert_eq!(w.prompt(1), id, "the same id: should both arrive, one copy is deleted");
+    w.accept(1);
+    let effects = w.step(Input::Up { server: 0, about: About::default() });
+    assert_eq!(looks(&effects), [(First::Nothing, vec![1])]);
+    let effects = w.looked(1, Look::Pending { copies: 2 });
+    assert!(effects.iter().any(|e| matches!(e, Effect::Delete { .. })));
+}
+
+#[test]
+fn an_unanswered_post_that_arrived_is_not_posted_again() {
+    let (mut w, _) = World::up(2, 1);
+    w.posted(1, PostResult::Unsure { why: "cut".to_owned(), refused: false, nodes: Vec::new() });
+    w.looked(1, Look::Pending { copies: 1 });
+    assert_eq!(w.word(1), "pending");
+    assert!(submitted(&w.wait(60)).is_empty());
+}
+
+#[test]
+fn a_server_that_refuses_with_its_own_error_is_not_asked_for_ever() {
+    let (mut w, _) = World::up(2, 1);
+    for _ in 0..3 {
+        w.posted(1, PostResult::Unsure { why: "500".to_owned(), refused: true, nodes: Vec::new() });
+        w.looked(1, Look::Unknown);
+        w.wait(11);
+        w.looked(1, Look::Unknown);
+    }
+    assert_eq!(w.word(1), "failed");
+}
+
+#[test]
+fn a_refused_prompt_fails_with_its_reason() {
+    let (mut w, _) = World::up(2, 1);
+    let why = Failure { kind: FailureKind::Validation, node: None, message: "no".to_owned(), detail: String::new() };
+    let effects = w.posted(1, PostResult::Refused(why));
+    assert_eq!(w.word(1), "failed");
+    assert!(effects.iter().any(|e| matches!(e, Effect::FinishFile { failed: true, .. })));
+}
+
+#[test]
+fn a_waiting_job_is_cancelled_at_once() {
+    let mut w = World::with(2);
+    w.take(1);
+    let effects = w.ask(Request::Cancel { jobs: vec![JobId(1)] });
+    assert_eq!(w.word(1), "cancelled");
+    assert!(looks(&effects).is_empty());
+}
+
+#[test]
+fn a_cancel_is_not_optimistic() {
+    let (mut w, _) = World::up(2, 1);
+    w.accept(1);
+    w.begin(1);
+    let effects = w.ask(Request::Cancel { jobs: vec![JobId(1)] });
+    assert_eq!(looks(&effects), [(First::Cancel, vec![1])]);
+    w.looked(1, Look::Running { copies: 1 });
+    assert_eq!(w.word(1), "cancelling");
+    assert_eq!(looks(&w.wait(6)), [(First::Cancel, vec![1])], "it is asked for again");
+    let prompt = w.prompt(1);
+    w.hear(Heard::Interrupted { prompt });
+    assert_eq!(w.state.job(JobId(1)).unwrap().state, JobState::Cancelled { by: CancelledBy::You });
+}
+
+#[test]
+fn a_cancel_during_the_post_waits_for_its_answer() {
+    let (mut w, _) = World::up(2, 1);
+    let effects = w.ask(Request::Cancel { jobs: vec![JobId(1)] });
+    assert!(looks(&effects).is_empty());
+    assert_eq!(w.word(1), "cancelling");
+    assert_eq!(looks(&w.accept(1)), [(First::Cancel, vec![1])]);
+    w.looked(1, Look::Unknown);
+    assert_eq!(w.word(1), "cancelled");
+}
+
+#[test]
+fn a_cancel_that_comes_too_late_keeps_the_render() {
+    let (mut w, _) = World::up(2, 1);
+    w.accept(1);
+    w.begin(1);
+    w.ask(Request::Cancel { jobs: vec![JobId(1)] });
+    let effects = w.looked(1, Look::Ended { ending: Found::Success, seconds: Some(3.0) });
+    assert_eq!((w.word(1), collects(&effects)), ("collecting", vec![(1, false)]));
+}
+
+#[test]
+fn an_interrupt_that_hits_the_wrong_job_of_ours_is_made_good() {
+    let (mut w, _) = World::up(2, 2);
+    w.accept(1);
+    w.accept(2);
+    w.begin(1);
+    w.ask(Request::Cancel { jobs: vec![JobId(1)] });
+    let (first, second) = (w.prompt(1), w.prompt(2));
+    w.hear(Heard::Interrupted { prompt: first });
+    w.begin(2);
+    let effects = w.hear(Heard::Interrupted { prompt: second });
+    assert_eq!(w.word(2), "submitting", "it is tried again");
+    assert_eq!(submitted(&effects), [2]);
+}
+
+#[test]
+fn an_interruption_that_nobody_here_asked_for_was_made_elsewhere() {
+    let (mut w, _) = World::up(2, 1);
+    w.accept(1);
+    w.begin(1);
+    let prompt = w.prompt(1);
+    w.hear(Heard::Interrupted { prompt });
+    assert_eq!(w.state.job(JobId(1)).unwrap().state, JobState::Cancelled { by: CancelledBy::Elsewhere });
+}
+
+#[test]
+fn what_vanished_pending_from_a_living_server_was_deleted_there() {
+    let (mut w, _) = World::up(2, 2);
+    w.accept(1);
+    w.accept(2);
+    w.begin(1);
+    w.hear(Heard::Remaining(1));
+    let effects = w.wait(2);
+    assert_eq!(looks(&effects).len(), 1, "an unexplained count is looked into");
+    w.looked(2, Look::Unknown);
+    assert_eq!(w.state.job(JobId(2)).unwrap().state, JobState::Cancelled { by: CancelledBy::Elsewhere });
+}
+
+#[test]
+fn what_a_restarted_server_forgot_goes_back_in_order() {
+    let (mut w, _) = World::up(2, 3);
+    w.accept(1);
+    w.accept(2);
+    w.begin(1);
+    let now = w.now;
+    w.step(Input::Down { server: 0, why: "gone".to_owned(), retry_at: now });
+    w.step(Input::Up { server: 0, about: About::default() });
+    w.looked(2, Look::Unknown);
+    assert_eq!(w.state.job(JobId(2)).unwrap().attempts.len(), 1, "it is posted anew, and never had a try");
+    // The one that ran may have left its file: looked for before it is rendered again.
+    let effects = w.looked(1, Look::Unknown);
+    assert_eq!(collects(&effects), [(1, true)]);
+    let prompt_id = w.prompt(1);
+    let gone = Err(CollectFailure::Gone("forgotten".to_owned()));
+    w.step(Input::Collected { job: JobId(1), prompt_id, result: gone });
+    assert_eq!(w.word(1), "queued");
+    w.accept(2);
+    assert_eq!(w.word(1), "submitting", "before #3");
+    assert_eq!(w.word(3), "queued");
+}
+
+#[test]
+fn a_job_is_not_lost_for_ever() {
+    let (mut w, _) = World::up(2, 1);
+    for _ in 0..3 {
+        w.accept(1);
+        w.begin(1);
+        w.looked(1, Look::Unknown);
+        let prompt_id = w.prompt(1);
+        let gone = Err(CollectFailure::Gone("forgotten".to_owned()));
+        w.step(Input::Collected { job: JobId(1), prompt_id, result: gone });
+    }
+    assert_eq!(w.word(1), "failed");
+}
+
+#[test]
+fn an_end_that_was_never_heard_is_asked_for() {
+    let (mut w, _) = World::up(2, 1);
+    w.accept(1);
+    w.begin(1);
+    assert_eq!(looks(&w.wait(25)), [(First::Nothing, vec![1])]);
+    let effects = w.looked(1, Look::Ended { ending: Found::Success, seconds: Some(12.0) });
+    assert_eq!(collects(&effects), [(1, false)]);
+    let attempt = w.state.job(JobId(1)).unwrap().attempt().unwrap().clone();
+    assert!((attempt.elapsed_s(w.now).unwrap() - 12.0).abs() < 0.1, "the time is the server's own");
+}
+
+#[test]
+fn a_count_that_differs_twice_means_a_deaf_socket() {
+    let (mut w, _) = World::up(2, 1);
+    w.accept(1);
+    w.begin(1);
+    w.hear(Heard::Remaining(1));
+    assert!(w.step(Input::Count { server: 0, remaining: 0 }).is_empty());
+    let effects = w.step(Input::Count { server: 0, remaining: 0 });
+    assert!(effects.iter().any(|e| matches!(e, Effect::Reconnect { server: 0 })));
+}
+
+#[test]
+fn a_reattached_render_says_that_its_start_was_not_seen() {
+    let (mut w, _) = World::up(2, 1);
+    w.looked(1, Look::Running { copies: 1 });
+    w.accept(1);
+    w.looked(1, Look::Running { copies: 1 });
+    let attempt = w.state.job(JobId(1)).unwrap().attempt().unwrap();
+    assert_eq!((w.word(1), attempt.start_seen), ("running", false));
+}
+
+#[test]
+fn fetching_is_tried_again_and_never_renders_anew() {
+    let (mut w, _) = World::up(2, 1);
+    w.accept(1);
+    w.begin(1);
+    let prompt = w.prompt(1);
+    w.hear(Heard::Rendered { prompt: prompt.clone() });
+    w.hear(Heard::Last { prompt: prompt.clone() });
+    for _ in 0..4 {
+        let later = Err(CollectFailure::Later("disk full".to_owned()));
+        w.step(Input::Collected { job: JobId(1), prompt_id: prompt.clone(), result: later });
+        assert_eq!(w.word(1), "collecting");
+        assert_eq!(collects(&w.wait(6)), [(1, false)]);
+    }
+}
+
+#[test]
+fn a_stop_takes_back_what_waits_and_leaves_what_runs() {
+    let (mut w, _) = World::up(2, 3);
+    w.accept(1);
+    w.accept(2);
+    w.begin(1);
+    let effects = w.ask(Request::Stop);
+    assert_eq!(looks(&effects), [(First::Delete, vec![2])]);
+    assert!(!effects.contains(&Effect::Exit));
+    let effects = w.looked(2, Look::Unknown);
+    assert_eq!((w.word(1), w.word(2), w.word(3)), ("running", "queued", "queued"));
+    assert!(w.state.job(JobId(2)).unwrap().attempts.is_empty(), "it never ran: no try is counted");
+    assert!(submitted(&effects).is_empty());
+    assert!(effects.contains(&Effect::Exit));
+    assert!(effects.contains(&Effect::Reply { ask: 9, result: Ok(Answer::Done) }));
+}
+
+#[test]
+fn a_stop_does_not_wait_for_a_server_that_is_silent() {
+    let (mut w, _) = World::up(2, 2);
+    w.accept(1);
+    w.accept(2);
+    w.ask(Request::Stop);
+    assert!(w.wait(10).contains(&Effect::Exit));
+}
+
+#[test]
+fn a_requeue_is_a_new_attempt_and_a_new_seed_is_recorded() {
+    let (mut w, _) = World::up(2, 1);
+    w.accept(1);
+    w.begin(1);
+    let prompt = w.prompt(1);
+    w.hear(Heard::Interrupted { prompt: prompt.clone() });
+    w.ask(Request::Requeue { jobs: vec![JobId(1)], new_seed: true });
+    let job = w.state.job(JobId(1)).unwrap();
+    assert_eq!((job.attempts.len(), w.word(1)), (2, "submitting"));
+    assert_ne!(w.prompt(1), prompt);
+    assert_ne!(job.seed.value(), Some(7));
+    assert_eq!(job.attempt().unwrap().seed, job.seed.value());
+}
+
+#[test]
+fn messages_of_others_and_of_old_attempts_change_nothing() {
+    let (mut w, _) = World::up(2, 1);
+    w.accept(1);
+    let before = w.state.job(JobId(1)).unwrap().clone();
+    for heard in [
+        Heard::Started { prompt: "x".to_owned() },
+        Heard::Step { prompt: Some("x".to_owned()), node: "3".to_owned(), value: 1, max: 2 },
+        Heard::Step { prompt: None, node: "3".to_owned(), value: 1, max: 2 },
+        Heard::Rendered { prompt: "x".to_owned() },
+        Heard::Interrupted { prompt: String::new() },
+        Heard::Last { prompt: "x".to_owned() },
+        Heard::Other,
+    ] {
+        w.hear(heard);
+    }
+    assert_eq!(*w.state.job(JobId(1)).unwrap(), before);
+}
