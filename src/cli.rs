@@ -18,8 +18,8 @@ use clap::error::ErrorKind;
 use crate::job::JobId;
 use crate::link::{self, Address, LinkError, Talk};
 use crate::protocol::Request;
-use crate::tui::attach::Door;
 use crate::tui;
+use crate::tui::attach::Door;
 use crate::verbs::{self, Code};
 use args::{Args, Verb};
 use place::{Place, Trouble};
@@ -75,7 +75,8 @@ fn run(args: Args) -> Result<Code, Trouble> {
             Ok(verbs::show(&mut starting(&Place::settle(&asks)?, true)?, JobId(job), graph, out)?)
         }
         Some(Verb::Wait { jobs, all: _, timeout }) => {
-            let timeout = timeout.map(Duration::try_from_secs_f64).transpose().map_err(|e| Trouble::Usage(e.to_string()))?;
+            let timeout =
+                timeout.map(Duration::try_from_secs_f64).transpose().map_err(|e| Trouble::Usage(e.to_string()))?;
             Ok(verbs::wait(&mut starting(&Place::settle(&asks)?, true)?, &ids(&jobs), timeout)?)
         }
         Some(Verb::Status { json }) => Ok(verbs::status(&mut starting(&Place::settle(&asks)?, true)?, json, out)?),
@@ -163,9 +164,14 @@ fn sim(options: &args::SimArgs) -> Result<Code, Trouble> {
     let options = options.options().map_err(Trouble::Usage)?;
     let address = std::net::SocketAddr::from((std::net::Ipv4Addr::LOCALHOST, options.1));
     runtime()?.block_on(async {
-        let listener = tokio::net::TcpListener::bind(address).await.map_err(|e| Trouble::Usage(format!("{address}: {e}")))?;
+        let listener =
+            tokio::net::TcpListener::bind(address).await.map_err(|e| Trouble::Usage(format!("{address}: {e}")))?;
         let bound = listener.local_addr().unwrap_or(address);
-        let _ = writeln!(std::io::stdout(), "a simulated ComfyUI {} listens on http://{bound}", options.0.dialect.version());
+        let _ = writeln!(
+            std::io::stdout(),
+            "a simulated ComfyUI {} listens on http://{bound}",
+            options.0.dialect.version()
+        );
         crate::sim::serve(listener, options.0).await.map_err(|e| Trouble::Usage(e.to_string()))?;
         Ok(Code::Ok)
     })

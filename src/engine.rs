@@ -31,12 +31,11 @@ use crate::folder::{Folder, FolderError};
 use crate::inbox;
 use crate::job::JobId;
 use crate::link::{Address, LinkError, VERSION};
-use crate::protocol::{
-    Answer, Detail, EngineRow, FromEngine, FromFace, Hello, Level, PROTOCOL, Request, Update,
-};
-use crate::store::{Place, Store, StoreError, Write};
+use crate::protocol::{Answer, Detail, EngineRow, FromEngine, FromFace, Hello, Level, PROTOCOL, Request, Update};
+use crate::store::{Place, Prompt, Store, StoreError, Write};
 use connection::{Connection, Reconnect};
 use core::{CollectFailure, Effect, Input, OpenFile, Policy, PostResult, Remembered, ServerSeat, State};
+use errands::Uploaded;
 use hub::{FaceEvent, Hub};
 
 /// How often progress goes to the faces, and how often bars that move with time alone are looked at.
@@ -101,9 +100,21 @@ enum Event {
         job: JobId,
         prompt_id: String,
         seed: Option<u64>,
-        names: Result<Vec<(String, String, String)>, PostResult>,
+        names: Result<Vec<Uploaded>, PostResult>,
     },
     Stop,
+}
+
+/// A graph as it will be posted.
+struct Ready {
+    graph: Value,
+    text: String,
+}
+
+/// What is done after the writes.
+enum Act {
+    Effect(Effect),
+    Post { server: usize, job: JobId, prompt_id: String, graph: Value },
 }
 
 struct ServerEnd {
@@ -128,10 +139,11 @@ struct Driver {
     next_ask: u64,
     /// The first number that no job has.
     next_job: u64,
-    posts: HashMap<JobId, JoinHandle<()>>,
     measuring: VecDeque<(JobId, Vec<crate::job::Output>)>,
     measures: bool,
     progress_due: bool,
+    /// What the core decided and nobody has carried out yet.
+    pending: Vec<Effect>,
     exit: bool,
 }
 
@@ -197,15 +209,16 @@ pub async fn run(options: Options) -> Result<(), EngineError> {
         asks: HashMap::new(),
         next_ask: 1,
         next_job,
-        posts: HashMap::new(),
         measuring: VecDeque::new(),
         measures: false,
         progress_due: false,
+        pending: Vec::new(),
         exit: false,
     };
     driver.reconcile_files()?;
     let effects = driver.state.recover(Timestamp::now());
-    driver.carry_out(effects);
+    driver.pending.extend(effects);
+    driver.flush();
     if !options.look_only {
         let offers = events.clone();
         let watched = inbox::watch(intake::watched(&options.config, &folder), move |event| {
@@ -253,6 +266,7 @@ pub async fn run(options: Options) -> Result<(), EngineError> {
             }
             () = tokio::time::sleep_until(lonely_since + patience), if lonely => break,
         }
+        driver.flush();
         if driver.hub.count() > 0 {
             had_face = true;
             lonely_since = tokio::time::Instant::now();
@@ -446,27 +460,51 @@ impl Driver {
         }
     }
 
+    /// Lets the core decide; [`Driver::flush`] carries it out.
     fn step(&mut self, input: Input) {
         let effects = self.state.step(input, Timestamp::now());
-        self.carry_out(effects);
+        self.pending.extend(effects);
     }
 
-    fn carry_out(&mut self, effects: Vec<Effect>) {
-        let (writes, acts): (Vec<_>, Vec<_>) = effects.into_iter().partition(|e| matches!(e, Effect::Write(_)));
-        let writes: Vec<Write> =
-            writes.into_iter().filter_map(|e| if let Effect::Write(w) = e { Some(w) } else { None }).collect();
-        if !writes.is_empty()
-            && let Err(error) = self.store.write(&writes)
-        {
-            // Nothing may be acted on that is not written, and what is in memory is ahead of the
-            // store now: end, say so, and let the next engine start from what is written.
-            tracing::error!("{error}; the engine ends, nothing that it decided since is acted on");
-            eprintln!("comfytop: {error}; the engine ends");
-            self.exit = true;
-            return;
+    /// Carries out what was decided since the last time: all writes in one transaction, then the rest.
+    fn flush(&mut self) {
+        while !self.pending.is_empty() && !self.exit {
+            let mut writes = Vec::new();
+            let mut acts = Vec::new();
+            for effect in std::mem::take(&mut self.pending) {
+                match effect {
+                    Effect::Write(write) => writes.push(write),
+                    Effect::Submit { server, job, prompt_id, seed } => {
+                        // A graph that needs no upload is kept in the same transaction as its attempt.
+                        match self.prepare(server, job, &prompt_id, seed) {
+                            Some(Ready { graph, text }) => {
+                                writes.push(Write::Posted { prompt_id: prompt_id.clone(), job, graph: text });
+                                acts.push(Act::Post { server, job, prompt_id, graph });
+                            }
+                            None => acts.push(Act::Effect(Effect::Submit { server, job, prompt_id, seed })),
+                        }
+                    }
+                    other => acts.push(Act::Effect(other)),
+                }
+            }
+            if !writes.is_empty()
+                && let Err(error) = self.store.write(&writes)
+            {
+                // Nothing may be acted on that is not written, and what is in memory is ahead of the
+                // store now: end, say so, and let the next engine start from what is written.
+                tracing::error!("{error}; the engine ends, nothing that it decided since is acted on");
+                self.exit = true;
+                return;
+            }
+            for act in acts {
+                match act {
+                    Act::Effect(effect) => self.act(effect),
+                    Act::Post { server, job, prompt_id, graph } => self.post(server, job, prompt_id, graph),
+                }
+            }
         }
-        for act in acts {
-            self.act(act);
+        for row in self.state.take_server_rows() {
+            self.hub.publish(Update::Server(Box::new(row)));
         }
         for (index, server) in self.servers.iter().enumerate() {
             let busy = self.state.is_busy(index);
@@ -477,8 +515,9 @@ impl Driver {
 
     fn act(&mut self, effect: Effect) {
         match effect {
+            // Written before anything was acted on.
             Effect::Write(_) => {}
-            Effect::Submit { server, job, prompt_id, seed } => self.submit(server, job, prompt_id, seed),
+            Effect::Submit { server, job, prompt_id, seed } => self.upload(server, job, prompt_id, seed),
             Effect::Look { server, prompts, first } => self.look(server, prompts, first),
             Effect::Delete { server, prompt_id } => {
                 if let Some(end) = self.servers.get(server) {
@@ -530,16 +569,35 @@ impl Driver {
         self.step(Input::Posted { server, job, prompt_id, result });
     }
 
-    fn submit(&mut self, server: usize, job: JobId, prompt_id: String, seed: Option<u64>) {
+    /// The graph of a job that needs no upload, ready to post.
+    fn prepare(&mut self, server: usize, job: JobId, prompt_id: &str, seed: Option<u64>) -> Option<Ready> {
+        self.servers.get(server)?;
+        let prompt = self.store.prompt(job).ok()??;
+        prompt.files.is_empty().then(|| self.fill_in(prompt, prompt_id, seed, Vec::new()))
+    }
+
+    /// Puts seed, prefix and the names of uploads into a graph.
+    fn fill_in(&self, prompt: Prompt, prompt_id: &str, seed: Option<u64>, names: Vec<Uploaded>) -> Ready {
+        let mut graph = prompt.graph;
+        if let Some(seed) = seed {
+            crate::workflow::set_seed(&mut graph, &prompt.seed_inputs, seed);
+        }
+        if self.config.queue.own_prefix {
+            crate::workflow::own_prefix(&mut graph, prompt_id.get(..8).unwrap_or_default());
+        }
+        for Uploaded { node, input, name } in names {
+            crate::workflow::set_input(&mut graph, &node, &input, Value::String(name));
+        }
+        let graph = Value::Object(graph);
+        Ready { text: graph.to_string(), graph }
+    }
+
+    /// Brings the job's files to its server; the answer is [`Event::Uploaded`].
+    fn upload(&mut self, server: usize, job: JobId, prompt_id: String, seed: Option<u64>) {
         let Some(end) = self.servers.get(server) else { return };
         match self.store.prompt(job) {
             Ok(Some(prompt)) => {
                 let (client, events) = (Arc::clone(&end.client), self.events.clone());
-                if prompt.files.is_empty() {
-                    let names = Ok(Vec::new());
-                    let _ = events.send(Event::Uploaded { server, job, prompt_id, seed, names });
-                    return;
-                }
                 tokio::spawn(async move {
                     let names = errands::upload(&client, prompt.files).await;
                     let _ = events.send(Event::Uploaded { server, job, prompt_id, seed, names });
@@ -560,14 +618,13 @@ impl Driver {
         self.posted(server, job, prompt_id, result);
     }
 
-    /// Fills in seed, prefix and uploaded names, keeps the graph as it will be posted, posts it.
     fn uploaded(
         &mut self,
         server: usize,
         job: JobId,
         prompt_id: String,
         seed: Option<u64>,
-        names: Result<Vec<(String, String, String)>, PostResult>,
+        names: Result<Vec<Uploaded>, PostResult>,
     ) {
         let names = match names {
             Ok(names) => names,
@@ -578,26 +635,21 @@ impl Driver {
             Ok(None) => return self.cannot_post(server, job, prompt_id, "its prompt is not in the store"),
             Err(error) => return self.cannot_post(server, job, prompt_id, &error.to_string()),
         };
-        let mut graph = prompt.graph;
-        if let Some(seed) = seed {
-            crate::workflow::set_seed(&mut graph, &prompt.seed_inputs, seed);
-        }
-        if self.config.queue.own_prefix {
-            crate::workflow::own_prefix(&mut graph, prompt_id.get(..8).unwrap_or_default());
-        }
-        errands::name_uploads(&mut graph, names);
-        let graph = Value::Object(graph);
-        if let Err(error) = self.store.keep_posted(&prompt_id, job, &graph.to_string()) {
+        let Ready { graph, text } = self.fill_in(prompt, &prompt_id, seed, names);
+        if let Err(error) = self.store.write(&[Write::Posted { prompt_id: prompt_id.clone(), job, graph: text }]) {
             return self.cannot_post(server, job, prompt_id, &error.to_string());
         }
+        self.post(server, job, prompt_id, graph);
+    }
+
+    /// Posts a graph that is kept.
+    fn post(&mut self, server: usize, job: JobId, prompt_id: String, graph: Value) {
         let Some(end) = self.servers.get(server) else { return };
         let (client, client_id, events) = (Arc::clone(&end.client), end.client_id.clone(), self.events.clone());
-        let task = tokio::spawn(async move {
+        tokio::spawn(async move {
             let result = errands::post(&client, &client_id, &prompt_id, &graph).await;
             let _ = events.send(Event::Input(Input::Posted { server, job, prompt_id, result }));
         });
-        self.posts.retain(|_, post| !post.is_finished());
-        self.posts.insert(job, task);
     }
 
     fn look(&mut self, server: usize, prompts: Vec<(JobId, String)>, first: core::First) {
@@ -721,7 +773,9 @@ impl Driver {
 
     fn asked(&mut self, face: u64, id: u64, request: Request) {
         let result = match request {
-            Request::Add { .. } | Request::Cancel { .. } | Request::Requeue { .. } if self.state.engine_row().look_only => {
+            Request::Add { .. } | Request::Cancel { .. } | Request::Requeue { .. }
+                if self.state.engine_row().look_only =>
+            {
                 Err("this engine only looks: it takes and submits nothing".to_owned())
             }
             Request::Show { job, graph } => self.detail(job, graph),
@@ -793,8 +847,7 @@ impl Driver {
             return;
         }
         let place = if failed { Place::Failed } else { Place::Done };
-        if let Err(error) = self.store.write(&[Write::FilePlace { file: file.id, place }]) {
-            tracing::error!("{error}");
-        }
+        // After the move: a crash in between moves it once more.
+        self.pending.push(Effect::Write(Write::FilePlace { file: file.id, place }));
     }
 }

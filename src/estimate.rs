@@ -1,7 +1,7 @@
 //! How far a render is, and how long it will take: learnt node by node from earlier runs.
 //!
 //! Pure: times come in as seconds since the render began. Half of a cold run is loaders, VAE and
-//! SaveVideo, which report nothing, so a bar made of sampler steps alone would stand still; and a
+//! `SaveVideo`, which report nothing, so a bar made of sampler steps alone would stand still; and a
 //! warm run skips what the server has cached. So each node's time is remembered, cold and warm
 //! apart, and a run is the sum of the nodes that it really renders. Where no earlier run is known
 //! the bar counts nodes and steps, and no time is promised.
@@ -37,9 +37,7 @@ impl NodeTimes {
     pub fn learn(&mut self, run: &Run) {
         let map = if run.is_cold() { &mut self.cold } else { &mut self.warm };
         for (node, seconds) in run.seconds_by_node() {
-            map.entry(node)
-                .and_modify(|known| *known += LEARN * (seconds - *known))
-                .or_insert(seconds);
+            map.entry(node).and_modify(|known| *known += LEARN * (seconds - *known)).or_insert(seconds);
         }
     }
 
@@ -140,9 +138,9 @@ impl Run {
             let weights = rendered().map(|n| (n.id.as_str(), self.known.of(&n.id, cold).unwrap_or(0.0)));
             return (weights.collect(), true);
         }
-        let weights = rendered().chain(self.nodes.iter().filter(|n| ran.contains(n.id.as_str()))).map(|n| {
-            (n.id.as_str(), if n.class.contains("Sampler") { SAMPLER_WEIGHT } else { 1.0 })
-        });
+        let weights = rendered()
+            .chain(self.nodes.iter().filter(|n| ran.contains(n.id.as_str())))
+            .map(|n| (n.id.as_str(), if n.class.contains("Sampler") { SAMPLER_WEIGHT } else { 1.0 }));
         (weights.collect(), false)
     }
 

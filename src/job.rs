@@ -69,7 +69,9 @@ pub enum FailureKind {
 pub enum JobState {
     Held,
     /// Waits for other jobs to end.
-    Waiting { after: Vec<JobId> },
+    Waiting {
+        after: Vec<JobId>,
+    },
     Queued,
     /// The attempt's `prompt_id` is stored; a POST may be on its way or may have arrived.
     Submitting,
@@ -81,12 +83,22 @@ pub enum JobState {
     Measuring,
     Done,
     /// We asked the server to stop it; it has not agreed yet.
-    Cancelling { since: Timestamp },
-    Cancelled { by: CancelledBy },
-    Failed { why: Failure },
+    Cancelling {
+        since: Timestamp,
+    },
+    Cancelled {
+        by: CancelledBy,
+    },
+    Failed {
+        why: Failure,
+    },
     /// The job file could not be turned into a prompt.
-    Rejected { why: Failure },
-    Duplicate { of: JobId },
+    Rejected {
+        why: Failure,
+    },
+    Duplicate {
+        of: JobId,
+    },
 }
 
 impl JobState {
@@ -278,32 +290,67 @@ pub struct Job {
 #[serde(tag = "change", rename_all = "snake_case")]
 pub enum Change {
     /// A new attempt is recorded; its POST may go out after this is stored.
-    Submit { attempt: Box<Attempt> },
+    Submit {
+        attempt: Box<Attempt>,
+    },
     /// The server has it in its queue.
-    Posted { notes: Vec<String> },
+    Posted {
+        notes: Vec<String>,
+    },
     /// It never ran and no server has it: back to the queue, and the try does not count.
     TakenBack,
     /// Rendering began at `at`, or (not `seen`) no later than that.
-    Started { at: Timestamp, seen: bool },
+    Started {
+        at: Timestamp,
+        seen: bool,
+    },
     /// Rendering ended well.
-    Rendered { at: Timestamp },
-    Collected { outputs: Vec<Output>, notes: Vec<String>, to_measure: bool },
-    Measured { measurement: Measurement },
+    Rendered {
+        at: Timestamp,
+    },
+    Collected {
+        outputs: Vec<Output>,
+        notes: Vec<String>,
+        to_measure: bool,
+    },
+    Measured {
+        measurement: Measurement,
+    },
     /// A person wants it gone.
-    Cancel { at: Timestamp },
+    Cancel {
+        at: Timestamp,
+    },
     /// It is gone.
-    Cancelled { by: CancelledBy, at: Timestamp },
-    Failed { why: Failure, at: Timestamp },
+    Cancelled {
+        by: CancelledBy,
+        at: Timestamp,
+    },
+    Failed {
+        why: Failure,
+        at: Timestamp,
+    },
     /// The server forgot it: to the queue again.
-    Lost { at: Timestamp, why: String },
+    Lost {
+        at: Timestamp,
+        why: String,
+    },
     /// An interrupt of ours hit it by mistake, or the like: to the queue again.
-    Retry { at: Timestamp, why: String },
+    Retry {
+        at: Timestamp,
+        why: String,
+    },
     /// A person wants it once more.
-    Requeue { seed: SeedWish, rank: i64, at: Timestamp },
+    Requeue {
+        seed: SeedWish,
+        rank: i64,
+        at: Timestamp,
+    },
     Hold,
     Release,
     /// Highest VRAM seen while it ran.
-    Peak { vram: u64 },
+    Peak {
+        vram: u64,
+    },
 }
 
 /// A change that does not fit the job's state.

@@ -12,8 +12,8 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use interprocess::local_socket::traits::Stream as _;
 use interprocess::local_socket::Stream;
+use interprocess::local_socket::traits::Stream as _;
 use thiserror::Error;
 
 pub use address::Address;
@@ -94,10 +94,8 @@ impl Reader {
     pub fn next_line(&mut self) -> Result<FromEngine, LinkError> {
         self.buffer.clear();
         let limit = MAX_LINE as u64 + 1;
-        let read = (&mut self.lines)
-            .take(limit)
-            .read_until(b'\n', &mut self.buffer)
-            .map_err(|error| match error.kind() {
+        let read =
+            (&mut self.lines).take(limit).read_until(b'\n', &mut self.buffer).map_err(|error| match error.kind() {
                 io::ErrorKind::ConnectionReset | io::ErrorKind::BrokenPipe => LinkError::Closed,
                 _ => LinkError::Socket(error),
             })?;

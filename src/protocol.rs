@@ -47,11 +47,23 @@ pub struct Hello {
 #[serde(rename_all = "snake_case")]
 pub enum Request {
     /// A job file's text. Relative paths in it are resolved in `dir`.
-    Add { name: String, dir: PathBuf, text: String },
-    Cancel { jobs: Vec<JobId> },
-    Requeue { jobs: Vec<JobId>, new_seed: bool },
+    Add {
+        name: String,
+        dir: PathBuf,
+        text: String,
+    },
+    Cancel {
+        jobs: Vec<JobId>,
+    },
+    Requeue {
+        jobs: Vec<JobId>,
+        new_seed: bool,
+    },
     /// All about one job; `graph` adds the graph that was posted.
-    Show { job: JobId, graph: bool },
+    Show {
+        job: JobId,
+        graph: bool,
+    },
     /// All rows (for `ls`, `wait`).
     List,
     Status,
@@ -68,11 +80,17 @@ pub enum FromEngine {
     /// The answer to `hello`.
     Welcome(EngineRow),
     /// The engine will not serve this face, and says why; it closes the connection.
-    Refused { why: String, version: String },
+    Refused {
+        why: String,
+        version: String,
+    },
     /// Everything as it is now: the first thing a watcher hears, and again when it lagged behind.
     Snapshot(Box<Snapshot>),
     Update(Update),
-    Answer { id: u64, result: Result<Answer, String> },
+    Answer {
+        id: u64,
+        result: Result<Answer, String>,
+    },
 }
 
 /// One change, as a watcher hears it.
@@ -82,13 +100,22 @@ pub enum Update {
     /// A job is new, or changed.
     Job(Box<JobRow>),
     /// A running job came on (coalesced: at most 10 a second a job).
-    Progress { job: JobId, progress: Progress },
+    Progress {
+        job: JobId,
+        progress: Progress,
+    },
     /// A server came, went, or its counts changed.
     Server(Box<ServerRow>),
     /// VRAM and RAM of a server, as it reports them.
-    Stats { server: String, sample: Sample },
+    Stats {
+        server: String,
+        sample: Sample,
+    },
     /// How long a job of this kind takes, learnt anew.
-    Expect { kind: String, seconds: f64 },
+    Expect {
+        kind: String,
+        seconds: f64,
+    },
     Notice(Notice),
     /// The engine's own row changed (banners, counts of faces, stopping).
     Engine(EngineRow),
@@ -99,7 +126,10 @@ pub enum Update {
 pub enum Answer {
     Done,
     /// Numbers of the jobs that an `add` made, with what was wrong with those refused.
-    Added { jobs: Vec<JobId>, rejected: Vec<(JobId, String)> },
+    Added {
+        jobs: Vec<JobId>,
+        rejected: Vec<(JobId, String)>,
+    },
     /// One entry a job that was asked for: what was done, or why not.
     Each(Vec<(JobId, Result<String, String>)>),
     Detail(Box<Detail>),
@@ -247,7 +277,9 @@ pub fn error_of(row: &JobRow) -> Option<String> {
             Some(node) => format!("{node}: {}", why.message),
             None => why.message.clone(),
         }),
-        JobState::Cancelled { by: CancelledBy::Elsewhere } => Some("cancelled at the server, not by comfytop".to_owned()),
+        JobState::Cancelled { by: CancelledBy::Elsewhere } => {
+            Some("cancelled at the server, not by comfytop".to_owned())
+        }
         JobState::Duplicate { of } => Some(format!("duplicate of {of}")),
         _ => row.ssim.is_none().then(|| row.measure_note.clone()).flatten(),
     }
@@ -313,7 +345,11 @@ pub enum Link {
         /// The websocket is heard; otherwise progress is unknown and the server is polled.
         heard: bool,
     },
-    Down { since: Timestamp, why: String, retry_at: Timestamp },
+    Down {
+        since: Timestamp,
+        why: String,
+        retry_at: Timestamp,
+    },
 }
 
 /// Memory of a server's first device at one moment, bytes.

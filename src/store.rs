@@ -109,10 +109,29 @@ impl Place {
 #[derive(Debug, Clone, PartialEq)]
 pub enum Write {
     /// A job changed: its record as it is now, and what happened.
-    Job { job: Box<Job>, change: Change, at: Timestamp },
-    Estimate { key: String, times: NodeTimes },
-    FilePlace { file: u64, place: Place },
-    Meta { key: &'static str, value: String },
+    Job {
+        job: Box<Job>,
+        change: Change,
+        at: Timestamp,
+    },
+    Estimate {
+        key: String,
+        times: NodeTimes,
+    },
+    FilePlace {
+        file: u64,
+        place: Place,
+    },
+    /// A graph exactly as it is about to be posted.
+    Posted {
+        prompt_id: String,
+        job: JobId,
+        graph: String,
+    },
+    Meta {
+        key: &'static str,
+        value: String,
+    },
 }
 
 /// The open store.
@@ -135,11 +154,7 @@ impl Store {
         }
         let done = usize::try_from(version).unwrap_or(usize::MAX);
         if done > migrations::STEPS.len() {
-            return Err(StoreError::Newer {
-                path: path.to_owned(),
-                found: version,
-                known: migrations::STEPS.len(),
-            });
+            return Err(StoreError::Newer { path: path.to_owned(), found: version, known: migrations::STEPS.len() });
         }
         db.pragma_update(None, "journal_mode", "WAL").map_err(open)?;
         // FULL: a job that was taken, or a prompt_id that was posted, must outlive a power cut.
@@ -150,7 +165,8 @@ impl Store {
             tx.execute_batch(step).map_err(open)?;
         }
         tx.pragma_update(None, "application_id", APPLICATION_ID).map_err(open)?;
-        tx.pragma_update(None, "user_version", i64::try_from(migrations::STEPS.len()).unwrap_or(i64::MAX)).map_err(open)?;
+        tx.pragma_update(None, "user_version", i64::try_from(migrations::STEPS.len()).unwrap_or(i64::MAX))
+            .map_err(open)?;
         tx.commit().map_err(open)?;
         Ok(Self { db })
     }
@@ -168,10 +184,8 @@ impl Store {
 
     /// The first number that was never given to a job.
     pub fn next_job(&self) -> Result<u64, StoreError> {
-        let last: Option<i64> = self
-            .db
-            .query_row("SELECT seq FROM sqlite_sequence WHERE name = 'jobs'", [], |r| r.get(0))
-            .optional()?;
+        let last: Option<i64> =
+            self.db.query_row("SELECT seq FROM sqlite_sequence WHERE name = 'jobs'", [], |r| r.get(0)).optional()?;
         Ok(last.map_or(1, |n| n.unsigned_abs() + 1))
     }
 
@@ -209,15 +223,17 @@ impl Store {
     pub fn take(&mut self, taken: &[(FileRow, Vec<(Job, Option<Prompt>)>)]) -> Result<(), StoreError> {
         let tx = self.db.transaction()?;
         for (file, jobs) in taken {
-            tx.prepare_cached("INSERT INTO files (id, name, place, origin, hash, text) VALUES (?1, ?2, ?3, ?4, ?5, ?6)")?
-                .execute(params![
-                    file.id.cast_signed(),
-                    file.name,
-                    file.place.word(),
-                    file.origin.as_ref().map(|p| p.to_string_lossy()),
-                    file.hash,
-                    file.text
-                ])?;
+            tx.prepare_cached(
+                "INSERT INTO files (id, name, place, origin, hash, text) VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
+            )?
+            .execute(params![
+                file.id.cast_signed(),
+                file.name,
+                file.place.word(),
+                file.origin.as_ref().map(|p| p.to_string_lossy()),
+                file.hash,
+                file.text
+            ])?;
             for (job, prompt) in jobs {
                 let prompt = prompt.as_ref().map(json).transpose()?;
                 tx.prepare_cached("INSERT INTO jobs (id, record, prompt) VALUES (?1, ?2, ?3)")?.execute(params![
@@ -260,15 +276,6 @@ impl Store {
         text.flatten().map(|text| read("jobs", &job.to_string(), &text)).transpose()
     }
 
-    /// Keeps the graph exactly as it is about to be posted.
-    pub fn keep_posted(&mut self, prompt_id: &str, job: JobId, graph: &str) -> Result<(), StoreError> {
-        self.db.execute(
-            "INSERT OR REPLACE INTO attempts (prompt_id, job, graph) VALUES (?1, ?2, ?3)",
-            params![prompt_id, job.0.cast_signed(), graph],
-        )?;
-        Ok(())
-    }
-
     /// The graph of an attempt, as posted.
     pub fn posted(&self, prompt_id: &str) -> Result<Option<Value>, StoreError> {
         let text: Option<String> = self
@@ -292,10 +299,8 @@ impl Store {
 
     /// The clientId for this server: made by `make` the first time, the same ever after.
     pub fn client_id(&mut self, url: &str, make: impl FnOnce() -> String) -> Result<String, StoreError> {
-        let known: Option<String> = self
-            .db
-            .query_row("SELECT client_id FROM servers WHERE url = ?1", [url], |r| r.get(0))
-            .optional()?;
+        let known: Option<String> =
+            self.db.query_row("SELECT client_id FROM servers WHERE url = ?1", [url], |r| r.get(0)).optional()?;
         if let Some(id) = known {
             return Ok(id);
         }
@@ -336,6 +341,10 @@ fn apply(tx: &Transaction<'_>, write: &Write) -> Result<(), StoreError> {
         }
         Write::FilePlace { file, place } => {
             tx.execute("UPDATE files SET place = ?2 WHERE id = ?1", params![file.cast_signed(), place.word()])?;
+        }
+        Write::Posted { prompt_id, job, graph } => {
+            tx.prepare_cached("INSERT OR REPLACE INTO attempts (prompt_id, job, graph) VALUES (?1, ?2, ?3)")?
+                .execute(params![prompt_id, job.0.cast_signed(), graph])?;
         }
         Write::Meta { key, value } => {
             tx.execute("INSERT OR REPLACE INTO meta (key, value) VALUES (?1, ?2)", params![key, value])?;

@@ -69,7 +69,17 @@ pub fn table(rows: &[JobRow], json: bool, out: &mut dyn Write) {
         }
         return;
     }
-    say!(out, "{:>5}  {:<24}  {:<18}  {:<12}  {:>8}  {:>20}  {:>8}", "#", "name", "workflow", "state", "elapsed", "seed", "SSIM");
+    say!(
+        out,
+        "{:>5}  {:<24}  {:<18}  {:<12}  {:>8}  {:>20}  {:>8}",
+        "#",
+        "name",
+        "workflow",
+        "state",
+        "elapsed",
+        "seed",
+        "SSIM"
+    );
     for row in rows {
         let seed = row.seed.map_or_else(|| "–".to_owned(), |s| s.to_string());
         let ssim = row.ssim.map_or_else(|| "–".to_owned(), |s| format!("{s:.3}"));
@@ -201,7 +211,10 @@ fn show_detail(detail: &Detail, out: &mut dyn Write) {
         if let Some(measured) = &attempt.measurement {
             let ssim = measured.ssim.map_or_else(String::new, |s| format!("SSIM {s:.6} · "));
             let note = measured.note.as_ref().map(|n| format!(" · {n}")).unwrap_or_default();
-            line("  measured", &format!("{ssim}{}x{} · {} frames{note}", measured.width, measured.height, measured.frames));
+            line(
+                "  measured",
+                &format!("{ssim}{}x{} · {} frames{note}", measured.width, measured.height, measured.frames),
+            );
         }
         for note in &attempt.notes {
             line("  note", note);
@@ -253,7 +266,8 @@ fn add_one(talk: &mut Talk, file: &Path, out: &mut dyn Write) -> Result<bool, Li
         return Err(LinkError::Answer(format!("{size} bytes are too many for a job file")));
     }
     let bytes = std::fs::read(&path).map_err(unreadable)?;
-    let text = String::from_utf8(bytes).map_err(|_| LinkError::Answer("not a text file (it is not UTF-8)".to_owned()))?;
+    let text =
+        String::from_utf8(bytes).map_err(|_| LinkError::Answer("not a text file (it is not UTF-8)".to_owned()))?;
     let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
     let dir = path.parent().unwrap_or(Path::new("/")).to_owned();
     match talk.ask(Request::Add { name, dir, text })? {

@@ -6,8 +6,8 @@
 use std::time::Duration;
 
 use comfytop::engine::core::{
-    About, Collected, CollectFailure, Effect, First, Found, Heard, Input, Look, OpenFile, Policy, PostResult, Remembered,
-    ServerSeat, State,
+    About, CollectFailure, Collected, Effect, First, Found, Heard, Input, Look, OpenFile, Policy, PostResult,
+    Remembered, ServerSeat, State,
 };
 use comfytop::job::{CancelledBy, Failure, FailureKind, Job, JobId, JobState, Output, Reason, SeedWish, Shape};
 use comfytop::protocol::{Answer, EngineRow, Request};
@@ -162,7 +162,8 @@ fn the_plain_path() {
     let effects = w.step(Input::Collected { job: JobId(1), prompt_id: prompt, result: Ok(clip()) });
     assert_eq!(w.word(1), "measuring");
     assert!(effects.iter().any(|e| matches!(e, Effect::Measure { job: JobId(1), .. })));
-    let effects = w.step(Input::Measured { job: JobId(1), measurement: Measurement { ssim: Some(0.9), ..Default::default() } });
+    let effects =
+        w.step(Input::Measured { job: JobId(1), measurement: Measurement { ssim: Some(0.9), ..Default::default() } });
     assert_eq!(w.word(1), "done");
     assert!(effects.iter().any(|e| matches!(e, Effect::FinishFile { failed: false, .. })));
 }

@@ -5,8 +5,8 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use comfytop::job_file::{self, JobSpec, Source};
 use comfytop::job::Shape;
+use comfytop::job_file::{self, JobSpec, Source};
 use comfytop::workflow::{
     BUILT_IN, FileValue, FillFault, Filled, Graph, InputRef, SeedChoice, Workflow, input, own_prefix, set_seed,
 };

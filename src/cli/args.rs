@@ -11,7 +11,11 @@ use crate::sim;
 /// Without a verb it opens the dashboard of this render folder and starts its engine where none
 /// runs. Closing the dashboard leaves the engine at work.
 #[derive(Debug, Parser)]
-#[command(name = "comfytop", version, after_help = "Exit codes: 0 well, 1 not, 2 usage or config, 3 timed out, 4 no engine or server.")]
+#[command(
+    name = "comfytop",
+    version,
+    after_help = "Exit codes: 0 well, 1 not, 2 usage or config, 3 timed out, 4 no engine or server."
+)]
 pub struct Args {
     #[command(flatten)]
     pub place: PlaceArgs,
@@ -147,11 +151,7 @@ pub struct SimArgs {
 
 impl DemoArgs {
     pub fn options(&self) -> crate::demo::Options {
-        crate::demo::Options {
-            headless: self.headless,
-            jobs: self.jobs,
-            render_seconds: self.render_seconds,
-        }
+        crate::demo::Options { headless: self.headless, jobs: self.jobs, render_seconds: self.render_seconds }
     }
 }
 

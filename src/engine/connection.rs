@@ -121,7 +121,12 @@ impl Connection {
     }
 }
 
-async fn poll(server: usize, client: Arc<Client>, inputs: mpsc::UnboundedSender<Input>, mut busy: watch::Receiver<bool>) {
+async fn poll(
+    server: usize,
+    client: Arc<Client>,
+    inputs: mpsc::UnboundedSender<Input>,
+    mut busy: watch::Receiver<bool>,
+) {
     let mut looks = 0;
     loop {
         let is_busy = *busy.borrow_and_update();
@@ -176,12 +181,7 @@ fn about(stats: &SystemStats) -> About {
         version: stats.comfyui_version.as_deref().map(|v| crate::text::clean(v).into_owned()).unwrap_or_default(),
         device: device.map(|d| crate::text::clean(&d.name).into_owned()),
         is_cpu: device.is_some_and(Device::is_cpu),
-        flags: stats
-            .argv
-            .iter()
-            .filter(|a| a.starts_with("--"))
-            .map(|a| crate::text::clean(a).into_owned())
-            .collect(),
+        flags: stats.argv.iter().filter(|a| a.starts_with("--")).map(|a| crate::text::clean(a).into_owned()).collect(),
         sample: sample(stats),
     }
 }

@@ -58,29 +58,77 @@ pub enum Input {
     /// A timer that [`State::next_wake`] named is due.
     Tick,
     /// A file was taken; its rows are in the store already.
-    Taken { file: OpenFile, jobs: Vec<Job> },
+    Taken {
+        file: OpenFile,
+        jobs: Vec<Job>,
+    },
     /// A server answers, and its websocket listens.
-    Up { server: usize, about: About },
+    Up {
+        server: usize,
+        about: About,
+    },
     /// Its websocket is closed, or it does not answer.
-    Down { server: usize, why: String, retry_at: Timestamp },
-    Heard { server: usize, heard: Heard },
-    Stats { server: usize, sample: Sample },
+    Down {
+        server: usize,
+        why: String,
+        retry_at: Timestamp,
+    },
+    Heard {
+        server: usize,
+        heard: Heard,
+    },
+    Stats {
+        server: usize,
+        sample: Sample,
+    },
     /// `GET /prompt`: running + pending, everybody's.
-    Count { server: usize, remaining: u32 },
+    Count {
+        server: usize,
+        remaining: u32,
+    },
     /// The answer to [`Effect::Look`].
-    Looked { server: usize, found: Vec<(JobId, String, Look)> },
+    Looked {
+        server: usize,
+        found: Vec<(JobId, String, Look)>,
+    },
     /// The answer to [`Effect::Look`], where the server could not be asked.
-    LookFailed { server: usize, jobs: Vec<JobId> },
-    Posted { server: usize, job: JobId, prompt_id: String, result: PostResult },
-    Collected { job: JobId, prompt_id: String, result: Result<Collected, CollectFailure> },
-    Measured { job: JobId, measurement: Measurement },
-    Ask { ask: u64, request: Request },
+    LookFailed {
+        server: usize,
+        jobs: Vec<JobId>,
+    },
+    Posted {
+        server: usize,
+        job: JobId,
+        prompt_id: String,
+        result: PostResult,
+    },
+    Collected {
+        job: JobId,
+        prompt_id: String,
+        result: Result<Collected, CollectFailure>,
+    },
+    Measured {
+        job: JobId,
+        measurement: Measurement,
+    },
+    Ask {
+        ask: u64,
+        request: Request,
+    },
     /// A dashboard came, or left.
-    Dashboard { here: bool },
+    Dashboard {
+        here: bool,
+    },
     Banners(Vec<String>),
-    Notice { level: Level, text: String },
+    Notice {
+        level: Level,
+        text: String,
+    },
     /// A file of jobs came back into the inbox: run those again that are not done.
-    Returned { file: OpenFile, jobs: Vec<JobId> },
+    Returned {
+        file: OpenFile,
+        jobs: Vec<JobId>,
+    },
 }
 
 /// What a server says of itself when it is found.
@@ -98,15 +146,37 @@ pub struct About {
 pub enum Heard {
     /// Running + pending, everybody's.
     Remaining(u32),
-    Started { prompt: String },
-    Cached { prompt: String, nodes: Vec<String> },
-    Node { prompt: Option<String>, node: String },
-    Step { prompt: Option<String>, node: String, value: u64, max: u64 },
-    Rendered { prompt: String },
-    Failed { prompt: String, why: Failure },
-    Interrupted { prompt: String },
+    Started {
+        prompt: String,
+    },
+    Cached {
+        prompt: String,
+        nodes: Vec<String>,
+    },
+    Node {
+        prompt: Option<String>,
+        node: String,
+    },
+    Step {
+        prompt: Option<String>,
+        node: String,
+        value: u64,
+        max: u64,
+    },
+    Rendered {
+        prompt: String,
+    },
+    Failed {
+        prompt: String,
+        why: Failure,
+    },
+    Interrupted {
+        prompt: String,
+    },
     /// The last word on a prompt: its history is written.
-    Last { prompt: String },
+    Last {
+        prompt: String,
+    },
     /// Anything else: the server is alive.
     Other,
 }
@@ -117,9 +187,16 @@ pub enum Look {
     /// Neither in its queue nor in its history.
     Unknown,
     /// `copies`: a repeated id stands there more than once.
-    Pending { copies: u32 },
-    Running { copies: u32 },
-    Ended { ending: Found, seconds: Option<f64> },
+    Pending {
+        copies: u32,
+    },
+    Running {
+        copies: u32,
+    },
+    Ended {
+        ending: Found,
+        seconds: Option<f64>,
+    },
 }
 
 /// How history says that a prompt ended.
@@ -163,20 +240,49 @@ pub enum CollectFailure {
 pub enum Effect {
     Write(Write),
     /// Upload what the job needs, fill its graph, keep it, POST it.
-    Submit { server: usize, job: JobId, prompt_id: String, seed: Option<u64> },
+    Submit {
+        server: usize,
+        job: JobId,
+        prompt_id: String,
+        seed: Option<u64>,
+    },
     /// See where the server has these prompts, having done `first` to them.
-    Look { server: usize, prompts: Vec<(JobId, String)>, first: First },
+    Look {
+        server: usize,
+        prompts: Vec<(JobId, String)>,
+        first: First,
+    },
     /// Remove one copy of a prompt that stands twice.
-    Delete { server: usize, prompt_id: String },
+    Delete {
+        server: usize,
+        prompt_id: String,
+    },
     /// Fetch the outputs. `salvage`: the server has forgotten the prompt; look for files under its own prefix.
-    Collect { server: usize, job: JobId, prompt_id: String, salvage: bool },
-    Measure { job: JobId, outputs: Vec<Output> },
+    Collect {
+        server: usize,
+        job: JobId,
+        prompt_id: String,
+        salvage: bool,
+    },
+    Measure {
+        job: JobId,
+        outputs: Vec<Output>,
+    },
     /// Close the websocket, await the close, connect anew.
-    Reconnect { server: usize },
+    Reconnect {
+        server: usize,
+    },
     /// All jobs of the file have ended.
-    FinishFile { file: OpenFile, failed: bool, rows: Vec<JobRow> },
+    FinishFile {
+        file: OpenFile,
+        failed: bool,
+        rows: Vec<JobRow>,
+    },
     Publish(Box<Update>),
-    Reply { ask: u64, result: Result<Answer, String> },
+    Reply {
+        ask: u64,
+        result: Result<Answer, String>,
+    },
     Exit,
 }
 
@@ -446,6 +552,14 @@ impl State {
         self.servers.get(server).is_some_and(|s| s.remaining > 0) || self.at_server(server).next().is_some()
     }
 
+    /// Rows of the servers whose counts or link changed since the last call. Their samples went
+    /// out one by one and are not repeated.
+    pub fn take_server_rows(&mut self) -> Vec<ServerRow> {
+        let dirty = std::mem::take(&mut self.dirty_servers);
+        let bare = |row: ServerRow| ServerRow { samples: Vec::new(), ..row };
+        dirty.into_iter().filter_map(|server| self.server_row(server).map(bare)).collect()
+    }
+
     /// Some progress has not been taken yet.
     pub fn has_progress(&self) -> bool {
         !self.dirty_progress.is_empty()
@@ -459,9 +573,10 @@ impl State {
     /// Nothing is at a server, being collected or measured, and nothing waits to be sent.
     pub fn is_idle(&self) -> bool {
         self.queue.is_empty()
-            && self.jobs.values().all(|j| {
-                !j.state.is_at_server() && !matches!(j.state, JobState::Collecting | JobState::Measuring)
-            })
+            && self
+                .jobs
+                .values()
+                .all(|j| !j.state.is_at_server() && !matches!(j.state, JobState::Collecting | JobState::Measuring))
     }
 
     /// Progress of the jobs whose progress changed since the last call.
@@ -559,7 +674,9 @@ impl State {
             ours += 1;
             match job.state {
                 JobState::Pending => pending_ours += 1,
-                JobState::Running | JobState::Cancelling { .. } => ours_running.push(ServerPrompt { job: Some(job.id) }),
+                JobState::Running | JobState::Cancelling { .. } => {
+                    ours_running.push(ServerPrompt { job: Some(job.id) });
+                }
                 _ => {}
             }
         }
@@ -636,13 +753,6 @@ impl State {
         for id in std::mem::take(&mut self.dirty_jobs) {
             if let Some(row) = self.job_row(id, now) {
                 self.publish(Update::Job(Box::new(row)));
-            }
-        }
-        for server in std::mem::take(&mut self.dirty_servers) {
-            if let Some(mut row) = self.server_row(server) {
-                // The samples went out one by one: a change of counts does not repeat them.
-                row.samples.clear();
-                self.publish(Update::Server(Box::new(row)));
             }
         }
         let mut effects = std::mem::take(&mut self.out);

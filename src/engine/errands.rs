@@ -40,8 +40,16 @@ fn refused(kind: FailureKind, message: String, detail: String) -> PostResult {
     PostResult::Refused(Failure { kind, node: None, message, detail })
 }
 
-/// Uploads what the graph needs; answers with the name to use, by (node, input).
-pub async fn upload(client: &Client, files: Vec<InputFile>) -> Result<Vec<(String, String, String)>, PostResult> {
+/// What a job's file is called on its server, and where the graph wants the name.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Uploaded {
+    pub node: String,
+    pub input: String,
+    pub name: String,
+}
+
+/// Uploads what the graph needs.
+pub async fn upload(client: &Client, files: Vec<InputFile>) -> Result<Vec<Uploaded>, PostResult> {
     let mut names = Vec::new();
     for file in files {
         let name = match &file.stored {
@@ -66,7 +74,7 @@ pub async fn upload(client: &Client, files: Vec<InputFile>) -> Result<Vec<(Strin
                 Err(error) => return Err(PostResult::NotSent(error.to_string())),
             },
         };
-        names.push((file.node, file.input, name));
+        names.push(Uploaded { node: file.node, input: file.input, name });
     }
     Ok(names)
 }
@@ -74,24 +82,24 @@ pub async fn upload(client: &Client, files: Vec<InputFile>) -> Result<Vec<(Strin
 /// Posts a graph that is kept already.
 pub async fn post(client: &Client, client_id: &str, prompt_id: &str, graph: &Value) -> PostResult {
     let nodes = graph.as_object().map(nodes_of).unwrap_or_default();
+    let title = |id: &str| nodes.iter().find(|n| n.id == id).map_or(id.to_owned(), |n| n.title.clone());
     let submission = Submission { prompt_id, client_id, graph, extra_data: None };
     match client.submit(&submission).await {
         Ok(accepted) => {
-            let title = |id: &str| nodes.iter().find(|n| n.id == id).map_or(id.to_owned(), |n| n.title.clone());
             let notes = accepted
                 .node_errors
                 .iter()
                 .flat_map(|node| {
                     let title = title(&node.node_id);
-                    node.errors
-                        .iter()
-                        .map(move |e| text::clean(&format!("left out by the server: {title}: {} {}", e.message, e.details)).into_owned())
+                    node.errors.iter().map(move |e| {
+                        text::clean(&format!("left out by the server: {title}: {} {}", e.message, e.details))
+                            .into_owned()
+                    })
                 })
                 .collect();
             PostResult::Accepted { notes, nodes }
         }
         Err(ComfyError::Rejected(validation)) => {
-            let title = |id: &str| nodes.iter().find(|n| n.id == id).map_or(id.to_owned(), |n| n.title.clone());
             let node = validation.node_errors.first().map(|e| title(&e.node_id));
             let first = validation.node_errors.first().and_then(|e| e.errors.first());
             let message = first.map_or_else(
@@ -277,7 +285,9 @@ impl Collect {
             Err(error) if error.is_gone() => {
                 return Err(CollectFailure::Gone(format!("the server has its output {shown} no more")));
             }
-            Err(error @ (ComfyError::Status { .. } | ComfyError::Unauthorized { .. } | ComfyError::NotComfyUi { .. })) => {
+            Err(
+                error @ (ComfyError::Status { .. } | ComfyError::Unauthorized { .. } | ComfyError::NotComfyUi { .. }),
+            ) => {
                 into.notes.push(format!("{shown} was not fetched: {error}"));
                 return Ok(());
             }
@@ -392,12 +402,5 @@ pub fn measure(folder: &Folder, outputs: &[Output]) -> crate::verdict::Measureme
         }
         (Some(measured), _) => measured,
         (None, why) => crate::verdict::Measurement { note: why, ..Default::default() },
-    }
-}
-
-/// The names of uploads, put where the graph wants them.
-pub fn name_uploads(graph: &mut Map<String, Value>, names: Vec<(String, String, String)>) {
-    for (node, input, name) in names {
-        crate::workflow::set_input(graph, &node, &input, Value::String(name));
     }
 }

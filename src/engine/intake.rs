@@ -3,6 +3,9 @@
 //! The row first, then the rename, then the place: whatever dies in between, the file is either
 //! still in the inbox and unknown, or known and found again by its number.
 
+mod reading;
+mod words;
+
 use std::path::{Path, PathBuf};
 
 use jiff::Timestamp;
@@ -14,12 +17,15 @@ use super::{Driver, EngineError};
 use crate::config::Config;
 use crate::folder::{Folder, number_of};
 use crate::inbox::{self, WatchedDir};
-use crate::job::{Failure, FailureKind, Job, JobId, JobState, Reason, SeedWish};
-use crate::job_file::{self, JobSpec, Source};
-use crate::protocol::{Answer, JobRow, Level};
+use crate::job::{Job, JobId, JobState, Reason, SeedWish};
+use crate::protocol::{Answer, Level};
 use crate::store::{FileRow, InputFile, Place, Prompt};
 use crate::text;
-use crate::workflow::{FileValue, Filled, SeedChoice, Workflow};
+use crate::workflow::{Filled, SeedChoice};
+
+pub use words::error_text;
+
+use reading::{Draft, Reader, Ready, rejection};
 
 /// Files taken in one transaction, at most.
 const BATCH: usize = 256;
@@ -64,21 +70,6 @@ enum Made {
     Returned(Vec<JobId>, u64),
 }
 
-/// One job's parts, before it has a number.
-struct Draft {
-    name: String,
-    workflow: String,
-    spec: Option<JobSpec>,
-    filled: Result<(Filled, Vec<InputFile>, Vec<(String, Value)>), Failure>,
-}
-
-fn failure(message: impl Into<String>, detail: impl Into<String>) -> Failure {
-    Failure { kind: FailureKind::JobFile, node: None, message: message.into(), detail: detail.into() }
-}
-
-/// A file is missing that may still come.
-struct NotThereYet;
-
 impl Driver {
     pub(super) fn take_offers(&mut self, events: Vec<inbox::Event>) {
         let mut drops = Vec::new();
@@ -120,13 +111,18 @@ impl Driver {
     fn reject_unread(&mut self, path: &Path, why: &str) {
         let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
         let dir = path.parent().unwrap_or(Path::new(".")).to_owned();
-        let drop =
-            Drop { name, dir, path: Some(path.to_owned()), bytes: Vec::new(), held: false, last_call: true, workflow: None };
-        let draft = Draft::rejected(&drop.name, failure(why, ""));
-        match self.number(&drop, vec![draft]) {
-            Ok(made) => self.keep(vec![(drop, made)]),
-            Err(why) => self.trouble(&why),
-        }
+        let drop = Drop {
+            name,
+            dir,
+            path: Some(path.to_owned()),
+            bytes: Vec::new(),
+            held: false,
+            last_call: true,
+            workflow: None,
+        };
+        let draft = Draft::rejected(&drop.name, rejection(why, ""));
+        let made = self.number(&drop, vec![draft]);
+        self.keep(vec![(drop, made)]);
     }
 
     fn trouble(&mut self, why: &str) {
@@ -189,7 +185,9 @@ impl Driver {
             let ids: Vec<_> = jobs.iter().map(|(job, _)| job.id).collect();
             let moved = match &drop.path {
                 Some(path) => self.folder.take(path, file.id).map(|moved| moved.is_some()),
-                None => self.folder.put_queued(file.id, &file.name, &String::from_utf8_lossy(&file.text)).map(|()| true),
+                None => {
+                    self.folder.put_queued(file.id, &file.name, &String::from_utf8_lossy(&file.text)).map(|()| true)
+                }
             };
             match moved {
                 Ok(true) => there.push((file, jobs, ids)),
@@ -227,24 +225,10 @@ impl Driver {
         if let Some(made) = self.returned(drop, &hash)? {
             return Ok(made);
         }
-        let drafts = match job_file::parse(&drop.bytes) {
-            Ok(specs) => {
-                let mut drafts = Vec::with_capacity(specs.len());
-                for (index, spec) in specs.into_iter().enumerate() {
-                    match self.draft(drop, index, spec) {
-                        Ok(draft) => drafts.push(draft),
-                        Err(NotThereYet) => return Ok(Made::NotYet),
-                    }
-                }
-                drafts
-            }
-            Err(error) => {
-                let place = error.place.map(|p| format!("line {}, column {}: ", p.line, p.column)).unwrap_or_default();
-                let why = failure(format!("{place}{}", error.message), error.excerpt.clone());
-                vec![Draft::rejected(&drop.name, why)]
-            }
-        };
-        self.number(drop, drafts)
+        let servers = self.state.server_names().collect();
+        let reader = Reader { folder: &self.folder, servers, drop };
+        let Ok(drafts) = reader.drafts() else { return Ok(Made::NotYet) };
+        Ok(self.number(drop, drafts))
     }
 
     /// A file that was moved from `failed/` back into the inbox, unchanged.
@@ -264,114 +248,8 @@ impl Driver {
         Ok((!again.is_empty()).then_some(Made::Returned(again, number)))
     }
 
-    fn draft(&mut self, drop: &Drop, index: usize, spec: JobSpec) -> Result<Draft, NotThereYet> {
-        let stem = drop.name.strip_suffix(".json").unwrap_or(&drop.name);
-        let name = spec.name.clone().unwrap_or_else(|| stem.to_owned());
-        let name = text::clean(&name).into_owned();
-        let workflow_name = match &spec.workflow {
-            Source::Named(named) => named.clone().or_else(|| drop.workflow.clone()),
-            Source::Graph(_) => Some(stem.to_owned()),
-        };
-        let shown = workflow_name.clone().unwrap_or_default();
-        let filled = self.fill(drop, index, &spec, workflow_name.as_deref());
-        let filled = match filled {
-            Ok(filled) => filled,
-            Err(why) => return Ok(Draft { name, workflow: shown, spec: Some(spec), filled: Err(why) }),
-        };
-        let (workflow, filled) = filled;
-        let slots = workflow
-            .values(&filled.graph)
-            .into_iter()
-            .map(|(slot, value)| (slot.to_owned(), value.clone()))
-            .collect();
-        let mut files = Vec::new();
-        for file in &filled.files {
-            match self.input(drop, &file.value) {
-                Ok((stored, name)) => {
-                    files.push(InputFile { node: file.node.clone(), input: file.input.clone(), stored, name });
-                }
-                Err(Some(why)) => {
-                    let why = self.at(drop, index, &[&file.slot], &why);
-                    return Ok(Draft { name, workflow: shown, spec: Some(spec), filled: Err(why) });
-                }
-                Err(None) => return Err(NotThereYet),
-            }
-        }
-        Ok(Draft { name, workflow: shown, spec: Some(spec), filled: Ok((filled, files, slots)) })
-    }
-
-    fn at(&self, drop: &Drop, index: usize, path: &[&str], message: &str) -> Failure {
-        let error = job_file::error_at(&drop.bytes, index, path, message);
-        let place = error.place.map(|p| format!("line {}, column {}: ", p.line, p.column)).unwrap_or_default();
-        failure(format!("{place}{}", error.message), error.excerpt)
-    }
-
-    fn fill(
-        &self,
-        drop: &Drop,
-        index: usize,
-        spec: &JobSpec,
-        named: Option<&str>,
-    ) -> Result<(Workflow, Filled), Failure> {
-        if let Some(server) = &spec.server
-            && !self.state.server_names().any(|s| s == server)
-        {
-            let names: Vec<_> = self.state.server_names().collect();
-            let hint = text::did_you_mean(server, names.iter().copied());
-            let message = format!("no server `{}`{hint}; there are: {}", text::clean(server), names.join(", "));
-            return Err(self.at(drop, index, &["server"], &message));
-        }
-        let workflow = match (&spec.workflow, named) {
-            (Source::Graph(graph), _) => {
-                Workflow::from_graph(&drop.name, graph.clone()).map_err(|e| failure(e.to_string(), ""))?
-            }
-            (Source::Named(_), Some(name)) => {
-                let read = self.folder.read_workflow(name);
-                let file = read.map_err(|e| self.at(drop, index, &["workflow"], &e.to_string()))?;
-                Workflow::parse(&file.name, &file.json, file.toml.as_deref())
-                    .map_err(|e| failure(format!("the workflow `{}`: {e}", text::clean(name)), ""))?
-            }
-            (Source::Named(_), None) => {
-                let names = self.folder.workflow_names().unwrap_or_default().join(", ");
-                let message = format!("`workflow` is missing: name one of {names}");
-                return Err(self.at(drop, index, &[], &message));
-            }
-        };
-        let filled = workflow.fill(spec).map_err(|faults| {
-            let mut faults = faults.iter().map(|f| self.at(drop, index, &f.path(), &f.to_string()));
-            let mut first = faults.next().unwrap_or_else(|| failure("the workflow could not be filled", ""));
-            for other in faults {
-                first.detail = format!("{}\n\n{}\n{}", first.detail, other.message, other.detail);
-            }
-            first
-        })?;
-        Ok((workflow, filled))
-    }
-
-    /// Where an input's file is kept, and its name. `Err(None)`: not there yet.
-    fn input(&self, drop: &Drop, value: &FileValue) -> Result<(Option<PathBuf>, String), Option<String>> {
-        let written = match value {
-            FileValue::Server(name) => return Ok((None, name.clone())),
-            FileValue::Local(path) => path,
-        };
-        let path = drop.dir.join(written);
-        if !path.is_file() {
-            if !drop.last_call {
-                return Err(None);
-            }
-            let bare = Path::new(written).components().count() == 1;
-            if bare {
-                // Perhaps one of the server's: it is asked before the job is posted.
-                return Ok((None, written.clone()));
-            }
-            return Err(Some(format!("there is no file {}", text::clean(&path.display().to_string()))));
-        }
-        let kept = self.folder.keep_input(&path).map_err(|e| Some(e.to_string()))?;
-        Ok((Some(kept.stored), kept.name))
-    }
-
     /// Gives the drafts their numbers, ranks, seeds and states.
-    fn number(&mut self, drop: &Drop, drafts: Vec<Draft>) -> Result<Made, String> {
+    fn number(&mut self, drop: &Drop, drafts: Vec<Draft>) -> Made {
         let now = Timestamp::now();
         let first = self.take_numbers(drafts.len() as u64);
         let file_hash = hash(&drop.bytes);
@@ -403,7 +281,7 @@ impl Driver {
                     job.state = JobState::Rejected { why };
                     None
                 }
-                Ok((filled, files, slots)) => {
+                Ok(Ready { filled, files, slots }) => {
                     job.shape = filled.shape;
                     job.seed = match filled.seed {
                         SeedChoice::Given(seed) => SeedWish::Given(seed),
@@ -435,7 +313,7 @@ impl Driver {
             hash: file_hash,
             text: drop.bytes.clone(),
         };
-        Ok(Made::File(file, jobs))
+        Made::File(file, jobs)
     }
 
     /// A job file's text from a verb.
@@ -497,15 +375,8 @@ impl Driver {
     }
 }
 
-impl Draft {
-    fn rejected(file: &str, why: Failure) -> Self {
-        let name = text::clean(file.strip_suffix(".json").unwrap_or(file)).into_owned();
-        Self { name, workflow: String::new(), spec: None, filled: Err(why) }
-    }
-}
-
 fn hash(bytes: &[u8]) -> String {
-    Sha256::digest(bytes).iter().map(|b| format!("{b:02x}")).collect()
+    text::hex(&Sha256::digest(bytes))
 }
 
 fn short_hash(parts: &[&[u8]]) -> String {
@@ -514,7 +385,7 @@ fn short_hash(parts: &[&[u8]]) -> String {
         sha.update((part.len() as u64).to_le_bytes());
         sha.update(part);
     }
-    sha.finalize().iter().take(16).map(|b| format!("{b:02x}")).collect()
+    text::hex(&sha.finalize()[..16])
 }
 
 /// What makes two jobs the same: the filled graph, and the bytes of its inputs.
@@ -527,28 +398,4 @@ fn fingerprint(filled: &Filled, files: &[InputFile]) -> String {
         parts.push(name.unwrap_or_else(|| file.name.clone().into_bytes()));
     }
     short_hash(&parts.iter().map(Vec::as_slice).collect::<Vec<_>>())
-}
-
-/// What stands in the `.error.txt` beside a failed job file.
-pub fn error_text(rows: &[JobRow]) -> String {
-    let mut out = String::new();
-    for row in rows {
-        let error = crate::protocol::error_of(row).unwrap_or_default();
-        out.push_str(&format!("{} {} is {}", row.id, text::clean(&row.name), row.state.word()));
-        if !error.is_empty() && !matches!(row.state, JobState::Done) {
-            out.push_str(&format!(": {}", text::clean(&error)));
-        }
-        out.push('\n');
-        if let JobState::Failed { why } | JobState::Rejected { why } = &row.state
-            && !why.detail.is_empty()
-        {
-            for line in why.detail.lines() {
-                out.push_str(&format!("    {line}\n"));
-            }
-        }
-    }
-    out.push_str(
-        "\nMend the file and drop it into the inbox again; moved back unchanged, those of its jobs that are not done run once more.\n",
-    );
-    out
 }

@@ -60,7 +60,8 @@ impl Folder {
     /// Where a taken file lies until its jobs have ended. `origin`: where it was dropped; `None` = a verb handed
     /// it in.
     pub fn queued_path(&self, origin: Option<&Path>, number: u64, name: &str) -> PathBuf {
-        let inbox = origin.map(inbox_of).or_else(|| self.inboxes.first().cloned()).unwrap_or_else(|| self.root.join("jobs"));
+        let inbox =
+            origin.map(inbox_of).or_else(|| self.inboxes.first().cloned()).unwrap_or_else(|| self.root.join("jobs"));
         inbox.join("queued").join(format!("{number:06}-{name}"))
     }
 

@@ -26,7 +26,7 @@ impl Address {
     pub fn of(folder: &Path) -> Result<Self, LinkError> {
         let folder = folder.canonicalize().map_err(LinkError::Socket)?;
         let hash = Sha256::digest(folder.as_os_str().as_encoded_bytes());
-        let hash: String = hash.iter().take(8).map(|b| format!("{b:02x}")).collect();
+        let hash = crate::text::hex(&hash[..8]);
         place(&hash).map(|place| Self { place })
     }
 

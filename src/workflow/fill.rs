@@ -8,10 +8,10 @@ use serde_json::{Map, Value};
 use thiserror::Error;
 
 use super::from_graph;
-use crate::job::Shape;
 use super::graph::{self, Graph};
 use super::slots::{Fit, InputRef, SlotType};
 use super::{ON_SERVER, Workflow};
+use crate::job::Shape;
 use crate::job_file::{JobSpec, OWN_KEYS, Source, kind};
 use crate::text;
 

@@ -135,9 +135,10 @@ impl State {
 
     pub(super) fn stop_if_all_is_back(&mut self, now: Timestamp) {
         let Some(asks) = &self.stopping else { return };
-        let back = self.taking_back.iter().all(|id| {
-            !matches!(self.jobs.get(id).map(|j| &j.state), Some(JobState::Pending | JobState::Submitting))
-        });
+        let back = self
+            .taking_back
+            .iter()
+            .all(|id| !matches!(self.jobs.get(id).map(|j| &j.state), Some(JobState::Pending | JobState::Submitting)));
         if back {
             for ask in asks.clone() {
                 self.out.push(Effect::Reply { ask, result: Ok(Answer::Done) });

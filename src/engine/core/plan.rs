@@ -28,9 +28,7 @@ impl State {
     fn has_room(&self, server: usize) -> bool {
         let Some(s) = self.servers.get(server) else { return false };
         // One POST at a time: its answer calls for the next.
-        self.is_up(server)
-            && s.posting.is_none()
-            && (s.in_flight == 0 || self.at_server(server).count() < s.in_flight)
+        self.is_up(server) && s.posting.is_none() && (s.in_flight == 0 || self.at_server(server).count() < s.in_flight)
     }
 
     fn next_for(&self, server: usize) -> Option<JobId> {
@@ -91,14 +89,7 @@ impl State {
         self.out.push(Effect::Submit { server, job: id, prompt_id, seed });
     }
 
-    pub(super) fn posted(
-        &mut self,
-        server: usize,
-        id: JobId,
-        prompt_id: &str,
-        result: PostResult,
-        now: Timestamp,
-    ) {
+    pub(super) fn posted(&mut self, server: usize, id: JobId, prompt_id: &str, result: PostResult, now: Timestamp) {
         if let Some(s) = self.servers.get_mut(server)
             && s.posting == Some(id)
         {

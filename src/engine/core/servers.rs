@@ -4,9 +4,7 @@
 //! written; an id that is nowhere was forgotten by a restart, or deleted by a person, and only a
 //! link that never broke tells which; 200 to an interrupt says nothing.
 
-use super::{
-    About, Found, Heard, INTERRUPT_SHADOW, Look, MAX_LOST, MAX_SAMPLES, Server, State, Timer, Watch, since,
-};
+use super::{About, Found, Heard, INTERRUPT_SHADOW, Look, MAX_LOST, MAX_SAMPLES, Server, State, Timer, Watch, since};
 use std::time::Duration;
 
 use jiff::Timestamp;
@@ -51,12 +49,8 @@ impl State {
             self.publish(Update::Server(Box::new(row)));
         }
         self.survey(server, now);
-        let waiting: Vec<_> = self
-            .jobs
-            .values()
-            .filter(|j| matches!(j.state, JobState::Collecting))
-            .map(|j| j.id)
-            .collect();
+        let waiting: Vec<_> =
+            self.jobs.values().filter(|j| matches!(j.state, JobState::Collecting)).map(|j| j.id).collect();
         for id in waiting {
             if self.server_of(id) == Some(server) {
                 self.collect(id);
