@@ -82,8 +82,9 @@ impl State {
         self.last_node = None;
         self.status();
         let signs = graph::signatures(&job.prompt, |name| self.files.content_hash(name));
-        let current: HashSet<u64> = signs.values().copied().collect();
-        self.cache.retain(|sign, _| current.contains(sign));
+        if self.dialect == Dialect::V0_3_64 {
+            self.clean_cache(&signs);
+        }
         let cached: HashSet<String> =
             signs.iter().filter(|(_, sign)| self.cache.contains_key(sign)).map(|(id, _)| id.clone()).collect();
         self.log("started", &job.id, json!({}));
@@ -105,6 +106,14 @@ impl State {
         let nodes: Vec<&String> = job.prompt.keys().filter(|id| run.cached.contains(*id)).collect();
         self.add_message(&mut run, "execution_cached", json!({"nodes": nodes, "prompt_id": job.id}), false);
         self.run = Some(run);
+    }
+
+    /// Only what this prompt could use stays in the cache. 0.3.64 does so before a job; 0.33.0 only
+    /// when one has succeeded, so that a failed or interrupted job costs no later one its cache
+    /// (recordings 07 and 10).
+    fn clean_cache(&mut self, signs: &HashMap<String, u64>) {
+        let current: HashSet<u64> = signs.values().copied().collect();
+        self.cache.retain(|sign, _| current.contains(sign));
     }
 
     /// The next thing that happens to the run.
@@ -445,6 +454,9 @@ impl State {
     fn close(&mut self, run: Run, success: bool) {
         let last = run.messages.last().and_then(|pair| pair.get(0)).and_then(Value::as_str).unwrap_or("").to_owned();
         self.log("ended", &run.job.id, json!({"as": last, "outputs": run.outputs}));
+        if success && self.dialect == Dialect::V0_33_0 {
+            self.clean_cache(&run.signs);
+        }
         let Run { job, outputs, meta, messages, .. } = run;
         let (id, habits) = (job.id.clone(), job.habits);
         let entry = Entry { job, outputs, meta, success, messages };

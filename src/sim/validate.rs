@@ -347,7 +347,9 @@ impl Walk<'_> {
         {
             return Err(out_of_range("value_bigger_than_max", "bigger than max", slot, &converted, max));
         }
-        if let Some(choices) = slot.choices()
+        // 0.3.64 checks only lists given as such, not `COMBO` with options (recording 03, form e).
+        let checked = slot.kind.is_array() || self.dialect == Dialect::V0_33_0;
+        if let Some(choices) = slot.choices().filter(|_| checked)
             && !choices.contains(&converted)
         {
             let long = choices.len() > 20;
