@@ -187,7 +187,8 @@ fn boxed(name: [u8; 4], parts: &[&[u8]]) -> Vec<u8> {
 #[test]
 fn four_billion_samples_in_a_hundred_bytes_are_refused() {
     let stsz = boxed(*b"stsz", &[&[0; 4], &1_u32.to_be_bytes(), &u32::MAX.to_be_bytes()]);
-    let nested = [b"stbl", b"minf", b"mdia", b"trak", b"moov"].iter().fold(stsz, |inner, name| boxed(**name, &[&inner]));
+    let nested =
+        [b"stbl", b"minf", b"mdia", b"trak", b"moov"].iter().fold(stsz, |inner, name| boxed(**name, &[&inner]));
     let file = [boxed(*b"ftyp", &[b"isom\0\0\0\0"]), nested].concat();
     assert!(refused(&file).starts_with("too large to measure"), "{}", refused(&file));
     let trun = boxed(*b"trun", &[&[0; 4], &u32::MAX.to_be_bytes()]);

@@ -98,17 +98,19 @@ pub fn rgb_from_yuv420(frame: &Yuv420<'_>, colour: Colour) -> Option<Rgb> {
     // The chroma terms of a row, each written twice, so that the loops over luma are straight zips.
     let mut terms = [vec![0_i16; width], vec![0_i16; width], vec![0_i16; width]];
     let two_rows = 2 * width;
+    let mut lumas = vec![0_i16; two_rows];
     let rows = frame.y.chunks_exact(two_rows).zip(frame.u.chunks_exact(width / 2).zip(frame.v.chunks_exact(width / 2)));
     let outs =
         red.chunks_exact_mut(two_rows).zip(green.chunks_exact_mut(two_rows).zip(blue.chunks_exact_mut(two_rows)));
     for ((luma, (u, v)), (red, (green, blue))) in rows.zip(outs) {
         chroma_terms(u, v, &factors, &mut terms);
-        let planes = [red, green, blue];
-        for (plane, term) in planes.into_iter().zip(&terms) {
-            for (out, luma) in plane.chunks_exact_mut(width).zip(luma.chunks_exact(width)) {
-                for ((out, y), term) in out.iter_mut().zip(luma).zip(term) {
-                    let y = high_half(8 * i16::from(*y) - factors.y_offset, factors.y);
-                    *out = channel(y, *term);
+        for (scaled, y) in lumas.iter_mut().zip(luma) {
+            *scaled = high_half(8 * i16::from(*y) - factors.y_offset, factors.y);
+        }
+        for (plane, term) in [red, green, blue].into_iter().zip(&terms) {
+            for (out, luma) in plane.chunks_exact_mut(width).zip(lumas.chunks_exact(width)) {
+                for ((out, luma), term) in out.iter_mut().zip(luma).zip(term) {
+                    *out = channel(*luma, *term);
                 }
             }
         }

@@ -12,7 +12,9 @@ const C1: i32 = 416;
 const C2: i32 = 235_963;
 
 /// SSIM of two frames: the mean of the R, G and B planes' numbers, 1 where they are equal.
-/// None where the sizes differ or one is below 8 pixels (there is no window then).
+/// None where the sizes differ or one is below 8 pixels (there is no window then). Below 12
+/// pixels of width, where a row has one window, ffmpeg's SIMD answers 1 whatever the frames
+/// are; this answers by the formula.
 #[must_use]
 pub fn ssim(a: &Rgb, b: &Rgb) -> Option<f64> {
     if a.width() != b.width() || a.height() != b.height() || a.width() < 8 || a.height() < 8 {

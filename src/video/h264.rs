@@ -91,6 +91,15 @@ pub(super) fn ends(mut track: Track, budget: &Budget) -> Result<Ends, Refusal> {
     Ok(Ends { first, last, frames, fps })
 }
 
+/// In one picture. x264 writes one for each slice, and a few beside them.
+const NAL_UNITS: usize = 4096;
+
+/// True for a unit with a start code within: the decoder would find another unit there, one that
+/// no gate has seen. Emulation prevention sees to it that there is none in an honest stream.
+fn smuggles(nal: &[u8]) -> bool {
+    nal.windows(3).any(|bytes| bytes == [0, 0, 1])
+}
+
 /// Lets through what decoder and conversion are known to do exactly.
 fn gate(sps: &Sps, budget: &Budget) -> Result<(), Refusal> {
     let what = match (sps.chroma_format, sps.depth, sps.colour.matrix) {
@@ -149,6 +158,9 @@ impl Search<'_> {
 
     fn run(&mut self, start: usize, wanted: [usize; 2]) -> Result<[Option<Rgb>; 2], Refusal> {
         self.decoder.restart();
+        if self.track.sps.iter().chain(&self.track.pps).any(|set| smuggles(set)) {
+            return Err(VideoError::Damaged("its parameters are no H.264".to_owned()).into());
+        }
         for set in self.track.sps.clone() {
             self.note(&set)?;
             self.decoder.parameters(&set)?;
@@ -164,7 +176,7 @@ impl Search<'_> {
             let sample = self.track.read(index)?;
             access_unit.clear();
             let mut needed = wanted.contains(&index);
-            for nal in nal_units(&sample, self.track.length_bytes) {
+            for (count, nal) in nal_units(&sample, self.track.length_bytes).enumerate() {
                 match Nal::of(nal) {
                     Nal::Slice { reference } => needed |= reference,
                     Nal::Sps => {
@@ -176,6 +188,9 @@ impl Search<'_> {
                         needed = true;
                     }
                     Nal::Other => continue,
+                }
+                if count >= NAL_UNITS || smuggles(nal) {
+                    return Err(VideoError::Damaged(format!("its frame {index} is no H.264")).into());
                 }
                 append(&mut access_unit, nal);
             }
@@ -197,7 +212,7 @@ impl Search<'_> {
     /// one a picture uses is known to the decoder only.
     fn note(&mut self, nal: &[u8]) -> Result<(), Refusal> {
         let Some(sps) = Sps::parse(nal) else {
-            return Err(Refusal::AskFfmpeg(VideoError::Damaged("its H.264 parameters end too early".to_owned())));
+            return Err(Refusal::AskFfmpeg(VideoError::Damaged("its H.264 parameters make no sense".to_owned())));
         };
         gate(&sps, self.budget)?;
         if self.colour.is_some_and(|colour| colour != sps.colour) {
@@ -213,5 +228,16 @@ impl Search<'_> {
         let (width, height) = (size(picture.width), size(picture.height));
         let frame = Yuv420 { width, height, y: &picture.y, u: &picture.u, v: &picture.v };
         rgb_from_yuv420(&frame, colour).ok_or_else(|| Refusal::needs_ffmpeg(format!("h264 of {width}x{height}")))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_unit_within_a_unit_is_seen() {
+        assert!(smuggles(&[0x41, 9, 0, 0, 1, 0x67]));
+        assert!(!smuggles(&[0x41, 9, 0, 0, 3, 1, 0, 0]));
     }
 }

@@ -16,10 +16,14 @@ use crate::verdict::Rgb;
 
 /// Bytes a pixel of an animation: four canvases of RGBA and two frames of RGB.
 const ANIMATION: u64 = 22;
+/// Bytes of whatever a PNG holds besides its pixels.
+const BESIDES: u64 = 16 << 20;
 
 /// A PNG: its one frame, or the ends of its animation.
 pub(super) fn png(file: File, budget: &Budget) -> Result<Ends, Refusal> {
-    let decoder = PngDecoder::with_limits(BufReader::new(file), image_limits(budget)).map_err(error)?;
+    // What is set here also bounds texts and colour profiles, which may be tightly packed bombs.
+    let mut decoder = PngDecoder::with_limits(BufReader::new(file), image_limits(BESIDES)).map_err(error)?;
+    decoder.set_limits(image_limits(budget.limits.memory)).map_err(error)?;
     let (width, height) = decoder.dimensions();
     if decoder.is_apng().map_err(error)? {
         budget.picture(width.into(), height.into(), ANIMATION)?;
@@ -37,7 +41,7 @@ pub(super) fn gif(file: File, budget: &Budget) -> Result<Ends, Refusal> {
     let mut decoder = GifDecoder::new(BufReader::new(file)).map_err(error)?;
     let (width, height) = decoder.dimensions();
     budget.picture(width.into(), height.into(), ANIMATION)?;
-    decoder.set_limits(image_limits(budget)).map_err(error)?;
+    decoder.set_limits(image_limits(budget.limits.memory)).map_err(error)?;
     // Where nothing was drawn ffmpeg's canvas is a transparent white, `image`'s a transparent black.
     animation(decoder.into_frames(), budget, |canvas| {
         for pixel in canvas.pixels_mut().filter(|pixel| pixel.0[3] == 0) {
@@ -80,9 +84,9 @@ pub(super) fn frames_a_second(frames: u64, milliseconds: f64) -> Option<f64> {
     (frames > 1 && milliseconds > 0.0).then(|| frames as f64 * 1000.0 / milliseconds)
 }
 
-fn image_limits(budget: &Budget) -> image::Limits {
+fn image_limits(bytes: u64) -> image::Limits {
     let mut limits = image::Limits::default();
-    limits.max_alloc = Some(budget.limits.memory);
+    limits.max_alloc = Some(bytes);
     limits
 }
 

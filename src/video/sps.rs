@@ -20,13 +20,14 @@ pub(super) struct Sps {
 }
 
 impl Sps {
-    /// Reads a set from a NAL unit (its header byte included); none where it ends too early.
+    /// Reads a set from a NAL unit (its header byte included); none where it ends too early or
+    /// has an impossible number.
     pub(super) fn parse(nal: &[u8]) -> Option<Self> {
         let payload = unescape(nal.get(1..)?);
         let mut bits = Bits { bytes: &payload, position: 0 };
         let profile = bits.take(8)?;
         bits.take(16)?; // constraints, level
-        bits.golomb()?; // id
+        bits.id(31)?;
         let (mut chroma_format, mut depth) = (1, 8);
         if matches!(profile, 100 | 110 | 122 | 244 | 44 | 83 | 86 | 118 | 128 | 138 | 139 | 134 | 135) {
             chroma_format = bits.golomb()?;
@@ -95,8 +96,8 @@ impl Pps {
         let stop = payload.iter().rposition(|byte| *byte != 0)?;
         let stop = stop * 8 + 7 - payload.get(stop)?.trailing_zeros() as usize;
         let mut bits = Bits { bytes: &payload, position: 0 };
-        bits.golomb()?; // id
-        bits.golomb()?; // id of its sequence parameter set
+        bits.id(255)?;
+        bits.id(31)?; // of its sequence parameter set
         bits.take(2)?; // CABAC, field order
         if bits.golomb()? != 0 {
             return None;
@@ -143,6 +144,11 @@ impl Bits<'_> {
             }
         }
         Some((1 << zeros) - 1 + self.take(zeros)?)
+    }
+
+    /// A parameter set's number. A decoder keeps all that it is given, so no more than the standard allows.
+    fn id(&mut self, most: u32) -> Option<u32> {
+        self.golomb().filter(|id| *id <= most)
     }
 
     fn signed_golomb(&mut self) -> Option<i64> {
