@@ -1,0 +1,365 @@
+//! The table of columns: what the job list shows, sorts by, calls its fields in JSON, and documents.
+//!
+//! Pure. A new column is one entry in [`COLUMNS`]; nothing else knows their number.
+
+use std::borrow::Cow;
+use std::cmp::Ordering;
+
+use jiff::Timestamp;
+use jiff::tz::TimeZone;
+
+use super::canvas::{fit, fit_tail, width};
+use super::figures;
+use super::theme::{self, Role};
+use crate::config::UiConfig;
+use crate::job::{JobState, Shape};
+use crate::protocol::JobRow;
+use crate::text::clean;
+
+/// What a cell is drawn from, beside its row.
+#[derive(Debug, Clone, Copy)]
+pub struct Context<'a> {
+    pub now: Timestamp,
+    pub zone: &'a TimeZone,
+    pub ui: &'a UiConfig,
+    /// When the running job should end.
+    pub ends: Option<Timestamp>,
+    /// When the waiting job should start.
+    pub starts: Option<Timestamp>,
+}
+
+/// A cell's text (already cut to its width where cutting needs thought) and meaning.
+pub type Cell<'a> = (Cow<'a, str>, Role);
+
+/// What a column sorts by.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Value {
+    Number(f64),
+    Whole(u64),
+    Text(String),
+}
+
+impl Value {
+    pub fn compare(&self, other: &Self) -> Ordering {
+        match (self, other) {
+            (Self::Number(a), Self::Number(b)) => a.total_cmp(b),
+            (Self::Whole(a), Self::Whole(b)) => a.cmp(b),
+            (Self::Text(a), Self::Text(b)) => a.cmp(b),
+            // One column gives one kind of value.
+            _ => Ordering::Equal,
+        }
+    }
+}
+
+/// One column of the job list.
+#[derive(Debug)]
+pub struct Column {
+    pub title: &'static str,
+    /// Its key in `comfytop ls --json`; `None`: only the screen knows it.
+    pub json: Option<&'static str>,
+    pub words: &'static str,
+    /// Narrowest, comfortable and widest, in cells.
+    pub widths: (u16, u16, u16),
+    /// The higher, the sooner it goes when room is short.
+    pub rank: u8,
+    pub align_right: bool,
+    /// What it sorts by; `None`: not sorted by.
+    pub sort: Option<fn(&JobRow) -> Option<Value>>,
+    /// The first press of the sort key puts the highest on top.
+    pub high_first: bool,
+    /// The cell of a row, `usize` cells wide.
+    pub cell: for<'a> fn(&Context<'_>, &'a JobRow, usize) -> Cell<'a>,
+}
+
+impl Column {
+    /// Empty cells before it: numbers bring their own, words need more.
+    fn gap(&self) -> u16 {
+        if self.align_right { 1 } else { 2 }
+    }
+}
+
+/// Below this many cells only the columns up to [`NARROW_RANK`] are shown.
+const NARROW: u16 = 60;
+const NARROW_RANK: u8 = 2;
+
+/// All columns, from left to right.
+pub const COLUMNS: &[Column] = &[
+    Column {
+        title: "#",
+        json: Some("id"),
+        words: "the job's number, never used again",
+        widths: (3, 3, 3),
+        rank: 3,
+        align_right: true,
+        sort: Some(|row| Some(Value::Whole(row.id.0))),
+        high_first: false,
+        cell: |_, row, _| (row.id.0.to_string().into(), Role::Plain),
+    },
+    Column {
+        title: "name",
+        json: Some("name"),
+        words: "what the job file calls it; from the second attempt on, which try it is",
+        widths: (14, 20, 44),
+        rank: 1,
+        align_right: false,
+        sort: Some(|row| Some(Value::Text(row.name.to_lowercase()))),
+        high_first: false,
+        cell: name_cell,
+    },
+    Column {
+        title: "workflow",
+        json: Some("workflow"),
+        words: "the graph it fills",
+        widths: (10, 15, 24),
+        rank: 7,
+        align_right: false,
+        sort: Some(|row| Some(Value::Text(row.workflow.to_lowercase()))),
+        high_first: false,
+        cell: |_, row, room| match clean(&row.workflow) {
+            Cow::Borrowed(text) => (fit_tail(text, room), Role::Plain),
+            Cow::Owned(text) => (fit_tail(&text, room).into_owned().into(), Role::Plain),
+        },
+    },
+    Column {
+        title: "state",
+        json: Some("state"),
+        words: "where it stands; while it runs, a bar over the whole job",
+        widths: (17, 19, 60),
+        rank: 0,
+        align_right: false,
+        sort: Some(|row| Some(Value::Text(row.state.word().to_owned()))),
+        high_first: false,
+        cell: state_cell,
+    },
+    Column {
+        title: "elapsed",
+        json: Some("elapsed_s"),
+        words: "rendering time, never queue time; `≥` where the start was not seen",
+        widths: (7, 7, 8),
+        rank: 4,
+        align_right: true,
+        sort: Some(|row| match (row.started_at, row.finished_at) {
+            (Some(_), Some(end)) => row.elapsed_s(end).map(Value::Number),
+            _ => None,
+        }),
+        high_first: true,
+        cell: elapsed_cell,
+    },
+    Column {
+        title: "eta",
+        json: None,
+        words: "running: time left; waiting: about when it starts; empty where nobody can know",
+        widths: (6, 6, 8),
+        rank: 5,
+        align_right: true,
+        sort: None,
+        high_first: false,
+        cell: eta_cell,
+    },
+    Column {
+        title: "seed",
+        json: Some("seed"),
+        words: "as the job file gives it, or as it was drawn",
+        widths: (8, 10, 20),
+        rank: 6,
+        align_right: true,
+        sort: Some(|row| row.seed.map(Value::Whole)),
+        high_first: false,
+        cell: |_, row, room| (row.seed.map_or(Cow::Borrowed(""), |s| fit(&s.to_string(), room).into_owned().into()), Role::Plain),
+    },
+    Column {
+        title: "size",
+        json: None,
+        words: "width x height, and frames, where the workflow tells",
+        widths: (13, 13, 13),
+        rank: 8,
+        align_right: true,
+        sort: Some(|row| {
+            let Shape { width, height, length, .. } = row.shape;
+            Some(Value::Whole(u64::from(width?) * u64::from(height?) * u64::from(length.unwrap_or(1))))
+        }),
+        high_first: true,
+        cell: |_, row, _| (shape(row.shape).into(), Role::Plain),
+    },
+    Column {
+        title: "SSIM",
+        json: Some("ssim"),
+        words: "how alike the first and the last frame are: red up to 0.612, green from 0.85 (config `[ui]`)",
+        widths: (5, 5, 6),
+        rank: 2,
+        align_right: true,
+        sort: Some(|row| row.ssim.map(Value::Number)),
+        high_first: true,
+        cell: ssim_cell,
+    },
+];
+
+/// A column's place on the screen: its entry, x from the left of the row, cells.
+#[derive(Debug, Clone, Copy)]
+pub struct Placed {
+    pub column: &'static Column,
+    /// Index in [`COLUMNS`].
+    pub index: usize,
+    pub x: u16,
+    pub width: u16,
+}
+
+/// Which columns fit into `room` cells of a screen `screen` cells wide, and where. `id_digits`: of the highest number.
+pub fn place(room: u16, screen: u16, id_digits: u16) -> Vec<Placed> {
+    let id_digits = id_digits.max(3);
+    let bounds = |c: &Column| if c.json == Some("id") { (id_digits, id_digits, id_digits) } else { c.widths };
+    let mut ranked: Vec<usize> = (0..COLUMNS.len()).collect();
+    ranked.sort_by_key(|i| COLUMNS[*i].rank);
+
+    let mut widths = [None::<u16>; COLUMNS.len()];
+    let mut left = room;
+    for &i in &ranked {
+        let (min, ..) = bounds(&COLUMNS[i]);
+        let gap = if left == room { 0 } else { COLUMNS[i].gap() };
+        let narrow_out = screen < NARROW && COLUMNS[i].rank > NARROW_RANK;
+        if narrow_out || left < min + gap {
+            break;
+        }
+        widths[i] = Some(min);
+        left -= min + gap;
+    }
+    for goal in [1, 2] {
+        for &i in &ranked {
+            let (_, good, max) = bounds(&COLUMNS[i]);
+            if let Some(now) = widths[i].as_mut() {
+                let grow = (if goal == 1 { good } else { max }).saturating_sub(*now).min(left);
+                *now += grow;
+                left -= grow;
+            }
+        }
+    }
+    let mut x = 0;
+    let mut placed = Vec::with_capacity(COLUMNS.len());
+    for (index, column) in COLUMNS.iter().enumerate() {
+        if let Some(width) = widths[index] {
+            if !placed.is_empty() {
+                x += column.gap();
+            }
+            placed.push(Placed { column, index, x, width });
+            x += width;
+        }
+    }
+    placed
+}
+
+/// `480x848 129`: picture size and frames.
+pub fn shape(shape: Shape) -> String {
+    match shape {
+        Shape { width: Some(w), height: Some(h), length: Some(n), .. } => format!("{w}x{h} {n:>3}"),
+        Shape { width: Some(w), height: Some(h), .. } => format!("{w}x{h}"),
+        Shape { length: Some(n), .. } => format!("{n}"),
+        _ => String::new(),
+    }
+}
+
+fn name_cell<'a>(_: &Context<'_>, row: &'a JobRow, room: usize) -> Cell<'a> {
+    let name = clean(&row.name);
+    if row.attempt < 2 || room < 12 {
+        return (name, Role::Plain);
+    }
+    let tries = format!("try {}", row.attempt);
+    let left = room.saturating_sub(tries.len() + 1);
+    let name = fit(&name, left);
+    let pad = " ".repeat(left - width(&name).min(left) + 1);
+    (format!("{name}{pad}{tries}").into(), Role::Plain)
+}
+
+fn state_cell<'a>(_: &Context<'_>, row: &'a JobRow, room: usize) -> Cell<'a> {
+    let (sign, role) = theme::sign(&row.state);
+    let fraction = row.progress.as_ref().and_then(|p| p.fraction);
+    let words: Cow<'_, str> = match &row.state {
+        JobState::Running => {
+            if let Some(fraction) = fraction {
+                let wide = room.saturating_sub(7).min(24);
+                return (format!("▕{}▏{:>3} %", figures::bar(fraction, wide), figures::percent(fraction)).into(), role);
+            }
+            "running".into()
+        }
+        JobState::Pending => row.position.map_or("pending".into(), |n| format!("pending #{n}").into()),
+        JobState::Failed { why } => told(theme::failure(why.kind), &why.message, room),
+        JobState::Rejected { why } => told("rejected", &why.message, room),
+        JobState::Cancelled { by: crate::job::CancelledBy::Elsewhere } => "cancelled elsewhere".into(),
+        JobState::Duplicate { of } => format!("duplicate of {of}").into(),
+        JobState::Waiting { after } => match after.first() {
+            Some(first) => format!("waiting for {first}").into(),
+            None => "waiting".into(),
+        },
+        other => other.word().into(),
+    };
+    (format!("{sign} {words}").into(), role)
+}
+
+/// A short word, and the longer one behind it where there is room for some of it.
+fn told<'a>(short: &'a str, long: &str, room: usize) -> Cow<'a, str> {
+    let long = clean(long);
+    if room < short.len() + 14 || long.is_empty() { short.into() } else { format!("{short}: {long}").into() }
+}
+
+fn elapsed_cell<'a>(context: &Context<'_>, row: &'a JobRow, _: usize) -> Cell<'a> {
+    let Some(seconds) = row.elapsed_s(context.now) else {
+        return if row.state.is_ended() { ("".into(), Role::Plain) } else { ("–".into(), Role::Quiet) };
+    };
+    let text = figures::duration(seconds);
+    (if row.start_seen { text.into() } else { format!("≥{text}").into() }, Role::Plain)
+}
+
+fn eta_cell<'a>(context: &Context<'_>, row: &'a JobRow, _: usize) -> Cell<'a> {
+    let text = match (&row.state, context.ends, context.starts) {
+        (JobState::Running, Some(ends), _) => {
+            let left = ends.duration_since(context.now).as_secs_f64();
+            if left < 0.0 { String::new() } else { figures::duration(left) }
+        }
+        (_, _, Some(starts)) => figures::about(starts, context.now, context.zone),
+        _ => String::new(),
+    };
+    (text.into(), if matches!(row.state, JobState::Running) { Role::Plain } else { Role::Waiting })
+}
+
+fn ssim_cell<'a>(context: &Context<'_>, row: &'a JobRow, _: usize) -> Cell<'a> {
+    match (row.ssim, &row.measure_note) {
+        (Some(ssim), _) => (format!("{ssim:.3}").into(), theme::loop_quality(ssim, context.ui)),
+        (None, Some(_)) if matches!(row.state, JobState::Done) => ("n/a".into(), Role::Quiet),
+        _ => ("".into(), Role::Plain),
+    }
+}
+
+/// The table of columns for the documentation, in Markdown.
+pub fn markdown() -> String {
+    let mut out = "| column | in JSON | what it shows |\n|---|---|---|\n".to_owned();
+    for column in COLUMNS {
+        let json = column.json.map_or_else(|| "–".to_owned(), |key| format!("`{key}`"));
+        out += &format!("| {} | {json} | {} |\n", column.title, column.words);
+    }
+    out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn columns_never_overlap_nor_leave_the_row() {
+        for room in 0..260 {
+            let placed = place(room, room + 4, 5);
+            let mut end = 0;
+            for p in &placed {
+                assert!(p.x >= end, "{room}: {} at {}", p.column.title, p.x);
+                end = p.x + p.width;
+            }
+            assert!(end <= room, "{room}: ends at {end}");
+        }
+    }
+
+    #[test]
+    fn narrow_screens_keep_name_state_and_ssim() {
+        let titles = |room, screen| place(room, screen, 3).iter().map(|p| p.column.title).collect::<Vec<_>>();
+        assert_eq!(titles(48, 50), ["name", "state", "SSIM"]);
+        assert_eq!(titles(78, 80), ["#", "name", "state", "elapsed", "eta", "seed", "SSIM"]);
+        assert_eq!(titles(164, 200).len(), COLUMNS.len());
+    }
+}

@@ -1,0 +1,74 @@
+//! The whole screen, pane by pane: [`draw`] is a pure function of the state.
+//!
+//! One file a pane, one function a region. A new pane is a file here, a rectangle in `layout.rs`
+//! and a line in [`draw`].
+
+use ratatui::buffer::Buffer;
+use ratatui::layout::Rect;
+
+use super::app::App;
+use super::canvas;
+use super::layout::Pane;
+use super::theme::Role;
+
+pub mod detail;
+pub mod footer;
+mod header;
+pub mod help;
+mod jobs;
+mod server;
+mod vram;
+
+/// Draws everything. The buffer is expected to be empty.
+pub fn draw(app: &App, buf: &mut Buffer) {
+    let areas = app.areas();
+    if !areas.line.is_empty() {
+        header::line(app, buf, areas.line);
+        return;
+    }
+    header::header(app, buf, areas.header, areas.vram_line.is_empty());
+    header::banners(app, buf, areas.banners);
+    let quiet = app.theme().style(Role::Quiet);
+    for area in [areas.main_box, areas.side_box] {
+        canvas::frame(buf, area, quiet);
+    }
+    let side_box = if areas.side_box.is_empty() { areas.main_box } else { areas.side_box };
+    if let Some(y) = areas.main_divider {
+        canvas::divider(buf, areas.main_box, y, quiet);
+    }
+    if let Some(y) = areas.side_divider
+        && !side_box.is_empty()
+    {
+        canvas::divider(buf, side_box, y, quiet);
+    }
+    if !areas.vram_line.is_empty() {
+        vram::line(app, buf, areas.vram_line);
+    }
+    if !areas.jobs.is_empty() {
+        jobs::jobs(app, buf, &areas);
+    }
+    if !areas.detail.is_empty() {
+        detail::detail(app, buf, &areas);
+    }
+    if !areas.detail_line.is_empty() {
+        detail::line(app, buf, areas.detail_line);
+    }
+    if !areas.vram.is_empty() {
+        vram::vram(app, buf, areas.vram, side_box);
+    }
+    if !areas.server.is_empty() {
+        server::server(app, buf, areas.server, side_box);
+    }
+    footer::footer(app, buf, areas.footer);
+    if app.help.is_some() {
+        help::help(app, buf);
+    }
+}
+
+/// A title on a box's line: strong where the pane has the focus. Returns the column after it.
+fn title(app: &App, buf: &mut Buffer, line: Rect, words: &str, pane: Pane) -> u16 {
+    let role = if app.focus == pane { Role::Strong } else { Role::Plain };
+    let x = line.x + 2;
+    let words = format!(" {words} ");
+    x + canvas::text(buf, x, line.y, line.width.saturating_sub(4), &words, app.theme().style(role))
+}

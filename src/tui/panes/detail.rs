@@ -1,0 +1,351 @@
+//! All about the selected job: how far it is or why it failed, its outputs, times, slots, attempts.
+//!
+//! What the row tells is there at once; the rest follows when the engine has answered.
+
+use ratatui::buffer::Buffer;
+use ratatui::layout::Rect;
+use ratatui::text::Span;
+use serde_json::Value;
+
+use crate::job::{Attempt, Ending, Failure, JobState, Reason};
+use crate::protocol::{Detail, JobRow, Progress};
+use crate::text::{clean, clean_lines};
+use crate::tui::app::App;
+use crate::tui::canvas;
+use crate::tui::figures;
+use crate::tui::layout::{Areas, Pane};
+use crate::tui::list::Entry;
+use crate::tui::theme::{self, Role};
+
+/// Cells of the labels.
+const LABEL: usize = 9;
+
+pub fn detail(app: &App, buf: &mut Buffer, areas: &Areas) {
+    let area = areas.detail;
+    let boxed = !areas.main_box.is_empty();
+    let mut area = area;
+    let line = if boxed {
+        Rect { y: areas.main_divider.unwrap_or(areas.main_box.y), height: 1, ..areas.main_box }
+    } else {
+        area.y += 1;
+        area.height = area.height.saturating_sub(1);
+        Rect { x: area.x.saturating_sub(2), y: area.y - 1, ..area }
+    };
+    let Some(entry) = app.jobs.selected() else {
+        super::title(app, buf, line, "no job", Pane::Detail);
+        return;
+    };
+    let words = format!("{} {}", entry.row.id, clean(&entry.row.name));
+    let x = super::title(app, buf, line, &words, Pane::Detail);
+    let (sign, role) = theme::sign(&entry.row.state);
+    let state = format!(" {sign} {} ", super::jobs::state_words(&entry.row));
+    let wide = canvas::cells(&state);
+    if x + wide + 3 < line.right() {
+        canvas::text(buf, line.right() - wide - 2, line.y, wide, &state, app.live_theme().style(role));
+    }
+    let pad = padded(area, boxed);
+    let lines = lines(app, entry, pad.width);
+    for (y, line) in (pad.y..pad.bottom()).zip(lines.iter().skip(app.detail_scroll)) {
+        canvas::spans(buf, pad.x, y, pad.width, line);
+    }
+    let below = lines.len().saturating_sub(app.detail_scroll + usize::from(pad.height));
+    if below > 0 && pad.height > 0 {
+        let words = format!(" {below} more ↓ ");
+        canvas::right(buf, pad.x, pad.bottom() - 1, pad.width, &words, app.theme().style(Role::Quiet));
+    }
+}
+
+fn padded(area: Rect, boxed: bool) -> Rect {
+    if boxed { Rect { x: area.x + 1, width: area.width.saturating_sub(2), ..area } } else { area }
+}
+
+/// How far the details can be scrolled, and how many lines they show.
+pub fn overflow(app: &App) -> (usize, usize) {
+    let areas = app.areas();
+    let boxed = !areas.main_box.is_empty();
+    let shown = usize::from(areas.detail.height.saturating_sub(u16::from(!boxed)));
+    let total = app.jobs.selected().map_or(0, |e| lines(app, e, padded(areas.detail, boxed).width).len());
+    (total.saturating_sub(shown), shown)
+}
+
+/// The selected job in one line.
+pub fn line(app: &App, buf: &mut Buffer, area: Rect) {
+    let Some(entry) = app.jobs.selected() else { return };
+    let theme = app.live_theme();
+    let row = &entry.row;
+    let mut out = vec![Span::styled(format!("{} ", row.id), theme.style(Role::Strong))];
+    match &row.state {
+        JobState::Running => out.extend(row.progress.as_ref().map(|p| now_words(app, p)).unwrap_or_default()),
+        JobState::Failed { why } | JobState::Rejected { why } => {
+            out.push(Span::styled(failure_words(why), theme.style(Role::Bad)));
+        }
+        _ => {
+            let words = row.outputs.first().map_or_else(|| super::jobs::state_words(row), |o| o.path.clone());
+            out.push(Span::raw(words));
+        }
+    }
+    let mut facts = Vec::new();
+    if let Some(detail) = app.selected_detail()
+        && let Some((_, value)) = detail.slots.iter().find(|(name, _)| name == "image")
+    {
+        facts.push(plain(value));
+    }
+    facts.extend(row.seed.map(|s| format!("seed {s}")));
+    facts.extend(row.measure_note.clone());
+    for fact in facts {
+        out.push(Span::styled(" · ", theme.style(Role::Quiet)));
+        out.push(Span::styled(fact, theme.style(Role::Quiet)));
+    }
+    canvas::spans(buf, area.x, area.y, area.width, &out);
+}
+
+fn failure_words(why: &Failure) -> String {
+    let node = why.node.as_ref().map_or_else(String::new, |n| format!("{}: ", clean(n)));
+    format!("{node}{}", clean(&why.message))
+}
+
+/// `low noise sampler (14)  step 1/2`.
+fn now_words(app: &App, progress: &Progress) -> Vec<Span<'static>> {
+    let theme = app.live_theme();
+    let mut out = Vec::new();
+    if let Some(node) = &progress.node {
+        out.push(Span::styled(clean(node).into_owned(), theme.style(Role::Running)));
+    }
+    if let Some((step, of)) = progress.step {
+        out.push(Span::raw(format!("  step {step}/{of}")));
+    }
+    out
+}
+
+/// Labelled lines, wrapped to `width` cells.
+struct Page<'a> {
+    app: &'a App,
+    width: usize,
+    lines: Vec<Vec<Span<'static>>>,
+}
+
+impl Page<'_> {
+    fn label(&self, label: &str) -> Span<'static> {
+        Span::styled(format!("{label:<LABEL$}"), self.app.theme().style(Role::Quiet))
+    }
+
+    fn row(&mut self, label: &str, spans: Vec<Span<'static>>) {
+        let mut line = vec![self.label(label)];
+        line.extend(spans);
+        self.lines.push(line);
+    }
+
+    /// Text of any length; `role` as it is meant.
+    fn text(&mut self, label: &str, text: &str, role: Role) {
+        let style = self.app.live_theme().style(role);
+        let room = self.width.saturating_sub(LABEL).max(8);
+        for (i, line) in canvas::wrap(text, room).into_iter().enumerate() {
+            let label = if i == 0 { label } else { "" };
+            self.row(label, vec![Span::styled(line, style)]);
+        }
+    }
+
+    /// Lines that must stay as they are: an excerpt with a caret, a traceback.
+    fn verbatim(&mut self, text: &str) {
+        let style = self.app.live_theme().style(Role::Plain);
+        for line in clean_lines(text).lines() {
+            self.row("", vec![Span::styled(line.to_owned(), style)]);
+        }
+    }
+}
+
+fn lines(app: &App, entry: &Entry, width: u16) -> Vec<Vec<Span<'static>>> {
+    let row = &entry.row;
+    let detail = app.selected_detail();
+    let mut page = Page { app, width: usize::from(width), lines: Vec::new() };
+    match &row.state {
+        JobState::Failed { why } | JobState::Rejected { why } => failure(&mut page, why),
+        JobState::Running | JobState::Cancelling { .. } => progress(&mut page, entry),
+        JobState::Duplicate { of } => page.text("why", &format!("the same as {of}, which was not rendered again; r renders it all the same"), Role::Plain),
+        JobState::Waiting { after } => {
+            let after: Vec<_> = after.iter().map(ToString::to_string).collect();
+            page.text("waits for", &after.join(" "), Role::Plain);
+        }
+        _ => {}
+    }
+    outputs(&mut page, row);
+    times(&mut page, entry);
+    if let Some(detail) = detail {
+        slots(&mut page, detail);
+        attempts(&mut page, detail);
+        let mut from = Vec::new();
+        from.extend(detail.file.clone());
+        if !detail.tags.is_empty() {
+            from.push(format!("tags {}", detail.tags.join(" ")));
+        }
+        if !from.is_empty() {
+            page.text("file", &clean(&from.join(" · ")), Role::Quiet);
+        }
+        if let Some(note) = &detail.note {
+            page.text("note", &clean(note), Role::Plain);
+        }
+    }
+    page.lines
+}
+
+fn failure(page: &mut Page<'_>, why: &Failure) {
+    page.text("error", &failure_words(why), Role::Bad);
+    page.verbatim(&why.detail);
+}
+
+fn progress(page: &mut Page<'_>, entry: &Entry) {
+    let app = page.app;
+    let theme = app.live_theme();
+    if let JobState::Cancelling { since } = entry.row.state {
+        let waited = app.now.duration_since(since).as_secs_f64();
+        page.text("cancel", &format!("asked {} ago; the server has not agreed yet", figures::duration(waited)), Role::Nearly);
+    }
+    let Some(progress) = &entry.row.progress else { return };
+    let now = now_words(app, progress);
+    if !now.is_empty() {
+        page.row("now", now);
+    }
+    if progress.nodes.is_empty() {
+        return;
+    }
+    let room = page.width.saturating_sub(LABEL);
+    let mut line: Vec<Span<'static>> = Vec::new();
+    let mut label = "nodes";
+    for node in &progress.nodes {
+        let mut words = vec![Span::raw(format!("{} ", clean(&node.title)))];
+        let (time, role) = if node.finished {
+            (figures::duration(node.seconds), Role::Quiet)
+        } else {
+            (format!("{} …", figures::duration(node.seconds)), Role::Running)
+        };
+        words.push(Span::styled(time, theme.style(role)));
+        let wide = usize::from(canvas::spans_width(&line) + canvas::spans_width(&words)) + 3;
+        if !line.is_empty() && wide > room {
+            page.row(label, std::mem::take(&mut line));
+            label = "";
+        }
+        if !line.is_empty() {
+            line.push(Span::styled(" · ", theme.style(Role::Quiet)));
+        }
+        line.extend(words);
+    }
+    page.row(label, line);
+}
+
+fn outputs(page: &mut Page<'_>, row: &JobRow) {
+    let theme = page.app.live_theme();
+    for (i, output) in row.outputs.iter().enumerate() {
+        let size = figures::size(output.bytes);
+        let room = page.width.saturating_sub(LABEL + size.len() + 2);
+        let path = canvas::fit_tail(&clean(&output.path), room).into_owned();
+        let spans = vec![Span::raw(path), Span::styled(format!("  {size}"), theme.style(Role::Quiet))];
+        page.row(if i == 0 { "output" } else { "" }, spans);
+    }
+    let ui = &page.app.setup.ui;
+    match (row.ssim, &row.measure_note) {
+        (Some(ssim), note) => {
+            let mut spans = vec![
+                Span::styled(format!("{ssim:.3}"), theme.style(theme::loop_quality(ssim, ui))),
+                Span::styled("  first against last frame", theme.style(Role::Quiet)),
+            ];
+            if let Some(note) = note {
+                spans.push(Span::styled(format!(" · {}", clean(note)), theme.style(Role::Quiet)));
+            }
+            page.row("SSIM", spans);
+        }
+        (None, Some(note)) => page.text("SSIM", &format!("n/a ({})", clean(note)), Role::Quiet),
+        (None, None) => {}
+    }
+}
+
+fn times(page: &mut Page<'_>, entry: &Entry) {
+    let app = page.app;
+    let row = &entry.row;
+    let zone = &app.setup.zone;
+    let moment = |at| figures::moment(at, app.now, zone);
+    let mut parts = vec![format!("queued {}", moment(row.queued_at))];
+    if let Some(at) = row.started_at {
+        parts.push(format!("started {}{}", if row.start_seen { "" } else { "before " }, moment(at)));
+    }
+    if let Some(at) = row.finished_at {
+        parts.push(format!("ended {}", moment(at)));
+    }
+    if let Some(seconds) = row.elapsed_s(app.now) {
+        parts.push(format!("{}{}", if row.start_seen { "" } else { "≥" }, figures::duration(seconds)));
+    }
+    if let Some(left) = entry.ends.filter(|_| matches!(row.state, JobState::Running)) {
+        let left = left.duration_since(app.now).as_secs_f64();
+        if left >= 0.0 {
+            parts.push(format!("{} left", figures::duration(left)));
+        }
+    }
+    if let Some(starts) = app.forecast.starts(row.id) {
+        parts.push(format!("starts {}", figures::about(starts, app.now, zone)));
+    }
+    if let Some(peak) = row.peak_vram {
+        parts.push(format!("peak {} GB", figures::gigabytes(peak)));
+    }
+    page.text("times", &parts.join(" · "), Role::Plain);
+}
+
+/// Short values share a line, long ones have their own.
+fn slots(page: &mut Page<'_>, detail: &Detail) {
+    const SHORT: usize = 36;
+    let (mut short, mut long) = (Vec::new(), Vec::new());
+    for (name, value) in &detail.slots {
+        let text = plain(value);
+        if canvas::width(&text) <= SHORT && !text.contains('\n') {
+            short.push(format!("{} {text}", clean(name)));
+        } else {
+            long.push((name, text));
+        }
+    }
+    if !short.is_empty() {
+        page.text("slots", &short.join(" · "), Role::Plain);
+    }
+    for (name, text) in long {
+        let name = canvas::fit(&clean(name), LABEL - 1).into_owned();
+        page.text(&name, &clean(&text), Role::Plain);
+    }
+}
+
+/// A value as people write it: strings without quotes.
+fn plain(value: &Value) -> String {
+    match value {
+        Value::String(text) => clean(text).into_owned(),
+        other => clean(&other.to_string()).into_owned(),
+    }
+}
+
+fn attempts(page: &mut Page<'_>, detail: &Detail) {
+    let app = page.app;
+    // The only attempt of a job that went well says nothing that is not said above, but for its id.
+    for attempt in detail.attempts.iter().rev() {
+        let (words, role) = ending(attempt);
+        let mut parts = vec![words];
+        match &attempt.reason {
+            Reason::First => {}
+            Reason::Requeued => parts.push("requeued".to_owned()),
+            Reason::Retried(why) => parts.push(format!("retried: {}", clean(why))),
+        }
+        parts.push(attempt.server.clone());
+        parts.extend(attempt.seed.map(|s| format!("seed {s}")));
+        parts.extend(attempt.elapsed_s(app.now).map(figures::duration));
+        parts.extend(attempt.measurement.as_ref().and_then(|m| m.ssim).map(|s| format!("SSIM {s:.3}")));
+        parts.push(attempt.prompt_id.clone());
+        page.text(&format!("try {}", attempt.number), &clean(&parts.join(" · ")), role);
+        for note in &attempt.notes {
+            page.text("", &clean(note), Role::Quiet);
+        }
+    }
+}
+
+fn ending(attempt: &Attempt) -> (String, Role) {
+    match &attempt.ending {
+        None => ("under way".to_owned(), Role::Plain),
+        Some(Ending::Success) => ("rendered".to_owned(), Role::Plain),
+        Some(Ending::Failed(why)) => (format!("failed: {}", clean(&why.message)), Role::Plain),
+        Some(Ending::Cancelled(_)) => ("cancelled".to_owned(), Role::Quiet),
+        Some(Ending::Lost) => ("lost by the server".to_owned(), Role::Nearly),
+    }
+}

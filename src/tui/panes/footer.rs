@@ -1,0 +1,117 @@
+//! The bottom line: the keys that do something now, or what is being typed or asked; and notices.
+
+use ratatui::buffer::Buffer;
+use ratatui::layout::Rect;
+use ratatui::style::Modifier;
+use ratatui::text::Span;
+
+use crate::protocol::Level;
+use crate::tui::app::App;
+use crate::tui::canvas;
+use crate::tui::keys::{Action, Binding, KEYS, Mode};
+use crate::tui::theme::Role;
+
+pub fn footer(app: &App, buf: &mut Buffer, area: Rect) {
+    let theme = app.theme();
+    let mut right = Vec::new();
+    if let Some(notice) = app.said() {
+        let sign = if notice.level == Level::Info { "" } else { "! " };
+        let room = usize::from(area.width) / 2;
+        let words = crate::text::clean(&notice.text);
+        let words = canvas::fit(&words, room).into_owned();
+        right.push(Span::styled(format!("{sign}{words} "), theme.style(super::server::level(notice.level))));
+    }
+    if app.engine.simulated {
+        right.push(Span::styled(" simulated server ", theme.style(Role::Nearly)));
+    }
+    let wide = canvas::spans_width(&right).min(area.width);
+    canvas::spans(buf, area.right() - wide, area.y, wide, &right);
+    let area = Rect { width: area.width - wide, ..area };
+
+    match app.mode() {
+        Mode::Typing => typing(app, buf, area),
+        Mode::Asking => {
+            let words = app.question.as_ref().map(|q| q.words.as_str()).unwrap_or_default();
+            let keys = bindings(app);
+            let room = area.width.saturating_sub(keys_width(&keys) + 2);
+            let used = canvas::text(buf, area.x + 1, area.y, room, words, theme.style(Role::Nearly));
+            keys_line(app, buf, Rect { x: area.x + 1 + used, width: area.width.saturating_sub(used + 1), ..area }, &keys);
+        }
+        _ => keys_line(app, buf, area, &bindings(app)),
+    }
+}
+
+fn typing(app: &App, buf: &mut Buffer, area: Rect) {
+    let Some(input) = &app.typing else { return };
+    let theme = app.theme();
+    let keys = bindings(app);
+    let tail = keys_width(&keys);
+    let room = area.width.saturating_sub(4).max(1).min(area.width.saturating_sub(tail).max(20));
+    let scroll = input.visual_scroll(usize::from(room.saturating_sub(1)));
+    // Cut at the left by whole cells; a wide character cut in half leaves its place empty.
+    let mut skipped = 0;
+    let shown: String = input.value().chars().skip_while(|c| {
+        let skip = skipped < scroll;
+        skipped += canvas::width(c.encode_utf8(&mut [0; 4]));
+        skip
+    }).collect();
+    let used = canvas::text(buf, area.x, area.y, room, &format!(" /{shown} "), theme.style(Role::Strong));
+    let at = u16::try_from(input.visual_cursor().saturating_sub(scroll)).unwrap_or(0);
+    if let Some(cell) = buf.cell_mut((area.x + 2 + at, area.y)) {
+        cell.set_style(theme.style(Role::Strong).add_modifier(Modifier::REVERSED));
+    }
+    let used = used.max(at + 3);
+    let matches = format!(" {} of {} ", app.jobs.len(), app.jobs.total());
+    let x = area.x + used;
+    let more = canvas::text(buf, x, area.y, area.right().saturating_sub(x), &matches, theme.style(Role::Quiet));
+    let rest = Rect { x: x + more, width: area.width.saturating_sub(used + more), ..area };
+    keys_line(app, buf, rest, &keys);
+}
+
+/// The keys that do something now, as the footer shows them: help and leave last.
+pub fn bindings(app: &App) -> Vec<&'static Binding> {
+    let mode = app.mode();
+    let alive = |b: &&Binding| !b.short.is_empty() && b.modes.contains(&mode) && app.can(b.action);
+    KEYS.iter().filter(alive).collect()
+}
+
+fn shown(binding: &Binding) -> (String, &'static str) {
+    let key = binding.keys.first().map_or_else(String::new, |k| k.label());
+    (key, binding.short)
+}
+
+fn keys_width(keys: &[&Binding]) -> u16 {
+    keys.iter().map(|b| width(b)).sum()
+}
+
+fn width(binding: &Binding) -> u16 {
+    let (key, words) = shown(binding);
+    canvas::cells(&key) + canvas::cells(words) + 3
+}
+
+/// As many keys as fit; those that are always there stand last and are never the ones to go.
+fn keys_line(app: &App, buf: &mut Buffer, area: Rect, keys: &[&Binding]) {
+    let theme = app.theme();
+    let always = |b: &Binding| matches!(b.action, Action::Help | Action::Leave);
+    let mut room = area.width.saturating_sub(keys.iter().filter(|b| always(b)).map(|b| width(b)).sum());
+    let mut x = area.x + 1;
+    let mut full = false;
+    for binding in keys {
+        let (key, words) = shown(binding);
+        let wide = width(binding);
+        if !always(binding) {
+            full |= wide > room;
+            if full {
+                continue;
+            }
+            room -= wide;
+        }
+        let line = [
+            Span::styled(key, theme.style(Role::Strong)),
+            Span::raw(" "),
+            Span::styled(words, theme.style(Role::Quiet)),
+        ];
+        let used = canvas::spans(buf, x, area.y, area.right().saturating_sub(x), &line);
+        x += used + 2;
+    }
+}
