@@ -1,0 +1,548 @@
+//! The dashboard's screens, held still: what a person sees in each situation, at the sizes that matter.
+//!
+//! `INSTA_UPDATE=always cargo test --test screens` writes them anew; then READ every one that changed.
+
+#[path = "screens/world.rs"]
+mod world;
+
+use comfytop::job::{JobId, JobState};
+use comfytop::protocol::{Answer, FromEngine, Level, Notice, Request, Update};
+use comfytop::tui::keys::{self, Action, KEYS};
+use comfytop::tui::{Command, Event, Painter, Urgency, columns, draw};
+use ratatui::crossterm::event::{KeyCode, KeyEvent, KeyModifiers};
+
+use world::{World, press, press_code, press_ctrl, say};
+
+/// A picture at the two sizes that every state is held at.
+macro_rules! held {
+    ($name:literal, $make:expr) => {
+        for (width, height) in [(80, 24), (120, 40)] {
+            let mut app = $make(width, height);
+            insta::assert_snapshot!(format!("{}_{width}x{height}", $name), world::picture(&mut app));
+        }
+    };
+}
+
+#[test]
+fn a_full_queue() {
+    held!("full", |w, h| World::full().app(w, h));
+}
+
+#[test]
+fn other_sizes() {
+    for (width, height) in [(40, 10), (59, 20), (100, 30), (120, 36), (200, 60), (39, 7), (80, 8)] {
+        let mut app = World::full().app(width, height);
+        insta::assert_snapshot!(format!("full_{width}x{height}"), world::picture(&mut app));
+    }
+}
+
+#[test]
+fn nothing_yet() {
+    held!("empty", |w, h| World::empty().app(w, h));
+}
+
+#[test]
+fn before_the_engine_is_there() {
+    held!("connecting", world::alone);
+}
+
+#[test]
+fn ten_thousand_jobs() {
+    held!("ten_thousand", |w, h| World::many(10_000).app(w, h));
+}
+
+#[test]
+fn a_server_that_refuses() {
+    held!("refused", |w, h| World::refused().app(w, h));
+}
+
+#[test]
+fn a_rejected_file() {
+    held!("rejected", |w, h| {
+        let mut app = World::full().app(w, h);
+        press(&mut app, "gj");
+        world::answer_detail(&mut app, world::rejected_detail());
+        app
+    });
+}
+
+#[test]
+fn a_rejected_file_in_full() {
+    held!("rejected_details", |w, h| {
+        let mut app = World::full().app(w, h);
+        press(&mut app, "gj");
+        world::answer_detail(&mut app, world::rejected_detail());
+        press_code(&mut app, KeyCode::Enter);
+        app
+    });
+}
+
+#[test]
+fn a_failed_job_in_full() {
+    held!("failed_details", |w, h| {
+        let mut app = World::full().app(w, h);
+        press(&mut app, "g");
+        world::answer_detail(&mut app, world::failed_detail());
+        press_code(&mut app, KeyCode::Enter);
+        app
+    });
+}
+
+#[test]
+fn a_done_job() {
+    held!("done", |w, h| {
+        let mut app = World::full().app(w, h);
+        press(&mut app, "kk");
+        world::answer_detail(&mut app, world::done_detail());
+        app
+    });
+}
+
+#[test]
+fn an_engine_that_is_gone() {
+    held!("gone", |w, h| {
+        let mut app = World::full().app(w, h);
+        app.update(Event::EngineGone { why: String::new() });
+        app
+    });
+}
+
+#[test]
+fn an_engine_of_another_version() {
+    held!("other_version", |w, h| {
+        let mut app = World::full().app(w, h);
+        say(&mut app, FromEngine::Refused { why: "the engine speaks protocol 0, this comfytop 1".into(), version: "0.0.9".into() });
+        app.update(Event::EngineGone { why: "closed".into() });
+        app
+    });
+}
+
+#[test]
+fn names_in_wide_letters() {
+    held!("wide_letters", |w, h| World::wide().app(w, h));
+}
+
+#[test]
+fn the_help_page() {
+    held!("help", |w, h| {
+        let mut app = World::full().app(w, h);
+        press(&mut app, "?");
+        app
+    });
+}
+
+#[test]
+fn typing_a_filter() {
+    held!("filter_typing", |w, h| {
+        let mut app = World::full().app(w, h);
+        press(&mut app, "/turn q");
+        app
+    });
+}
+
+#[test]
+fn a_filter_kept() {
+    held!("filter_kept", |w, h| {
+        let mut app = World::full().app(w, h);
+        press(&mut app, "/turn");
+        press_code(&mut app, KeyCode::Enter);
+        app
+    });
+}
+
+#[test]
+fn a_filter_that_nothing_matches() {
+    held!("filter_none", |w, h| {
+        let mut app = World::full().app(w, h);
+        press(&mut app, "/zebra");
+        press_code(&mut app, KeyCode::Enter);
+        app
+    });
+}
+
+#[test]
+fn a_server_without_a_gpu() {
+    held!("cpu", |w, h| World::cpu().app(w, h));
+}
+
+#[test]
+fn a_question() {
+    held!("question", |w, h| {
+        let mut app = World::full().app(w, h);
+        press(&mut app, "c");
+        app
+    });
+}
+
+#[test]
+fn a_notice_a_banner_and_what_happened_meanwhile() {
+    held!("notices", |w, h| {
+        let mut app = World::away().app(w, h);
+        let notice = Notice { at: world::now(), level: Level::Warning, text: "#46 failed: out of memory".into() };
+        say(&mut app, FromEngine::Update(Update::Notice(notice)));
+        app
+    });
+}
+
+#[test]
+fn sorted_by_ssim() {
+    held!("sorted", |w, h| {
+        let mut app = World::full().app(w, h);
+        while columns::COLUMNS.get(app.sorted_by().unwrap_or(usize::MAX)).is_none_or(|c| c.title != "SSIM") {
+            press(&mut app, "s");
+        }
+        press(&mut app, "g");
+        app
+    });
+}
+
+#[test]
+fn the_server_zoomed() {
+    held!("server_zoomed", |w, h| {
+        let mut app = World::full().app(w, h);
+        press_code(&mut app, KeyCode::BackTab);
+        press(&mut app, "z");
+        app
+    });
+}
+
+#[test]
+fn what_the_colours_say() {
+    let mut app = World::full().app(120, 40);
+    insta::assert_snapshot!("styles_120x40", world::styles(&mut app));
+    app.update(Event::EngineGone { why: String::new() });
+    insta::assert_snapshot!("styles_gone_120x40", world::styles(&mut app));
+}
+
+#[test]
+fn without_colours_the_words_are_the_same_and_no_colour_is_used() {
+    let (mut with, mut without) = (World::full().app(120, 40), World::full().without_color().app(120, 40));
+    assert_eq!(world::picture(&mut with), world::picture(&mut without));
+    assert!(!world::styles(&mut without).contains(['c', 'g', 'y', 'r']), "{}", world::styles(&mut without));
+}
+
+#[test]
+fn no_size_breaks_the_drawing() {
+    for make in [World::full, World::empty, World::wide, World::refused] {
+        for (width, height) in (1..=130).step_by(3).flat_map(|w| (1..=44).map(move |h| (w, h))) {
+            let mut app = make().app(width, height);
+            for keys in ["", "?", "", "/a", "c"] {
+                press(&mut app, keys);
+                world::picture(&mut app);
+                press_code(&mut app, KeyCode::Esc);
+            }
+            press_code(&mut app, KeyCode::Tab);
+            world::picture(&mut app);
+            press_code(&mut app, KeyCode::Tab);
+            press(&mut app, "zjG");
+            world::picture(&mut app);
+        }
+    }
+}
+
+#[test]
+fn a_screen_that_grows_and_shrinks_keeps_its_cursor_in_sight() {
+    let mut app = World::many(500).app(120, 40);
+    press(&mut app, "G");
+    for (width, height) in [(1, 1), (300, 2), (80, 24), (200, 60), (40, 8)] {
+        app.update(Event::Resize(width, height));
+        let picture = world::picture(&mut app);
+        assert!(height < 8 || picture.contains("▶"), "{width}x{height}\n{picture}");
+    }
+}
+
+// --- keys
+
+#[test]
+fn every_key_of_the_table_does_what_its_line_says() {
+    // Each is pressed where it is alive; leaving one of them undone is seen as nothing changed and nothing asked.
+    for binding in KEYS {
+        for mode in binding.modes {
+            let mut app = world::in_mode(*mode);
+            for key in binding.keys {
+                let modifiers = if key.ctrl { KeyModifiers::CONTROL } else { KeyModifiers::NONE };
+                let event = KeyEvent::new(key.code, modifiers);
+                assert_eq!(keys::action(*mode, &event), Some(binding.action));
+                // Must not panic, whatever is open.
+                app.update(Event::Key(event));
+            }
+        }
+    }
+}
+
+#[test]
+fn the_footer_shows_keys_of_the_table_that_do_something() {
+    let mut app = World::full().app(200, 60);
+    let shown = |app: &comfytop::tui::App| app.footer_actions();
+    assert!(shown(&app).contains(&Action::Cancel), "a running job can be cancelled");
+    assert!(!shown(&app).contains(&Action::Requeue), "and not requeued");
+    press(&mut app, "g");
+    assert!(shown(&app).contains(&Action::Requeue));
+    assert!(!shown(&app).contains(&Action::Cancel));
+    assert!(shown(&app).contains(&Action::Back), "Esc follows what runs again");
+    let empty = World::empty().app(200, 60);
+    assert_eq!(shown(&empty), [Action::Help, Action::Leave]);
+}
+
+#[test]
+fn leaving_is_one_key_and_never_asks() {
+    let mut app = World::full().app(80, 24);
+    assert_eq!(press(&mut app, "q"), [Command::Leave]);
+    press(&mut app, "/abc");
+    assert_eq!(press(&mut app, "q"), [], "while text is typed it is text");
+    assert_eq!(press_ctrl(&mut app, 'c'), Some(Command::Leave));
+}
+
+#[test]
+fn a_running_job_is_cancelled_after_a_question_and_a_waiting_one_at_once() {
+    let mut app = World::full().app(80, 24);
+    assert_eq!(press(&mut app, "c"), []);
+    assert_eq!(press(&mut app, "n"), []);
+    assert_eq!(press(&mut app, "cy"), [Command::Ask(Request::Cancel { jobs: vec![JobId(49)] })]);
+    press(&mut app, "jj");
+    assert_eq!(press(&mut app, "c"), [Command::Ask(Request::Cancel { jobs: vec![JobId(51)] })]);
+    press(&mut app, "g");
+    assert_eq!(press(&mut app, "c"), [], "what has ended can't be");
+    assert_eq!(press(&mut app, "rR"), [
+        Command::Ask(Request::Requeue { jobs: vec![JobId(46)], new_seed: false }),
+        Command::Ask(Request::Requeue { jobs: vec![JobId(46)], new_seed: true }),
+    ]);
+}
+
+#[test]
+fn stopping_the_engine_asks_and_e_starts_it_again() {
+    let mut app = World::full().app(80, 24);
+    assert_eq!(press(&mut app, "Qn"), []);
+    assert_eq!(press(&mut app, "Qy"), [Command::Ask(Request::Stop)]);
+    assert_eq!(press(&mut app, "E"), [Command::Ask(Request::Reconnect)]);
+    app.update(Event::EngineGone { why: String::new() });
+    assert_eq!(press(&mut app, "E"), [Command::StartEngine { replace: false }]);
+    assert_eq!(press(&mut app, "c"), [], "nobody is there to cancel");
+}
+
+#[test]
+fn escape_closes_the_innermost_thing_and_never_leaves() {
+    let mut app = World::away().app(120, 40);
+    press(&mut app, "/turn");
+    press_code(&mut app, KeyCode::Enter);
+    press_code(&mut app, KeyCode::Enter);
+    press(&mut app, "?");
+    let mut seen = Vec::new();
+    for _ in 0..7 {
+        let picture = world::picture(&mut app);
+        let open = (picture.contains(" Keys "), !picture.contains("SSIM\n") && !picture.contains("workflow"), picture.contains("/turn"), picture.contains("since "));
+        seen.push(open);
+        assert_eq!(press_code(&mut app, KeyCode::Esc), None);
+    }
+    assert!(seen[0].0 && !seen[1].0, "help first: {seen:?}");
+    assert!(seen[1].2 && !seen[3].2, "then the details, then the filter: {seen:?}");
+    assert!(seen[6] == (false, false, false, seen[6].3));
+}
+
+#[test]
+fn pasted_text_presses_no_keys() {
+    let mut app = World::full().app(80, 24);
+    assert_eq!(app.update(Event::Paste("qcy\u{1b}[2J".into())), None);
+    press(&mut app, "/");
+    app.update(Event::Paste("turn\n".into()));
+    assert!(world::picture(&mut app).contains("/turn"));
+}
+
+#[test]
+fn the_path_of_an_output_is_copied() {
+    let mut app = World::full().app(80, 24);
+    press(&mut app, "kk");
+    assert_eq!(press(&mut app, "y"), [Command::Copy("/home/ada/renders/outputs/reading_loop.mp4".into())]);
+    press(&mut app, "G");
+    assert_eq!(press(&mut app, "y"), []);
+}
+
+// --- the list
+
+#[test]
+fn the_cursor_follows_what_runs_until_it_is_moved() {
+    let mut app = World::full().app(120, 40);
+    assert_eq!(app.selected_job(), Some(JobId(49)));
+    world::finish(&mut app, 49);
+    world::start(&mut app, 50);
+    assert_eq!(app.selected_job(), Some(JobId(50)));
+    press(&mut app, "j");
+    world::finish(&mut app, 50);
+    world::start(&mut app, 51);
+    world::start(&mut app, 52);
+    assert_eq!(app.selected_job(), Some(JobId(51)), "it stays where it was put");
+    press_code(&mut app, KeyCode::Esc);
+    assert_eq!(app.selected_job(), Some(JobId(51)), "and follows again: the first that runs");
+}
+
+#[test]
+fn nothing_jumps_when_a_job_ends() {
+    let mut app = World::full().app(120, 40);
+    let line = |app: &mut _, what: &str| world::picture(app).lines().position(|l| l.contains(what));
+    let (ended, next) = (line(&mut app, "swing_short   "), line(&mut app, "turntable_a"));
+    world::finish(&mut app, 49);
+    world::start(&mut app, 50);
+    assert_eq!(line(&mut app, "swing_short   "), ended);
+    assert_eq!(line(&mut app, "turntable_a"), next);
+}
+
+#[test]
+fn a_job_that_moves_is_found_in_its_place_in_any_order() {
+    // The order is kept entry by entry; it must be the one that sorting all of them gives.
+    for sorts in 0..columns::COLUMNS.len() {
+        for turned in [false, true] {
+            let mut world = World::many(60);
+            let mut kept = world.clone().app(120, 80);
+            press(&mut kept, &"s".repeat(sorts));
+            if turned {
+                press(&mut kept, "S");
+            }
+            for (i, row) in world.snapshot.jobs.iter_mut().enumerate() {
+                row.state = [JobState::Done, JobState::Held, JobState::Queued, JobState::Pending][i * 7 % 4].clone();
+                row.priority = i64::try_from(i * 5 % 3).unwrap_or(0);
+                row.name = format!("n{}", i * 31 % 17);
+                row.ssim = (i % 3 == 0).then_some(f64::from(u32::try_from(i * 13 % 10).unwrap_or(0)) / 10.0);
+                say(&mut kept, FromEngine::Update(Update::Job(Box::new(row.clone()))));
+            }
+            let mut fresh = world.clone().app(120, 80);
+            press(&mut fresh, &"s".repeat(sorts));
+            if turned {
+                press(&mut fresh, "S");
+            }
+            press(&mut kept, "Gg");
+            press(&mut fresh, "Gg");
+            assert_eq!(world::rows(&mut kept), world::rows(&mut fresh), "{sorts} {turned}");
+        }
+    }
+}
+
+#[test]
+fn as_many_rows_are_built_for_ten_thousand_jobs_as_for_a_hundred() {
+    let rows = |n| World::many(n).app(120, 40).rows_built();
+    assert_eq!(rows(10_000), rows(100));
+    assert!(rows(100) < 40);
+}
+
+#[test]
+fn the_cursor_at_the_edge_turns_half_a_page() {
+    let mut app = World::many(1000).app(120, 40);
+    press(&mut app, "g");
+    let mut turns = 0;
+    let mut first = world::rows(&mut app).first().cloned();
+    for _ in 0..100 {
+        press(&mut app, "j");
+        let now = world::rows(&mut app).first().cloned();
+        turns += usize::from(now != first);
+        first = now;
+    }
+    assert!((5..=14).contains(&turns), "{turns}");
+}
+
+// --- what is drawn, and when
+
+#[test]
+fn progress_that_changes_no_visible_cell_draws_nothing() {
+    let mut app = World::many(1000).app(120, 40);
+    app.drawn();
+    let unseen = world::progress(900, 0.5, "sampler", (1, 2));
+    say(&mut app, unseen);
+    assert_eq!(app.due(), None, "its row is not on the screen");
+
+    let mut app = World::full().app(120, 40);
+    let mut painter = Painter::new(120, 40);
+    say(&mut app, world::progress(49, 0.611, "low noise sampler (14)", (1, 2)));
+    painter.frame(|buf| draw(&app, buf));
+    app.drawn();
+    say(&mut app, world::progress(49, 0.6111, "low noise sampler (14)", (1, 2)));
+    assert_eq!(app.due(), None, "not an eighth of a cell further");
+    say(&mut app, world::progress(49, 0.65, "low noise sampler (14)", (1, 2)));
+    assert_eq!(app.due(), Some(Urgency::Soon));
+    let bytes = painter.frame(|buf| draw(&app, buf));
+    assert!(!bytes.is_empty() && bytes.len() < 60, "{}: {:?}", bytes.len(), String::from_utf8_lossy(&bytes));
+}
+
+#[test]
+fn an_idle_dashboard_wakes_once_a_minute() {
+    let mut app = World::idle().app(120, 40);
+    app.drawn();
+    let next = app.next_tick();
+    assert_eq!(next.duration_since(world::now()).as_secs(), 60);
+    app.update(Event::Tick(world::now() + std::time::Duration::from_secs(59)));
+    assert_eq!(app.due(), None);
+    app.update(Event::Tick(next));
+    assert_eq!(app.due(), Some(Urgency::Soon));
+}
+
+#[test]
+fn what_changes_costs_few_bytes() {
+    let mut app = World::many(1000).app(120, 40);
+    let mut painter = Painter::new(120, 40);
+    let mut frame = |app: &mut comfytop::tui::App| {
+        app.prepare();
+        painter.frame(|buf| draw(app, buf)).len()
+    };
+    frame(&mut app);
+    assert_eq!(frame(&mut app), 0, "nothing");
+    app.update(Event::Tick(world::now() + std::time::Duration::from_secs(1)));
+    let second = frame(&mut app);
+    assert!((1..40).contains(&second), "a second: {second}");
+    let sample = world::sample(world::now() + std::time::Duration::from_secs(2), 3.0);
+    say(&mut app, FromEngine::Update(Update::Stats { server: "rtx4070".into(), sample }));
+    let stats = frame(&mut app);
+    assert!(stats < 200, "a sample: {stats}");
+    press(&mut app, "j");
+    frame(&mut app);
+    press(&mut app, "j");
+    let moved = frame(&mut app);
+    assert!(moved < 700, "the cursor and the details: {moved}");
+    let mut row = world::row(3, "job_3", JobState::Cancelled { by: comfytop::job::CancelledBy::You });
+    row.finished_at = None;
+    say(&mut app, FromEngine::Update(Update::Job(Box::new(row))));
+    frame(&mut app);
+}
+
+#[test]
+fn details_are_asked_for_when_the_cursor_rests() {
+    let mut app = World::full().app(120, 40);
+    let later = |n: u64| world::now() + std::time::Duration::from_millis(n);
+    assert_eq!(app.update(Event::Tick(later(500))), Some(Command::Ask(Request::Show { job: JobId(49), graph: false })));
+    press(&mut app, "jjj");
+    assert_eq!(app.update(Event::Tick(later(550))), None, "it has just moved");
+    assert_eq!(app.update(Event::Tick(later(700))), Some(Command::Ask(Request::Show { job: JobId(52), graph: false })));
+    assert_eq!(app.update(Event::Tick(later(900))), None, "once");
+}
+
+#[test]
+fn what_the_engine_refuses_is_told() {
+    let mut app = World::full().app(120, 40);
+    let each = Answer::Each(vec![(JobId(49), Err("it has ended meanwhile".into()))]);
+    say(&mut app, FromEngine::Answer { id: 1, result: Ok(each) });
+    assert!(world::picture(&mut app).contains("#49: it has ended meanwhile"));
+    app.update(Event::Tick(world::now() + std::time::Duration::from_secs(30)));
+    let picture = world::picture(&mut app);
+    assert!(!picture.lines().last().is_some_and(|l| l.contains("meanwhile")), "it goes by itself\n{picture}");
+}
+
+#[test]
+fn escape_sequences_in_names_reach_no_cell() {
+    let mut app = World::hostile().app(120, 40);
+    let mut painter = Painter::new(120, 40);
+    app.prepare();
+    let bytes = String::from_utf8(painter.frame(|buf| draw(&app, buf))).expect("UTF-8");
+    assert!(!bytes.contains("\u{1b}]0;"), "a title sequence");
+    assert!(!bytes.contains('\u{202e}') && !bytes.contains('\u{7}') && !bytes.contains('\u{9b}'));
+}
+
+// --- documentation
+
+#[test]
+fn the_documented_keys_and_columns_are_those_of_the_tables() {
+    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/docs/keys.md");
+    let text = std::fs::read_to_string(path).unwrap_or_default();
+    let wanted = world::documented(&text);
+    if std::env::var_os("COMFYTOP_WRITE_DOCS").is_some() {
+        std::fs::write(path, &wanted).expect("docs/keys.md can be written");
+    } else {
+        assert_eq!(text, wanted, "run with COMFYTOP_WRITE_DOCS=1 to write the tables anew");
+    }
+}
