@@ -163,7 +163,7 @@ pub async fn run(options: Options) -> Result<(), EngineError> {
     } else {
         folder.create().map_err(folder_trouble)?;
     }
-    let _lock = lock::take(&folder)?;
+    let lock = lock::take(&folder)?;
     if !options.look_only {
         // What a crash left half fetched.
         folder.sweep();
@@ -272,13 +272,14 @@ pub async fn run(options: Options) -> Result<(), EngineError> {
             lonely_since = tokio::time::Instant::now();
         }
     }
-    // Answers and farewells reach the faces before the process ends.
-    driver.hub = Hub::default();
+    // Answers reach the faces before the process ends. Their connections stay open until the lock
+    // is free: whoever waits for the end may start the next engine at once.
     acceptor.abort();
     signals.abort();
     tokio::time::sleep(Duration::from_millis(20)).await;
     #[cfg(unix)]
     let _ = std::fs::remove_file(address.path());
+    drop(lock);
     tracing::info!("engine ends");
     Ok(())
 }

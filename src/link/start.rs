@@ -2,7 +2,7 @@
 
 use std::ffi::OsString;
 use std::fs::{File, OpenOptions};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
@@ -10,6 +10,9 @@ use super::{Address, LinkError, Talk};
 
 /// How long a new engine may take until it listens.
 const PATIENCE: Duration = Duration::from_secs(15);
+
+/// How often an engine is started that ends at once.
+const TRIES: u32 = 3;
 
 /// How an engine is started.
 #[derive(Debug, Clone)]
@@ -37,7 +40,9 @@ pub fn start(address: &Address, launch: &Launch, server: Option<String>) -> Resu
         .open(&launch.log)
         .map_err(|e| failed(&format!("{}: {e}", launch.log.display())))?;
     let before = log.metadata().map_or(0, |m| m.len());
-    let mut child = spawn(&program, launch, log).map_err(|e| failed(&e))?;
+    let again = || log.try_clone().and_then(|log| spawn(&program, launch, log)).map_err(|e| failed(&e));
+    let mut child = again()?;
+    let mut tries = 1;
     let until = Instant::now() + PATIENCE;
     let mut wait = Duration::from_millis(2);
     loop {
@@ -49,6 +54,13 @@ pub fn start(address: &Address, launch: &Launch, server: Option<String>) -> Resu
             // One that lost the race for the lock ends; the winner may not listen yet.
             if let Ok(talk) = Talk::open(address, server.clone()) {
                 return Ok(talk);
+            }
+            // Or an engine is just ending, and its lock was not free yet.
+            if tries < TRIES {
+                tries += 1;
+                std::thread::sleep(Duration::from_millis(100));
+                child = again()?;
+                continue;
             }
             let said = last_words(&launch.log, before);
             return Err(LinkError::Start(if said.is_empty() { format!("it ended with {status}") } else { said }));
@@ -65,7 +77,7 @@ pub fn start(address: &Address, launch: &Launch, server: Option<String>) -> Resu
     }
 }
 
-fn spawn(program: &std::path::Path, launch: &Launch, log: File) -> std::io::Result<Child> {
+fn spawn(program: &Path, launch: &Launch, log: File) -> std::io::Result<Child> {
     let mut command = Command::new(program);
     command.args(&launch.args).stdin(Stdio::null()).stdout(log.try_clone()?).stderr(log);
     #[cfg(unix)]
@@ -84,12 +96,12 @@ fn spawn(program: &std::path::Path, launch: &Launch, log: File) -> std::io::Resu
     command.spawn()
 }
 
-/// What was written to the log since `before`: at most the last four lines.
-fn last_words(log: &std::path::Path, before: u64) -> String {
+/// What an engine that ended said since `before`.
+fn last_words(log: &Path, before: u64) -> String {
     let text = std::fs::read(log).unwrap_or_default();
     let new = text.get(usize::try_from(before).unwrap_or(0)..).unwrap_or_default();
     let text = crate::text::clean_lines(&String::from_utf8_lossy(new));
-    let lines: Vec<&str> = text.lines().filter(|l| !l.trim().is_empty()).collect();
-    let words = lines.get(lines.len().saturating_sub(4)..).unwrap_or_default().join("\n");
-    words.trim_start_matches("comfytop: ").to_owned()
+    // What it said to its caller; the log's own lines say the same with more.
+    let mut words = text.lines().rev().filter_map(|line| line.strip_prefix("comfytop: "));
+    words.next().or_else(|| text.lines().last()).unwrap_or_default().to_owned()
 }
