@@ -6,8 +6,11 @@
 //! by asking (`GET /api/jobs?limit=1`), never by comparing versions. docs/comfyui.md says which
 //! trap of the wire is met where.
 
+mod address;
 pub mod answer;
+pub mod binary;
 pub mod error;
+mod exchange;
 pub mod history;
 pub mod json;
 pub mod message;
@@ -17,9 +20,10 @@ pub mod validation;
 pub mod view;
 
 pub use answer::{Device, Queue, QueueItem, SystemStats};
+pub use binary::{Binary, ImageFormat, PreviewOf};
 pub use error::ComfyError;
 pub use history::{Ending, Failure, FileKind, History, NodeOutput, OutputRef};
-pub use message::{Binary, Message, NodeProgress, NodeState};
+pub use message::{Message, NodeProgress, NodeState};
 pub use rest::{Client, LookUp, Patience, Submission};
 pub use socket::{Backoff, Closed, Heard, Socket};
 pub use validation::{Accepted, InputError, NodeError, Validation};

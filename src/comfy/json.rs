@@ -104,9 +104,7 @@ pub(super) fn texts(value: &Value) -> Vec<String> {
 /// A count that may have been written as a float.
 #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "checked: 0 ≤ x < 2^53, so exact")]
 pub(super) fn count(value: &Value) -> Option<u64> {
-    value.as_u64().or_else(|| {
-        value.as_f64().filter(|x| (0.0..9_007_199_254_740_992.0).contains(x)).map(|x| x as u64)
-    })
+    value.as_u64().or_else(|| value.as_f64().filter(|x| (0.0..9_007_199_254_740_992.0).contains(x)).map(|x| x as u64))
 }
 
 /// A JSON object as pairs in the order they were written. Anything but an object is empty:
@@ -235,7 +233,8 @@ mod tests {
     fn bare_nan_and_infinity_become_null_outside_strings_only() {
         let body = br#"{"a":NaN,"b":[-Infinity, Infinity,1e999],"c":"NaN \"Infinity\" -Infinity","d":-1.5e3,"e":true}"#;
         let value: Value = parse(body).unwrap();
-        let want = serde_json::json!({"a":null,"b":[null,null,null],"c":"NaN \"Infinity\" -Infinity","d":-1500.0,"e":true});
+        let want =
+            serde_json::json!({"a":null,"b":[null,null,null],"c":"NaN \"Infinity\" -Infinity","d":-1500.0,"e":true});
         assert_eq!(value, want);
     }
 

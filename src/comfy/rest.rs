@@ -13,23 +13,20 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, Ordering};
 use std::time::Duration;
 
-use reqwest::header::{CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue, LOCATION};
+use reqwest::Method;
+use reqwest::header::HeaderMap;
 use reqwest::multipart::{Form, Part};
-use reqwest::{Method, RequestBuilder, Response};
 use serde::Serialize;
 use serde_json::{Value, json};
 use url::Url;
 
+use super::address::{base_address, header_map, input_file, upload_name};
 use super::answer::{self, Queue, QueueItem, SystemStats};
-use super::error::{ComfyError, excerpt, root};
-use super::history::{self, FileKind, History, JobAnswer, OutputRef};
+use super::error::ComfyError;
+use super::exchange::{Answer, exchange};
+use super::history::{self, History, JobAnswer, OutputRef};
 use super::json as lenient;
 use super::validation::{self, Accepted};
-
-/// The biggest body that is read into memory. 300 pending jobs with prompts of 40 KB are 12 MB.
-const BODY_LIMIT: u64 = 64 << 20;
-/// Of the body of an error, this much is read: a validation names every node that fails.
-const ERROR_LIMIT: u64 = 4 << 20;
 
 /// How long to wait before calling it a failure.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -108,15 +105,6 @@ pub enum LookUp {
     Ended(History),
 }
 
-/// An answer whose body has been read.
-struct Answer {
-    at: String,
-    code: u16,
-    html: bool,
-    location: Option<String>,
-    body: Vec<u8>,
-}
-
 impl Client {
     /// A client for `url` (`http(s)://host[:port][/base]`; `http://` may be left out), sending
     /// `headers` with every request and with the websocket's handshake. Connects to nothing yet.
@@ -131,7 +119,11 @@ impl Client {
     ///
     /// # Errors
     /// An address or a header that cannot be used.
-    pub fn with_patience(url: &str, headers: &BTreeMap<String, String>, patience: Patience) -> Result<Self, ComfyError> {
+    pub fn with_patience(
+        url: &str,
+        headers: &BTreeMap<String, String>,
+        patience: Patience,
+    ) -> Result<Self, ComfyError> {
         // Fails when a provider is installed already, which is as good.
         let _ = rustls::crypto::ring::default_provider().install_default();
         let base = base_address(url)?;
@@ -215,7 +207,9 @@ impl Client {
     /// What runs and what waits, without the owners, from the jobs API (60 KB at 300 jobs);
     /// `None` where there is none.
     pub async fn queue_outline(&self) -> Result<Option<Queue>, ComfyError> {
-        let Some(entries) = self.jobs("pending,in_progress").await? else { return Ok(None) };
+        let Some(entries) = self.jobs("pending,in_progress").await? else {
+            return Ok(None);
+        };
         let (running, pending): (Vec<_>, Vec<_>) = entries.into_iter().partition(|entry| entry.status == "in_progress");
         let items = |entries: Vec<history::JobEntry>| {
             let item = |entry: history::JobEntry| QueueItem {
@@ -339,10 +333,9 @@ impl Client {
     /// differs from `name` where other bytes have that name already.
     pub async fn upload(&self, name: &str, path: &Path) -> Result<String, ComfyError> {
         // The server takes 100 MB at most, so there is no harm in holding it.
-        let bytes = tokio::fs::read(path).await.map_err(|source| ComfyError::File {
-            what: format!("cannot read {}", path.display()),
-            source,
-        })?;
+        let bytes = tokio::fs::read(path)
+            .await
+            .map_err(|source| ComfyError::File { what: format!("cannot read {}", path.display()), source })?;
         self.upload_bytes(name, bytes).await
     }
 
@@ -359,7 +352,9 @@ impl Client {
 
     /// Whether the server has this input, named as a graph names it (`sub/x.png`, `x.png [output]`).
     pub async fn input_exists(&self, name: &str) -> Result<bool, ComfyError> {
-        let Some(file) = input_file(name) else { return Ok(false) };
+        let Some(file) = input_file(name) else {
+            return Ok(false);
+        };
         let url = self.view_address(&file);
         let at = format!("HEAD {url}");
         let request = self.http.request(Method::HEAD, url).timeout(self.patience.request);
@@ -402,176 +397,9 @@ impl Client {
     }
 }
 
-impl Answer {
-    /// The answer if it is a success; else what its status means.
-    fn ok(self) -> Result<Self, ComfyError> {
-        let html = self.html;
-        match verdict(&self.at, self.code, html, self.location.as_deref(), &self.body) {
-            Some(error) => Err(error),
-            None => Ok(self),
-        }
-    }
-
-    fn read<T>(&self, parse: impl FnOnce(&[u8]) -> Result<T, serde_json::Error>) -> Result<T, ComfyError> {
-        let at = self.at.clone();
-        if self.body.is_empty() {
-            return Err(ComfyError::NotComfyUi { at, code: self.code, what: "an empty body".to_owned() });
-        }
-        parse(&self.body).map_err(|source| {
-            if source.is_eof() {
-                ComfyError::Cut { at, why: source.to_string() }
-            } else {
-                ComfyError::Unreadable { at, source }
-            }
-        })
-    }
-}
-
-/// What a status says is wrong, or `None` for a success. `at` names the request.
-pub(super) fn verdict(at: &str, code: u16, html: bool, location: Option<&str>, body: &[u8]) -> Option<ComfyError> {
-    let at = at.to_owned();
-    let text = String::from_utf8_lossy(body);
-    Some(match code {
-        401 | 403 => ComfyError::Unauthorized { at, code },
-        300..=399 => {
-            let to = location.map_or_else(String::new, |to| format!(" to {}", excerpt(to, 200)));
-            let what = format!("a redirect{to} ({code}): if that is ComfyUI, set it as the address");
-            ComfyError::NotComfyUi { at, code, what }
-        }
-        // A 404 page, too: ComfyUI's own have no body. Other errors may be of a proxy in front of it.
-        200..=299 | 404 | 405 if html => ComfyError::NotComfyUi { at, code, what: html_page(&text) },
-        200..=299 => return None,
-        _ => {
-            let excerpt = if html { html_page(&text) } else { excerpt(&text, 200) };
-            ComfyError::Status { at, code, excerpt }
-        }
-    })
-}
-
-/// `an HTML page ("its title")`.
-fn html_page(text: &str) -> String {
-    let lower = text.to_ascii_lowercase();
-    let title = lower.find("<title>").and_then(|start| {
-        let start = start + "<title>".len();
-        let end = start + lower.get(start..)?.find("</title>")?;
-        text.get(start..end)
-    });
-    title.map_or_else(|| "an HTML page".to_owned(), |title| format!("an HTML page (\"{}\")", excerpt(title, 80)))
-}
-
-/// Sends a request and reads its answer, whatever its status.
-async fn exchange(request: RequestBuilder, at: String) -> Result<Answer, ComfyError> {
-    let mut response = request.send().await.map_err(|error| failure(&at, error))?;
-    let code = response.status().as_u16();
-    let limit = if response.status().is_success() { BODY_LIMIT } else { ERROR_LIMIT };
-    let mut html = is_html(&response);
-    let location = response.headers().get(LOCATION).map(|to| String::from_utf8_lossy(to.as_bytes()).into_owned());
-    let success = response.status().is_success();
-    let mut body = Vec::new();
-    if let Some(bytes) = response.content_length().filter(|bytes| success && *bytes > limit) {
-        return Err(ComfyError::TooBig { at, bytes, limit });
-    }
-    loop {
-        match response.chunk().await {
-            Ok(Some(piece)) => body.extend_from_slice(&piece),
-            Ok(None) => break,
-            // Of an error the status has said the main thing.
-            Err(_) if !success => break,
-            Err(error) => return Err(failure(&at, error)),
-        }
-        if body.len() as u64 > limit {
-            if success {
-                return Err(ComfyError::TooBig { at, bytes: body.len() as u64, limit });
-            }
-            break;
-        }
-    }
-    html = html || body.trim_ascii_start().first() == Some(&b'<');
-    Ok(Answer { at, code, html, location, body })
-}
-
-pub(super) fn is_html(response: &Response) -> bool {
-    let kind = response.headers().get(CONTENT_TYPE).map(HeaderValue::as_bytes).unwrap_or_default();
-    kind.trim_ascii_start().get(..9).is_some_and(|start| start.eq_ignore_ascii_case(b"text/html"))
-}
-
-/// What an error of the HTTP library means.
-pub(super) fn failure(at: &str, error: reqwest::Error) -> ComfyError {
-    let at = at.to_owned();
-    let connecting = error.is_connect();
-    if error.is_timeout() {
-        ComfyError::TimedOut { at, connecting }
-    } else if connecting {
-        ComfyError::Refused { at, source: error.without_url().into() }
-    } else if error.is_builder() {
-        ComfyError::Setup { source: error.into() }
-    } else {
-        ComfyError::Cut { at, why: root(&error) }
-    }
-}
-
-/// The address as a URL that ends with `/`.
-fn base_address(text: &str) -> Result<Url, ComfyError> {
-    let wrong = |why: &str| ComfyError::Address { url: excerpt(text, 200), why: why.to_owned() };
-    let text = text.trim();
-    let with_scheme = if text.contains("://") { text.to_owned() } else { format!("http://{text}") };
-    let mut url = Url::parse(&with_scheme).map_err(|error| wrong(&error.to_string()))?;
-    if !matches!(url.scheme(), "http" | "https") {
-        return Err(wrong("it must start with http:// or https://"));
-    }
-    if !url.username().is_empty() || url.password().is_some() {
-        // Not repeated in the message: it holds a password.
-        return Err(ComfyError::Address {
-            url: url.host_str().unwrap_or_default().to_owned(),
-            why: "a name and password go into `headers` (Authorization = \"Basic …\")".to_owned(),
-        });
-    }
-    url.set_query(None);
-    url.set_fragment(None);
-    if !url.path().ends_with('/') {
-        let path = format!("{}/", url.path());
-        url.set_path(&path);
-    }
-    Ok(url)
-}
-
-fn header_map(headers: &BTreeMap<String, String>) -> Result<HeaderMap, ComfyError> {
-    let mut map = HeaderMap::new();
-    for (name, value) in headers {
-        let wrong = |why: &str| ComfyError::Header { name: excerpt(name, 80), why: why.to_owned() };
-        let key: HeaderName = name.trim().parse().map_err(|_| wrong("this is not a header's name"))?;
-        if ["accept-encoding", "connection", "content-length", "transfer-encoding", "upgrade"].contains(&key.as_str()) {
-            return Err(wrong("comfytop sets this one itself"));
-        }
-        let mut value: HeaderValue = value.trim().parse().map_err(|_| wrong("its value holds control characters"))?;
-        value.set_sensitive(true);
-        map.insert(key, value);
-    }
-    Ok(map)
-}
-
-/// A name the server takes: it answers 500 to `/` and to nothing, 400 to `..`, and loses backslashes.
-fn upload_name(name: &str) -> String {
-    let last = name.rsplit(['/', '\\']).next().unwrap_or_default();
-    let name: String = last.chars().filter(|c| !c.is_control() && *c != '"').collect();
-    if matches!(name.trim(), "" | "." | "..") { "input".to_owned() } else { name }
-}
-
-/// `sub/x.png [output]` as a file; `None` for names that leave the folder, which the server refuses.
-fn input_file(name: &str) -> Option<OutputRef> {
-    let annotated = name.strip_suffix(']').and_then(|name| name.rsplit_once(" ["));
-    let (path, kind) = match annotated.and_then(|(path, kind)| Some((path, FileKind::from_name(kind)?))) {
-        Some(found) => found,
-        None => (name, FileKind::Input),
-    };
-    let (subfolder, filename) = path.rsplit_once('/').unwrap_or(("", path));
-    let leaves = path.starts_with('/') || path.split('/').any(|part| part == "..");
-    (!leaves && !filename.is_empty())
-        .then(|| OutputRef { filename: filename.to_owned(), subfolder: subfolder.to_owned(), kind })
-}
-
 #[cfg(test)]
 mod tests {
+    use super::super::history::FileKind;
     use super::*;
 
     fn client(url: &str) -> Client {
@@ -605,43 +433,14 @@ mod tests {
 
     #[test]
     fn view_names_the_subfolder_apart_and_escapes_both() {
-        let file = OutputRef {
-            filename: "ф &1.png".to_owned(),
-            subfolder: "rec/日本 😀".to_owned(),
-            kind: FileKind::Output,
-        };
+        let file =
+            OutputRef {
+                filename: "ф &1.png".to_owned(), subfolder: "rec/日本 😀".to_owned(), kind: FileKind::Output
+            };
         let url = client("http://h/c/").view_address(&file);
         assert_eq!(
             url.as_str(),
             "http://h/c/view?filename=%D1%84%20%261.png&subfolder=rec%2F%E6%97%A5%E6%9C%AC%20%F0%9F%98%80&type=output"
         );
-    }
-
-    #[test]
-    fn upload_names_are_ones_the_server_takes() {
-        for (name, sent) in [
-            ("a.png", "a.png"),
-            ("d1/a.png", "a.png"),
-            ("..\\evil.png", "evil.png"),
-            ("/etc/passwd", "passwd"),
-            ("..", "input"),
-            ("", "input"),
-            ("日本 語.png", "日本 語.png"),
-            ("a\"\r\n.png", "a.png"),
-        ] {
-            assert_eq!(upload_name(name), sent, "{name}");
-        }
-    }
-
-    #[test]
-    fn names_of_inputs_are_read_as_a_graph_means_them() {
-        let file = |name: &str| input_file(name).map(|file| (file.subfolder, file.filename, file.kind));
-        let want = |folder: &str, name: &str, kind| Some((folder.to_owned(), name.to_owned(), kind));
-        assert_eq!(file("sub/deep/x.png"), want("sub/deep", "x.png", FileKind::Input));
-        assert_eq!(file("x.png [output]"), want("", "x.png", FileKind::Output));
-        assert_eq!(file("x [y].png"), want("", "x [y].png", FileKind::Input));
-        for name in ["../x.png", "/etc/x", "a/../x", "", "a/"] {
-            assert_eq!(file(name), None, "{name}");
-        }
     }
 }

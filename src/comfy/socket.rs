@@ -16,9 +16,11 @@ use tokio_tungstenite::tungstenite::protocol::WebSocketConfig;
 use tokio_tungstenite::tungstenite::{self, Message as Frame};
 use tokio_tungstenite::{MaybeTlsStream, WebSocketStream, client_async_tls_with_config};
 
+use super::binary::{Binary, parse_binary};
 use super::error::{ComfyError, excerpt, root};
-use super::message::{self, Binary, Message};
-use super::rest::{Client, Patience, verdict};
+use super::exchange::verdict;
+use super::message::{self, Message};
+use super::rest::{Client, Patience};
 
 /// The first text message of a socket; flags in later ones do not count.
 const FEATURES: &str = r#"{"type":"feature_flags","data":{"supports_preview_metadata":true}}"#;
@@ -116,24 +118,27 @@ impl Socket {
             let frame = match timeout_at(deadline, self.stream.next()).await {
                 Ok(Some(Ok(frame))) => frame,
                 Ok(Some(Err(error))) => return Err(self.end(Closed::Lost { why: root(&error) })),
-                Ok(None) => return Err(self.end(Closed::Lost { why: "it ended".to_owned() })),
+                Ok(None) => {
+                    return Err(self.end(Closed::Lost { why: "it ended".to_owned() }));
+                }
                 Err(_) if self.pinged.is_none() => {
                     self.ping().await?;
                     continue;
                 }
-                Err(_) => return Err(self.end(Closed::Silent { after: self.heard.elapsed() })),
+                Err(_) => {
+                    return Err(self.end(Closed::Silent { after: self.heard.elapsed() }));
+                }
             };
             self.heard = Instant::now();
             self.pinged = None;
             let heard = match frame {
                 Frame::Text(text) => Heard::Message(message::parse(&text)),
-                Frame::Binary(bytes) => Heard::Binary(message::parse_binary(&bytes)),
+                Frame::Binary(bytes) => Heard::Binary(parse_binary(&bytes)),
                 Frame::Close(frame) => {
                     // Our answer to the close waits to be sent.
                     let _ = timeout(FAREWELL, self.stream.flush()).await;
-                    let (code, reason) = frame.map_or((None, String::new()), |frame| {
-                        (Some(frame.code.into()), excerpt(&frame.reason, 80))
-                    });
+                    let (code, reason) = frame
+                        .map_or((None, String::new()), |frame| (Some(frame.code.into()), excerpt(&frame.reason, 80)));
                     return Err(self.end(Closed::ByServer { code, reason }));
                 }
                 Frame::Ping(_) | Frame::Pong(_) | Frame::Frame(_) => continue,

@@ -85,7 +85,9 @@ impl fmt::Display for NodeError {
 }
 
 fn node_errors(value: &Value) -> Vec<NodeError> {
-    let Some(nodes) = value.as_object() else { return Vec::new() };
+    let Some(nodes) = value.as_object() else {
+        return Vec::new();
+    };
     let node = |(node_id, error): (&String, &Value)| NodeError {
         node_id: node_id.clone(),
         class_type: error.get("class_type").and_then(text),

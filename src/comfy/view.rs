@@ -11,8 +11,9 @@ use tokio::io::{AsyncWrite, AsyncWriteExt};
 use tokio::time::timeout;
 
 use super::error::ComfyError;
+use super::exchange::{failure, is_html, verdict};
 use super::history::OutputRef;
-use super::rest::{Client, Patience, failure, is_html, verdict};
+use super::rest::{Client, Patience};
 
 /// A file that is about to come.
 #[derive(Debug)]
@@ -84,7 +85,9 @@ impl Download {
     /// # Errors
     /// [`ComfyError::Cut`] when it ends before its size.
     pub async fn chunk(&mut self) -> Result<Option<Bytes>, ComfyError> {
-        let Some(response) = &mut self.response else { return Ok(None) };
+        let Some(response) = &mut self.response else {
+            return Ok(None);
+        };
         let piece = timeout(self.patience.request, response.chunk())
             .await
             .map_err(|_| ComfyError::TimedOut { at: self.at.clone(), connecting: false })?
@@ -108,7 +111,11 @@ impl Download {
     /// # Errors
     /// [`ComfyError::TooBig`] before anything is written when the size says so, or as soon as more
     /// than `max_bytes` came; [`ComfyError::File`] when writing fails.
-    pub async fn write_to(&mut self, writer: &mut (impl AsyncWrite + Unpin), max_bytes: u64) -> Result<u64, ComfyError> {
+    pub async fn write_to(
+        &mut self,
+        writer: &mut (impl AsyncWrite + Unpin),
+        max_bytes: u64,
+    ) -> Result<u64, ComfyError> {
         let too_big = |at: &str, bytes| ComfyError::TooBig { at: at.to_owned(), bytes, limit: max_bytes };
         if let Some(size) = self.size.filter(|size| *size > max_bytes) {
             return Err(too_big(&self.at, size));

@@ -18,7 +18,10 @@ fn the_tests_that_the_docs_name_exist() {
     for row in rows {
         let last = row.trim_end_matches('|').rsplit('|').next().unwrap();
         for name in last.split('`').skip(1).step_by(2).filter(|name| name.contains('_') && !name.contains("::")) {
-            assert!(sources.contains(&format!("fn {name}(")), "docs/comfyui.md names `{name}`, and there is no such test");
+            assert!(
+                sources.contains(&format!("fn {name}(")),
+                "docs/comfyui.md names `{name}`, and there is no such test"
+            );
             named += 1;
         }
     }

@@ -1,6 +1,8 @@
 //! The recordings, and how to turn what the recorder wrote back into what was on the wire.
 
+use std::fmt::Write;
 use std::path::{Path, PathBuf};
+use std::sync::OnceLock;
 
 use serde_json::{Value, json};
 
@@ -30,7 +32,12 @@ fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/wire")
 }
 
-pub fn all() -> Vec<Recording> {
+pub fn all() -> &'static [Recording] {
+    static ALL: OnceLock<Vec<Recording>> = OnceLock::new();
+    ALL.get_or_init(read)
+}
+
+fn read() -> Vec<Recording> {
     let mut all = Vec::new();
     for folder in ["0.3.64", "0.33.0", "gpu-0.3.64"] {
         let mut files: Vec<PathBuf> =
@@ -50,8 +57,8 @@ pub fn all() -> Vec<Recording> {
 }
 
 /// The recording whose name starts with `number`.
-pub fn one(folder: &str, number: &str) -> Recording {
-    all().into_iter().find(|recording| recording.folder == folder && recording.name.starts_with(number)).unwrap()
+pub fn one(folder: &str, number: &str) -> &'static Recording {
+    all().iter().find(|recording| recording.folder == folder && recording.name.starts_with(number)).unwrap()
 }
 
 impl Recording {
@@ -93,7 +100,7 @@ pub fn on_the_wire(value: &Value) -> String {
             out.push(c);
         } else {
             for unit in c.encode_utf16(&mut [0; 2]) {
-                out.push_str(&format!("\\u{unit:04x}"));
+                write!(out, "\\u{unit:04x}").unwrap();
             }
         }
     }

@@ -60,7 +60,9 @@ async fn without_the_jobs_api_the_queue_is_asked_before_the_history() {
     let client = server.client();
     assert_eq!(client.look_up(&ids[0]).await.unwrap(), LookUp::Running);
     assert_eq!(client.look_up(&ids[1]).await.unwrap(), LookUp::Pending);
-    assert!(matches!(client.look_up(&ended_id).await.unwrap(), LookUp::Ended(history) if history.ending == Ending::Success));
+    assert!(
+        matches!(client.look_up(&ended_id).await.unwrap(), LookUp::Ended(history) if history.ending == Ending::Success)
+    );
     let before = server.lines().len();
     assert_eq!(client.look_up(ID).await.unwrap(), LookUp::Unknown);
     assert_eq!(server.lines()[before..], ["GET /queue".to_owned(), format!("GET /history/{ID}")]);
@@ -102,7 +104,9 @@ async fn an_older_server_in_the_place_of_a_newer_is_noticed() {
     let list = recorded("0.33.0", "05", |http| http.path == "/api/jobs");
     let server = Server::start(move |seen| match seen.line.as_str() {
         "GET /api/jobs?limit=1" => replay(&list),
-        "GET /queue" => answer(r#"{"queue_running": [], "queue_pending": [[1, "8175da4c-a5b7-4859-bd3e-4c6cbc9949ed", {}, {}, []]]}"#),
+        "GET /queue" => answer(
+            r#"{"queue_running": [], "queue_pending": [[1, "8175da4c-a5b7-4859-bd3e-4c6cbc9949ed", {}, {}, []]]}"#,
+        ),
         _ => empty(404),
     })
     .await;
@@ -123,7 +127,12 @@ async fn what_runs_is_told_in_a_few_bytes_where_that_is_possible() {
 
 #[tokio::test]
 async fn a_job_is_posted_with_its_client_next_to_its_prompt() {
-    let server = Server::always(200, "application/json", r#"{"prompt_id": "8175da4c-a5b7-4859-bd3e-4c6cbc9949ed", "number": 7, "node_errors": {}}"#).await;
+    let server = Server::always(
+        200,
+        "application/json",
+        r#"{"prompt_id": "8175da4c-a5b7-4859-bd3e-4c6cbc9949ed", "number": 7, "node_errors": {}}"#,
+    )
+    .await;
     let headers = BTreeMap::from([("X-Token".to_owned(), "secret".to_owned())]);
     let client = Client::new(&server.url, &headers).unwrap();
     let accepted = client.submit(&submission(&graph())).await.unwrap();
@@ -148,15 +157,18 @@ async fn every_recorded_refusal_of_a_post_is_told_apart() {
     for version in VERSIONS {
         let mut kinds = BTreeMap::new();
         for number in ["09", "11", "12", "19"] {
-            let refused = one(version, number).http().filter(|http| {
-                http.method == "POST" && http.path == "/prompt" && http.status != 200
-            }).collect::<Vec<_>>();
+            let refused = one(version, number)
+                .http()
+                .filter(|http| http.method == "POST" && http.path == "/prompt" && http.status != 200)
+                .collect::<Vec<_>>();
             for http in refused {
                 let (place, status) = (http.place.clone(), http.status);
                 let server = Server::start(move |_| replay(&http)).await;
                 let error = server.client().submit(&submission(&graph())).await.unwrap_err();
                 let expected = match (&error, status) {
-                    (ComfyError::Rejected(_), 400) | (ComfyError::Unauthorized { code: 403, .. }, 403) => !error.may_have_arrived(),
+                    (ComfyError::Rejected(_), 400) | (ComfyError::Unauthorized { code: 403, .. }, 403) => {
+                        !error.may_have_arrived()
+                    }
                     (ComfyError::Status { code: 413, excerpt, .. }, 413) => {
                         excerpt.starts_with("Maximum request body size") && !error.may_have_arrived()
                     }
@@ -194,7 +206,9 @@ async fn a_cancel_deletes_and_interrupts_and_never_interrupts_anyone_else() {
 
 #[tokio::test]
 async fn an_upload_sends_a_name_the_server_takes_and_uses_the_answered_one() {
-    let server = Server::always(200, "application/json", r#"{"name": "rec_a (1).png", "subfolder": "sub", "type": "input"}"#).await;
+    let server =
+        Server::always(200, "application/json", r#"{"name": "rec_a (1).png", "subfolder": "sub", "type": "input"}"#)
+            .await;
     let client = server.client();
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("x");
@@ -219,7 +233,10 @@ async fn an_input_is_looked_for_by_its_head() {
     assert!(!client.input_exists("../there.png").await.unwrap(), "not even asked");
     assert_eq!(
         server.lines(),
-        ["HEAD /view?filename=there.png&subfolder=sub%2Fdeep&type=input", "HEAD /view?filename=no.png&subfolder=&type=input"]
+        [
+            "HEAD /view?filename=there.png&subfolder=sub%2Fdeep&type=input",
+            "HEAD /view?filename=no.png&subfolder=&type=input"
+        ]
     );
 }
 
@@ -268,7 +285,9 @@ async fn file_server() -> Server {
                 .status(206)
                 .header("content-range", format!("bytes {from}-{}/{size}", size - 1))
                 .body(axum::body::Body::from(file[from..].to_vec())),
-            Some(_) => response.status(416).header("content-range", format!("bytes */{size}")).body(axum::body::Body::empty()),
+            Some(_) => {
+                response.status(416).header("content-range", format!("bytes */{size}")).body(axum::body::Body::empty())
+            }
         };
         response.unwrap()
     })
@@ -318,7 +337,9 @@ async fn a_file_that_is_too_big_is_refused_before_it_comes() {
 #[tokio::test]
 async fn a_file_that_is_gone_is_told_from_a_server_that_is() {
     for version in VERSIONS {
-        for http in one(version, "16").http().filter(|http| http.path == "/view" && http.method == "GET" && http.status >= 400) {
+        for http in
+            one(version, "16").http().filter(|http| http.path == "/view" && http.method == "GET" && http.status >= 400)
+        {
             let (status, place) = (http.status, http.place.clone());
             let server = Server::start(move |_| replay(&http)).await;
             let error = server.client().view(&clip("nope.mp4"), 0).await.map(drop).unwrap_err();
