@@ -30,11 +30,22 @@ pub type RequestId = u64;
 /// What happened.
 #[derive(Debug)]
 pub enum Input {
-    Request { id: RequestId, request: Request },
+    Request {
+        id: RequestId,
+        request: Request,
+    },
     /// A websocket was accepted; `client_id` as its URL gave it.
-    SocketOpened { socket: SocketId, client_id: Option<String> },
-    SocketText { socket: SocketId, text: String },
-    SocketClosed { socket: SocketId },
+    SocketOpened {
+        socket: SocketId,
+        client_id: Option<String>,
+    },
+    SocketText {
+        socket: SocketId,
+        text: String,
+    },
+    SocketClosed {
+        socket: SocketId,
+    },
     /// It is [`next_wake`] o'clock.
     Timer,
 }
@@ -42,18 +53,33 @@ pub enum Input {
 /// What to do about it, in this order.
 #[derive(Debug, PartialEq)]
 pub enum Effect {
-    Reply { id: RequestId, response: Response },
+    Reply {
+        id: RequestId,
+        response: Response,
+    },
     /// Close the connection of this request without an answer.
-    Hangup { id: RequestId },
-    Text { socket: SocketId, text: Arc<str> },
-    Binary { socket: SocketId, bytes: Bytes },
+    Hangup {
+        id: RequestId,
+    },
+    Text {
+        socket: SocketId,
+        text: Arc<str>,
+    },
+    Binary {
+        socket: SocketId,
+        bytes: Bytes,
+    },
     /// Cut this websocket without a close frame.
-    Close { socket: SocketId },
+    Close {
+        socket: SocketId,
+    },
     /// A file was stored; keep it where there is a folder for it.
     Store(Stored),
     /// The process is dead: cut every connection, and refuse new ones for so long. The state has
     /// forgotten what a process forgets, and is what stands up again.
-    Crash { seconds: f64 },
+    Crash {
+        seconds: f64,
+    },
     /// A line for the log.
     Log(Value),
 }
@@ -95,7 +121,7 @@ pub struct State {
     pub(super) temp_tag: String,
     pub(super) now: u64,
     pub(super) files: Files,
-    sockets: HashMap<SocketId, Socket>,
+    sockets: BTreeMap<SocketId, Socket>,
     /// Which socket hears for a clientId. Closing any socket of that id empties the place (trap 15).
     pub(super) names: BTreeMap<String, SocketId>,
     pub(super) queue: Queue,
@@ -170,7 +196,7 @@ impl State {
             temp_tag,
             now: now_ms,
             files,
-            sockets: HashMap::new(),
+            sockets: BTreeMap::new(),
             names: BTreeMap::new(),
             queue: Queue::default(),
             run: None,
@@ -355,7 +381,7 @@ impl State {
 
     fn foreign(&mut self, nth: u32) {
         let seed = self.rng.u64(..1 << 32);
-        let extra = if nth % 2 == 0 { json!({"client_id": "a-stranger"}) } else { json!({}) };
+        let extra = if nth.is_multiple_of(2) { json!({"client_id": "a-stranger"}) } else { json!({}) };
         let number = json!(self.number);
         self.number += 1;
         let id = self.fresh_id();
@@ -465,21 +491,23 @@ impl State {
             Request::History { max_items, offset } => self.history.all(max_items.as_deref(), offset.as_deref()),
             Request::HistoryOf(id) => Response::json(self.history.one(&id)),
             Request::PostHistory(body) => self.post_history(body),
-            Request::Jobs(query) if new => history::list(&query, self.queue.iter(), self.running.as_ref(), &self.history),
+            Request::Jobs(query) if new => {
+                history::list(&query, self.queue.iter(), self.running.as_ref(), &self.history)
+            }
             Request::Job(id) if new => history::detail(&id, self.queue.iter(), self.running.as_ref(), &self.history),
             Request::CancelJob(id) if new => {
                 let cancelled = self.cancel(&id);
                 Response::json(json!({"cancelled": cancelled}))
             }
             Request::CancelJobs(body) if new => self.cancel_many(body),
-            Request::Jobs(_) | Request::Job(_) => Response::empty(404),
             Request::CancelJob(_) | Request::CancelJobs(_) => Response::not_allowed("GET,HEAD"),
             Request::SystemStats => Response::json(self.vram.stats(self.dialect, float(self.now))),
             Request::Features => Response::json(self.features()),
             Request::ObjectInfo => {
                 let images = self.files.images();
                 let all = object_info::nodes(self.dialect).keys();
-                let all = all.filter_map(|class| Some((class.clone(), object_info::entry(self.dialect, class, &images)?)));
+                let all =
+                    all.filter_map(|class| Some((class.clone(), object_info::entry(self.dialect, class, &images)?)));
                 Response::json(Value::Object(all.collect()))
             }
             Request::ObjectInfoOf(class) => {
@@ -507,7 +535,7 @@ impl State {
                 let text = "No WebSocket UPGRADE hdr: None\n Can \"Upgrade\" only to \"WebSocket\".";
                 Response::new(400, Body::Text(text.to_owned()))
             }
-            Request::Unknown { get: true, .. } => Response::empty(404),
+            Request::Jobs(_) | Request::Job(_) | Request::Unknown { get: true, .. } => Response::empty(404),
             Request::Unknown { get: false, allow } => Response::not_allowed(allow),
         }
     }
@@ -545,11 +573,11 @@ impl State {
             self.number += 1;
             json!(if truthy(body.get("front")) { -number } else { number })
         };
-        let Some(prompt) = body.get("prompt").cloned() else { return refuse(validate::no_prompt()) };
+        let Some(prompt) = body.get("prompt").cloned() else { return refuse(*validate::no_prompt()) };
         let fresh = self.fresh_id();
         let id = match validate::prompt_id(self.dialect, &body, || fresh) {
             Ok(id) => id,
-            Err(refusal) => return refuse(refusal),
+            Err(refusal) => return refuse(*refusal),
         };
         let mut prompt = match (prompt, self.dialect) {
             (Value::Object(prompt), _) => prompt,
@@ -565,7 +593,7 @@ impl State {
         let has_file = |name: &str| files.annotated(name).is_some();
         let accepted = match validate::validate(self.dialect, &mut prompt, targets.as_deref(), &has_file) {
             Ok(accepted) => accepted,
-            Err(refusal) => return refuse(refusal),
+            Err(refusal) => return refuse(*refusal),
         };
         let mut extra = body.get("extra_data").filter(|extra| extra.is_object()).cloned().unwrap_or_else(|| json!({}));
         if let Some(client) = body.get("client_id") {
@@ -577,7 +605,7 @@ impl State {
         let mut outputs = accepted.outputs;
         outputs.sort_by_key(|output| scrambled(self.salt, output));
         let hash = Sha256::digest(wire::to_text(&sent).as_bytes());
-        let hash: String = hash.iter().take(8).map(|byte| format!("{byte:02x}")).collect();
+        let hash = format!("{:016x}", hash.iter().take(8).fold(0_u64, |hash, byte| hash << 8 | u64::from(*byte)));
         let client = extra.get("client_id").cloned();
         self.log("accepted", &id, json!({"number": number, "graph": hash, "client_id": client}));
         let answer = json!({"prompt_id": id, "number": number, "node_errors": accepted.node_errors});
@@ -587,7 +615,9 @@ impl State {
         let actions = self.armed.strike(Moment::Accepted, &now);
         let habits = Habits::of(&actions);
         let clean = self.enqueue(Job { id, number, prompt, extra, outputs, created: self.now, post, nth, habits });
-        actions.iter().for_each(|action| self.disturb(action));
+        for action in &actions {
+            self.disturb(action);
+        }
         if clean { Response::json(answer) } else { thrown() }
     }
 
@@ -611,7 +641,9 @@ impl State {
         if truthy(body.get("clear")) {
             let gone: Vec<String> = self.queue.iter().map(|job| job.id.clone()).collect();
             self.queue.clear();
-            gone.iter().for_each(|id| self.log("deleted", id, json!({})));
+            for id in &gone {
+                self.log("deleted", id, json!({}));
+            }
             self.status();
         }
         for id in body.get("delete").and_then(Value::as_array).into_iter().flatten().filter_map(Value::as_str) {
@@ -631,7 +663,8 @@ impl State {
 
     fn interrupt(&mut self, body: Option<&Value>) -> Response {
         let wanted = body.and_then(|body| body.get("prompt_id")).filter(|id| truthy(Some(id)));
-        let hits = wanted.is_none_or(|id| self.running.as_ref().is_some_and(|job| *id == Value::String(job.id.clone())));
+        let hits =
+            wanted.is_none_or(|id| self.running.as_ref().is_some_and(|job| *id == Value::String(job.id.clone())));
         if hits && let Some(run) = &mut self.run {
             run.interrupt = true;
             let id = self.running.as_ref().map_or_else(String::new, |job| job.id.clone());
@@ -719,5 +752,9 @@ fn python_float(value: &Value) -> Option<f64> {
 
 /// FNV-1a: an order that looks arbitrary and is the same for the same seed.
 fn scrambled(salt: u64, text: &str) -> u64 {
-    text.bytes().fold(salt ^ 0xcbf2_9ce4_8422_2325, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3))
+    text.bytes()
+        .fold(salt ^ 0xcbf2_9ce4_8422_2325, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3))
 }
+
+#[cfg(test)]
+mod tests;
