@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 
 use super::*;
-use crate::sim::request::View;
+use crate::sim::request::{Body, View};
 use crate::sim::{Scenario, clips};
 
 /// A simulator that keeps what it said.
