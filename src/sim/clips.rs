@@ -59,7 +59,8 @@ pub fn picture(seed: u64) -> Bytes {
         }
     }
     let mut out = Vec::new();
-    let encoded = PngEncoder::new(&mut out).write_image(&pixels, u32::from(WIDTH), u32::from(HEIGHT), ExtendedColorType::Rgb8);
+    let encoded =
+        PngEncoder::new(&mut out).write_image(&pixels, u32::from(WIDTH), u32::from(HEIGHT), ExtendedColorType::Rgb8);
     debug_assert!(encoded.is_ok(), "a fixed size and an exact buffer always encode");
     Bytes::from(out)
 }

@@ -103,7 +103,7 @@ impl Plan {
 }
 
 /// What ComfyUI's cache knows each node by: its class and inputs, and the same of all above it.
-/// `content` tells what a named input file holds (LoadImage's `IS_CHANGED`).
+/// `content` tells what a named input file holds (`IS_CHANGED` of `LoadImage`).
 pub fn signatures(prompt: &Prompt, content: impl Fn(&str) -> u64) -> HashMap<String, u64> {
     let mut known = HashMap::new();
     for node in prompt.keys() {
@@ -163,13 +163,20 @@ pub fn above<T>(prompt: &Prompt, from: &str, want: impl Fn(&str, &str) -> Option
 
 fn number(prompt: &Prompt, node: &str, name: &str) -> Option<u64> {
     let value = input(prompt, node, name)?;
-    value.as_u64().or_else(|| value.as_f64().filter(|f| *f >= 0.0).map(|f| f as u64))
+    value.as_u64().or_else(|| value.as_f64().filter(|f| *f >= 0.0).map(whole))
+}
+
+#[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a size or a step, not negative")]
+fn whole(float: f64) -> u64 {
+    float as u64
 }
 
 /// The seed of the sampler that makes the noise.
 pub fn seed(prompt: &Prompt, from: &str) -> Option<u64> {
     above(prompt, from, |node, class| match class {
-        "KSamplerAdvanced" if input(prompt, node, "add_noise")?.as_str()? == "enable" => number(prompt, node, "noise_seed"),
+        "KSamplerAdvanced" if input(prompt, node, "add_noise")?.as_str()? == "enable" => {
+            number(prompt, node, "noise_seed")
+        }
         "KSampler" => number(prompt, node, "seed"),
         _ => None,
     })

@@ -10,7 +10,7 @@ use serde_json::{Map, Value, json};
 use super::queue::Job;
 use super::request::{Body, Response};
 
-/// Older entries are forgotten (ComfyUI's MAXIMUM_HISTORY_SIZE).
+/// Older entries are forgotten (ComfyUI's `MAXIMUM_HISTORY_SIZE`).
 const MOST: usize = 10_000;
 
 /// One ended job.
@@ -85,7 +85,8 @@ impl History {
 
     /// `GET /history` with its odd paging (trap 35).
     pub fn all(&self, max_items: Option<&str>, offset: Option<&str>) -> Response {
-        let (Ok(most), Ok(offset)) = (max_items.map(str::parse::<i64>).transpose(), offset.map(str::parse::<i64>).transpose())
+        let (Ok(most), Ok(offset)) =
+            (max_items.map(str::parse::<i64>).transpose(), offset.map(str::parse::<i64>).transpose())
         else {
             return Response::trouble();
         };
@@ -97,7 +98,8 @@ impl History {
         };
         let skip = usize::try_from(first).unwrap_or(0);
         let take = most.map_or(usize::MAX, |most| usize::try_from(most).unwrap_or(0).max(1));
-        let told = self.order.iter().skip(skip).take(take).filter_map(|id| Some((id.clone(), self.entries.get(id)?.told())));
+        let told =
+            self.order.iter().skip(skip).take(take).filter_map(|id| Some((id.clone(), self.entries.get(id)?.told())));
         Response::json(Value::Object(told.collect()))
     }
 }
@@ -167,9 +169,11 @@ impl Shown {
         let mut shown = Self::default();
         let mut is_final = false;
         for (node, media) in outputs.iter().filter_map(|(node, output)| Some((node, output.as_object()?))) {
-            for (kind, item) in media.iter().filter(|(kind, _)| *kind != "animated").flat_map(|(kind, items)| {
-                items.as_array().into_iter().flatten().map(move |item| (kind, item))
-            }) {
+            for (kind, item) in media
+                .iter()
+                .filter(|(kind, _)| *kind != "animated")
+                .flat_map(|(kind, items)| items.as_array().into_iter().flatten().map(move |item| (kind, item)))
+            {
                 shown.count += 1;
                 let mut preview = match item {
                     Value::Object(map) => {
@@ -215,7 +219,9 @@ pub fn list<'a>(
     if limit.is_some_and(|limit| limit <= 0) {
         return wrong("limit must be a positive integer");
     }
-    let Ok(offset) = one("offset").map(str::parse::<i64>).transpose() else { return wrong("offset must be an integer") };
+    let Ok(offset) = one("offset").map(str::parse::<i64>).transpose() else {
+        return wrong("offset must be an integer");
+    };
     let by_duration = match one("sort_by") {
         None | Some("created_at") => false,
         Some("execution_duration") => true,

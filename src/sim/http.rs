@@ -200,7 +200,11 @@ impl Gate {
     }
 }
 
-async fn answer(Shared(gate): Shared<Gate>, ConnectInfo(cut): ConnectInfo<Cut>, request: HttpRequest<HttpBody>) -> HttpResponse<HttpBody> {
+async fn answer(
+    Shared(gate): Shared<Gate>,
+    ConnectInfo(cut): ConnectInfo<Cut>,
+    request: HttpRequest<HttpBody>,
+) -> HttpResponse<HttpBody> {
     let path = request.uri().path().to_owned();
     let is_ws = matches!(path.as_str(), "/ws" | "/api/ws") && request.headers().contains_key(header::UPGRADE);
     if is_ws {
@@ -225,14 +229,12 @@ async fn answer(Shared(gate): Shared<Gate>, ConnectInfo(cut): ConnectInfo<Cut>, 
     let (answer, wait) = oneshot::channel();
     let call = Call::Request { id: gate.id(), request: Box::new(parsed), answer };
     let sent = gate.to_core.send(call);
-    match (sent, wait.await) {
-        (Ok(()), Ok(Some(response))) => told(response, method == "HEAD"),
-        _ => {
-            cut.0.send_replace(true);
-            // Nobody reads this: the line is cut before it is written.
-            std::future::pending().await
-        }
+    if let (Ok(()), Ok(Some(response))) = (sent, wait.await) {
+        return told(response, method == "HEAD");
     }
+    cut.0.send_replace(true);
+    // The line is cut before anything is written to it.
+    std::future::pending().await
 }
 
 async fn take_apart(request: HttpRequest<HttpBody>) -> Upload {
@@ -292,9 +294,9 @@ async fn upgrade(gate: Gate, cut: Cut, request: HttpRequest<HttpBody>) -> HttpRe
     let query = Query::<HashMap<String, String>>::from_request_parts(&mut parts, &()).await;
     let client_id = query.ok().and_then(|Query(mut query)| query.remove("clientId"));
     match WebSocketUpgrade::from_request_parts(&mut parts, &()).await {
-        Ok(upgrade) => upgrade
-            .max_message_size(MAX_MESSAGE)
-            .on_upgrade(move |socket| talk(gate, cut, client_id, socket)),
+        Ok(upgrade) => {
+            upgrade.max_message_size(MAX_MESSAGE).on_upgrade(move |socket| talk(gate, cut, client_id, socket))
+        }
         Err(rejection) => axum::response::IntoResponse::into_response(rejection),
     }
 }
@@ -479,3 +481,6 @@ fn load(files: &mut Files, folder: Folder, dir: &Path, below: &str) -> io::Resul
     }
     Ok(())
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,7 +1,7 @@
 //! The nodes the simulator knows: cut out of the recorded `/object_info` of each version, the
 //! model lists extended with the Wan files.
 //!
-//! Pure. LoadImage's list is the only part that changes while the server runs.
+//! Pure. The list of `LoadImage` is the only part that changes while the server runs.
 
 use std::sync::OnceLock;
 

@@ -16,11 +16,15 @@ fn object(value: Value) -> Prompt {
 
 /// The two-stage Wan 2.2 loop graph, with the node ids and links of recording 27.
 pub fn wan_loop(seed: u64) -> Prompt {
-    let unet = |noise: &str| json!({"class_type": "UNETLoader", "inputs": {
-        "unet_name": format!("wan2.2_i2v_{noise}_noise_14B_fp8_scaled.safetensors"), "weight_dtype": "default"}});
-    let lora = |noise: &str, model: &str| json!({"class_type": "LoraLoaderModelOnly", "inputs": {
+    let unet = |noise: &str| {
+        json!({"class_type": "UNETLoader", "inputs": {
+        "unet_name": format!("wan2.2_i2v_{noise}_noise_14B_fp8_scaled.safetensors"), "weight_dtype": "default"}})
+    };
+    let lora = |noise: &str, model: &str| {
+        json!({"class_type": "LoraLoaderModelOnly", "inputs": {
         "model": [model, 0], "strength_model": 1.0,
-        "lora_name": format!("wan2.2_i2v_lightx2v_4steps_lora_v1_{noise}_noise.safetensors")}});
+        "lora_name": format!("wan2.2_i2v_lightx2v_4steps_lora_v1_{noise}_noise.safetensors")}})
+    };
     let shift = |model: &str| json!({"class_type": "ModelSamplingSD3", "inputs": {"model": [model, 0], "shift": 5.0}});
     let text = |text: &str| json!({"class_type": "CLIPTextEncode", "inputs": {"text": text, "clip": ["2", 0]}});
     let sampler = |model: &str, latent: Value, noise: &str, start: u64, end: u64, left: &str| {

@@ -2,10 +2,12 @@
 //!
 //! Part of `core`'s state machine: no clock, no I/O. Times follow recording 27, scaled.
 
+mod tell;
+
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
-use bytes::{BufMut, Bytes, BytesMut};
+use bytes::Bytes;
 use serde_json::{Map, Value, json};
 
 use super::core::{Later, State, To};
@@ -62,9 +64,18 @@ struct Work {
     told: (u64, f64),
 }
 
+#[derive(Debug)]
 struct Failure {
     kind: String,
     message: String,
+}
+
+/// What a scenario does to a node that starts.
+enum Fate {
+    Runs,
+    Fails(Failure),
+    /// The process has died: nobody runs any more.
+    Gone,
 }
 
 impl Work {
@@ -130,24 +141,22 @@ impl State {
     fn pick(&mut self, mut run: Run) {
         let dialect = self.dialect;
         let prompt = &run.job.prompt;
-        let Some(node) = run.plan.next(|id| object_info::is_output(dialect, graph::class(prompt, id))).map(str::to_owned) else {
+        let Some(node) =
+            run.plan.next(|id| object_info::is_output(dialect, graph::class(prompt, id))).map(str::to_owned)
+        else {
             let id = run.job.id.clone();
-            if !run.job.habits.silent_end {
-                self.add_message(&mut run, "execution_success", json!({"prompt_id": id}), false);
-            } else {
-                self.keep_message(&mut run, "execution_success", json!({"prompt_id": id}));
-            }
+            self.tell_end(&mut run, "execution_success", json!({"prompt_id": id}), false);
             return self.closing(run, true);
         };
         if run.cached.contains(&node) {
             let ui = run.signs.get(&node).and_then(|sign| self.cache.get(sign)).cloned().unwrap_or(Value::Null);
             self.tell_output(&mut run, &node, ui);
-            self.tell_progress(&mut run, &node, json!(1), json!(1), "finished");
+            self.tell_progress(&mut run, &node, (json!(1), json!(1)), "finished");
             run.plan.done(&node);
             self.run = Some(run);
             return;
         }
-        self.tell_progress(&mut run, &node, json!(0.0), json!(1.0), "running");
+        self.tell_progress(&mut run, &node, (json!(0.0), json!(1.0)), "running");
         if let Some(client) = self.listening.clone() {
             self.last_node = Some(node.clone());
             let data = json!({"node": node, "display_node": node, "prompt_id": run.job.id});
@@ -157,12 +166,10 @@ impl State {
             return self.interrupted(run, &node);
         }
         let class = graph::class(&run.job.prompt, &node).to_owned();
-        if let Some(failure) = self.strike_node(&run, &class) {
-            match failure {
-                Some(failure) => self.failed(run, &node, &failure),
-                None => self.put_back(run),
-            }
-            return;
+        match self.strike_node(&run, &class) {
+            Fate::Runs => {}
+            Fate::Fails(failure) => return self.failed(run, &node, &failure),
+            Fate::Gone => return,
         }
         if class == "LoadImage"
             && let Some(failure) = self.unreadable(&run.job.prompt, &node)
@@ -175,15 +182,10 @@ impl State {
         self.run = Some(run);
     }
 
-    /// Only a crash forgets the run for good; anything else that strikes lets it go on.
-    fn put_back(&mut self, run: Run) {
-        if self.running.is_some() {
-            self.run = Some(run);
+    fn strike_node(&mut self, run: &Run, class: &str) -> Fate {
+        if self.armed.is_empty() {
+            return Fate::Runs;
         }
-    }
-
-    /// `None`: nothing struck that changes the node's course. `Some(None)`: the run is gone.
-    fn strike_node(&mut self, run: &Run, class: &str) -> Option<Option<Failure>> {
         let graph = Value::Object(run.job.prompt.clone());
         let now = Occasion {
             post: Some(run.job.post),
@@ -192,25 +194,25 @@ impl State {
             graph: Some(&graph),
             route: None,
         };
-        let mut failure = None;
+        let mut fate = Fate::Runs;
         for action in self.armed.strike(Moment::Node, &now) {
             match action {
                 Action::Oom => {
                     self.vram.unload();
                     self.warm.clear();
-                    failure = Some(Failure { kind: "torch.OutOfMemoryError".to_owned(), message: OOM.to_owned() });
+                    fate = Fate::Fails(Failure { kind: "torch.OutOfMemoryError".to_owned(), message: OOM.to_owned() });
                 }
                 Action::NodeError(error) => {
-                    failure = Some(Failure { kind: error.kind, message: format!("{}\n", error.message) });
+                    fate = Fate::Fails(Failure { kind: error.kind, message: format!("{}\n", error.message) });
                 }
                 Action::Crash(seconds) => {
                     self.crash(seconds);
-                    return Some(None);
+                    return Fate::Gone;
                 }
                 other => self.disturb(&other),
             }
         }
-        failure.map(Some)
+        fate
     }
 
     fn unreadable(&self, prompt: &Prompt, node: &str) -> Option<Failure> {
@@ -226,7 +228,8 @@ impl State {
     fn work(&mut self, run: &Run, node: &str, class: &str) -> Work {
         let prompt = &run.job.prompt;
         let steps = graph::steps(prompt, node).unwrap_or(0);
-        let model = graph::input(prompt, node, "model").and_then(graph::link).and_then(|(id, _)| run.signs.get(id).copied());
+        let model =
+            graph::input(prompt, node, "model").and_then(graph::link).and_then(|(id, _)| run.signs.get(id).copied());
         let cold = model.is_some_and(|model| steps > 0 && self.warm.insert(model));
         let scatter = if self.scale_ms > 0.0 { 0.98 + 0.04 * self.rng.f64() } else { 1.0 };
         let lead = if cold && class == "KSamplerAdvanced" { 5.2 * self.scale_ms } else { 0.0 };
@@ -259,33 +262,6 @@ impl State {
         self.run = Some(run);
     }
 
-    fn tell_step(&mut self, run: &mut Run, work: &Work, previews: bool) {
-        self.tell_progress(run, &work.node, json!(work.step), json!(work.steps), "running");
-        let data = json!({"value": work.step, "max": work.steps, "prompt_id": run.job.id, "node": work.node});
-        let to = self.audience();
-        let socket = self.listening.as_ref().and_then(|client| self.names.get(client)).copied().filter(|_| previews);
-        let with_metadata = socket.is_some_and(|socket| self.wants_metadata(socket));
-        let picture = socket.map(|_| preview(&run.job, &work.node, with_metadata));
-        // Recording 21: the new kind of preview comes before its step, the old kind after it.
-        let (before, after) = if with_metadata { (picture, None) } else { (None, picture) };
-        if let (Some(socket), Some(picture)) = (socket, before) {
-            self.send_binary(socket, picture);
-        }
-        self.send(&to, "progress", &data);
-        if let (Some(socket), Some(picture)) = (socket, after) {
-            self.send_binary(socket, picture);
-        }
-    }
-
-    fn previews_for(&self, job: &Job) -> bool {
-        let asked = job.extra.get("preview_method").and_then(Value::as_str);
-        match (self.dialect, asked) {
-            (Dialect::V0_33_0, Some("latent2rgb" | "taesd" | "auto")) => true,
-            (Dialect::V0_33_0, Some("none")) => false,
-            _ => self.previews,
-        }
-    }
-
     fn node_done(&mut self, mut run: Run, work: &Work) {
         let node = &work.node;
         let ui = match self.save(&run.job.prompt, node) {
@@ -296,8 +272,8 @@ impl State {
             self.cache.insert(*sign, ui.clone());
         }
         self.tell_output(&mut run, node, ui);
-        let (value, max) = if work.steps > 0 { (json!(work.steps), json!(work.steps)) } else { (json!(1.0), json!(1.0)) };
-        self.tell_progress(&mut run, node, value, max, "finished");
+        let full = if work.steps > 0 { (json!(work.steps), json!(work.steps)) } else { (json!(1.0), json!(1.0)) };
+        self.tell_progress(&mut run, node, full, "finished");
         run.executed.push(node.clone());
         run.plan.done(node);
         self.run = Some(run);
@@ -309,11 +285,12 @@ impl State {
         let seed = graph::seed(prompt, node);
         let (folder, prefix) = match class.as_str() {
             "SaveImage" | "SaveVideo" => {
-                let prefix = graph::input(prompt, node, "filename_prefix").map_or_else(|| "ComfyUI".to_owned(), wire::str);
+                let prefix =
+                    graph::input(prompt, node, "filename_prefix").map_or_else(|| "ComfyUI".to_owned(), wire::str);
                 (Folder::Output, prefix)
             }
             "PreviewImage" => (Folder::Temp, format!("ComfyUI_temp_{}", self.temp_tag)),
-            "PreviewAny" => return Ok(json!({"text": [self.shown_text(prompt, node)]})),
+            "PreviewAny" => return Ok(json!({"text": [shown_text(prompt, node)]})),
             _ => return Ok(Value::Null),
         };
         let (width, height, _) = graph::size(prompt, node).unwrap_or((512, 512, 1));
@@ -347,68 +324,12 @@ impl State {
         Ok(ui)
     }
 
-    fn shown_text(&self, prompt: &Prompt, node: &str) -> String {
-        let source = graph::input(prompt, node, "source").cloned().unwrap_or(Value::Null);
-        let value = graph::link(&source).and_then(|(from, _)| graph::input(prompt, from, "value")).unwrap_or(&source);
-        wire::str(value)
-    }
-
-    fn tell_output(&mut self, run: &mut Run, node: &str, ui: Value) {
-        if ui.is_null() {
-            return;
-        }
-        if let Some(client) = self.listening.clone() {
-            let data = json!({"node": node, "display_node": node, "output": ui, "prompt_id": run.job.id});
-            self.send(&To::Client(client), "executed", &data);
-        }
-        run.outputs.insert(node.to_owned(), ui);
-        let meta = json!({"node_id": node, "display_node": node, "parent_node": null, "real_node_id": node});
-        run.meta.insert(node.to_owned(), meta);
-    }
-
-    fn tell_progress(&mut self, run: &mut Run, node: &str, value: Value, max: Value, state: &str) {
-        let entry = json!({
-            "value": value, "max": max, "state": state, "node_id": node, "prompt_id": run.job.id,
-            "display_node_id": node, "parent_node_id": null, "real_node_id": node,
-        });
-        run.progress.insert(node.to_owned(), entry);
-        let to = self.audience();
-        if self.anyone_hears(&to) {
-            self.send(&to, "progress_state", &json!({"prompt_id": run.job.id, "nodes": run.progress}));
-        }
-    }
-
-    /// Progress of a job without a client_id goes to everybody.
-    fn audience(&self) -> To {
-        self.listening.clone().map_or(To::Everyone, To::Client)
-    }
-
-    /// A message that history keeps too; `broadcast`: everybody hears it when nobody is addressed.
-    fn add_message(&mut self, run: &mut Run, kind: &str, data: Value, broadcast: bool) {
-        let data = self.keep_message(run, kind, data);
-        match self.listening.clone() {
-            Some(client) => self.send(&To::Client(client), kind, &data),
-            None if broadcast => self.send(&To::Everyone, kind, &data),
-            None => {}
-        }
-    }
-
-    fn keep_message(&self, run: &mut Run, kind: &str, mut data: Value) -> Value {
-        data["timestamp"] = json!(self.now);
-        run.messages.push(json!([kind, data]));
-        data
-    }
-
     fn interrupted(&mut self, mut run: Run, node: &str) {
         let data = json!({
             "prompt_id": run.job.id, "node_id": node,
             "node_type": graph::class(&run.job.prompt, node), "executed": run.executed,
         });
-        if run.job.habits.silent_end {
-            self.keep_message(&mut run, "execution_interrupted", data);
-        } else {
-            self.add_message(&mut run, "execution_interrupted", data, true);
-        }
+        self.tell_end(&mut run, "execution_interrupted", data, true);
         self.closing(run, false);
     }
 
@@ -416,9 +337,12 @@ impl State {
         let prompt = &run.job.prompt;
         let class = graph::class(prompt, node);
         let given = graph::inputs(prompt, node).into_iter().flatten();
-        let told = |value: &Value| if graph::link(value).is_some() { json!("<simulated object>") } else { value.clone() };
+        let told =
+            |value: &Value| if graph::link(value).is_some() { json!("<simulated object>") } else { value.clone() };
         let inputs: Map<String, Value> = given.map(|(name, value)| (name.clone(), json!([told(value)]))).collect();
-        let frame = |file: &str, line: u32, name: &str| format!("  File \"<comfyui>/{file}\", line {line}, in {name}\n    <source line trimmed>\n");
+        let frame = |file: &str, line: u32, name: &str| {
+            format!("  File \"<comfyui>/{file}\", line {line}, in {name}\n    <source line trimmed>\n")
+        };
         let data = json!({
             "prompt_id": run.job.id,
             "node_id": node,
@@ -436,11 +360,7 @@ impl State {
             "current_inputs": inputs,
             "current_outputs": prompt.keys().collect::<Vec<_>>(),
         });
-        if run.job.habits.silent_end {
-            self.keep_message(&mut run, "execution_error", data);
-        } else {
-            self.add_message(&mut run, "execution_error", data, false);
-        }
+        self.tell_end(&mut run, "execution_error", data, false);
         self.closing(run, false);
     }
 
@@ -514,24 +434,11 @@ fn colour(prompt: &Prompt, node: &str) -> u64 {
     graph::above(prompt, node, |id, _| graph::input(prompt, id, "color")?.as_u64()).unwrap_or(0)
 }
 
-/// A preview frame as it goes over the wire (trap 20).
-fn preview(job: &Job, node: &str, with_metadata: bool) -> Bytes {
-    let jpeg = clips::clip(graph::seed(&job.prompt, node)).jpeg;
-    let mut out = BytesMut::with_capacity(jpeg.len() + 256);
-    if with_metadata {
-        let metadata = wire::to_text(&json!({
-            "node_id": node, "prompt_id": job.id, "display_node_id": node,
-            "parent_node_id": null, "real_node_id": node, "image_type": "image/jpeg",
-        }));
-        out.put_u32(4);
-        out.put_u32(u32::try_from(metadata.len()).unwrap_or(0));
-        out.put_slice(metadata.as_bytes());
-    } else {
-        out.put_u32(1);
-        out.put_u32(1);
-    }
-    out.put_slice(jpeg);
-    out.freeze()
+/// What `PreviewAny` shows.
+fn shown_text(prompt: &Prompt, node: &str) -> String {
+    let source = graph::input(prompt, node, "source").cloned().unwrap_or(Value::Null);
+    let value = graph::link(&source).and_then(|(from, _)| graph::input(prompt, from, "value")).unwrap_or(&source);
+    wire::str(value)
 }
 
 #[expect(clippy::cast_precision_loss, reason = "steps, pixels and milliseconds are far below 2^52")]

@@ -38,7 +38,10 @@ pub enum Request {
     GetQueue,
     PostQueue(Sent),
     Interrupt(Sent),
-    History { max_items: Option<String>, offset: Option<String> },
+    History {
+        max_items: Option<String>,
+        offset: Option<String>,
+    },
     HistoryOf(String),
     PostHistory(Sent),
     Jobs(Vec<(String, String)>),
@@ -57,7 +60,10 @@ pub enum Request {
     /// A GET of `/ws` that is no websocket handshake.
     PlainWs,
     /// No such route, or not with this method.
-    Unknown { get: bool, allow: &'static str },
+    Unknown {
+        get: bool,
+        allow: &'static str,
+    },
 }
 
 /// The names a scenario may use for a kind of request, as [`Request::route`] gives them.

@@ -93,7 +93,7 @@ pub enum Action {
     ViewCut(usize),
     /// The process dies: all is forgotten but the files; connections are refused for so long.
     Crash(f64),
-    /// So many jobs of somebody else are queued, every second one without a client_id.
+    /// So many jobs of somebody else are queued, every second one without a `client_id`.
     Foreign(u32),
 }
 
@@ -168,14 +168,24 @@ impl Fault {
         let on = &self.on;
         let (at_request, at_node) = (on.request.is_some(), on.node.is_some());
         let moment = match self.action {
-            A::RefuseWith(_) | A::PostLost | A::Post500ButQueued | A::Hang(_) | A::Slow(_) | A::Late(_) => Moment::Request,
-            A::View404 | A::ViewCut(_) => Moment::Request,
             A::HistoryLate(_) | A::HistoryMissing | A::EndNeverSent => Moment::Accepted,
             A::Oom | A::NodeError(_) => Moment::Node,
+            // These strike wherever the trigger points.
             A::DropSockets | A::Deaf | A::Crash(_) | A::Foreign(_) if on.after.is_some() => Moment::Time,
             A::DropSockets | A::Deaf | A::Crash(_) | A::Foreign(_) if at_node => Moment::Node,
             A::DropSockets | A::Deaf | A::Crash(_) | A::Foreign(_) if on.prompt.is_some() => Moment::Accepted,
-            A::DropSockets | A::Deaf | A::Crash(_) | A::Foreign(_) => Moment::Request,
+            A::DropSockets
+            | A::Deaf
+            | A::Crash(_)
+            | A::Foreign(_)
+            | A::RefuseWith(_)
+            | A::PostLost
+            | A::Post500ButQueued
+            | A::Hang(_)
+            | A::Slow(_)
+            | A::Late(_)
+            | A::View404
+            | A::ViewCut(_) => Moment::Request,
         };
         match moment {
             Moment::Request if at_node || on.prompt.is_some() || on.after.is_some() => {
@@ -254,6 +264,10 @@ impl Armed {
         Self { faults: armed.collect() }
     }
 
+    pub fn is_empty(&self) -> bool {
+        self.faults.is_empty()
+    }
+
     /// The actions that strike now; counts them.
     pub fn strike(&mut self, moment: Moment, now: &Occasion<'_>) -> Vec<Action> {
         let mut actions = Vec::new();
@@ -313,8 +327,47 @@ mod tests {
         assert!(error("[[fault]]\non = { post = 1 }\ndo = \"explode\"\n").contains("line 3"));
         let sense = error("\n[[fault]]\non = { post = 1, node = \"VAEDecode\" }\ndo = \"post_lost\"\n");
         assert!(sense.contains("line 2") && sense.contains("at a request"), "{sense}");
-        assert!(error("[[fault]]\non = { request = \"GET /vew\" }\ndo = \"view_404\"\n").contains("did you mean `GET /view`"));
+        assert!(
+            error("[[fault]]\non = { request = \"GET /vew\" }\ndo = \"view_404\"\n")
+                .contains("did you mean `GET /view`")
+        );
         assert!(error("[[fault]]\ndo = { crash = -1 }\n").contains("not negative"));
+    }
+
+    /// Every example of the guide is a scenario that can be read.
+    #[test]
+    fn the_examples_of_the_guide_are_read() {
+        let guide = include_str!("../../docs/simulator.md");
+        let examples: Vec<&str> =
+            guide.split("```toml\n").skip(1).filter_map(|rest| rest.split("```").next()).collect();
+        assert!(examples.len() >= 2);
+        for example in examples {
+            let read = Scenario::parse(example)
+                .map_err(|error| format!("{error}: {:?}", error.source().map(ToString::to_string)));
+            assert!(!read.unwrap_or_else(|error| panic!("{error}\n{example}")).faults.is_empty());
+        }
+        // And every action has one.
+        for action in [
+            "refuse_with",
+            "post_lost",
+            "post_500_but_queued",
+            "hang",
+            "slow",
+            "late",
+            "history_late",
+            "history_missing",
+            "end_never_sent",
+            "drop_sockets",
+            "deaf",
+            "oom",
+            "node_error",
+            "view_404",
+            "view_cut",
+            "crash",
+            "foreign",
+        ] {
+            assert!(guide.contains(&format!("`{action}`")), "docs/simulator.md does not tell of `{action}`");
+        }
     }
 
     #[test]

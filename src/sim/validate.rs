@@ -28,18 +28,18 @@ pub struct Accepted {
     pub node_errors: Value,
 }
 
-fn bad(kind: &str, message: &str, details: &str, extra: Value) -> Refusal {
+fn bad(kind: &str, message: &str, details: &str, extra: &Value) -> Box<Refusal> {
     let error = json!({"type": kind, "message": message, "details": details, "extra_info": extra});
-    Refusal::Bad { error, node_errors: json!({}) }
+    Box::new(Refusal::Bad { error, node_errors: json!({}) })
 }
 
 /// The refusal of a body without a prompt.
-pub fn no_prompt() -> Refusal {
-    bad("no_prompt", "No prompt provided", "No prompt provided", json!({}))
+pub fn no_prompt() -> Box<Refusal> {
+    bad("no_prompt", "No prompt provided", "No prompt provided", &json!({}))
 }
 
 /// The `prompt_id` of a body, by the rules of each version (recording 11). `fresh` makes one.
-pub fn prompt_id(dialect: Dialect, body: &Value, fresh: impl FnOnce() -> String) -> Result<String, Refusal> {
+pub fn prompt_id(dialect: Dialect, body: &Value, fresh: impl FnOnce() -> String) -> Result<String, Box<Refusal>> {
     match (dialect, body.get("prompt_id")) {
         (_, None) | (Dialect::V0_33_0, Some(Value::Null)) => Ok(fresh()),
         (Dialect::V0_3_64, Some(any)) => Ok(wire::str(any)),
@@ -48,7 +48,7 @@ pub fn prompt_id(dialect: Dialect, body: &Value, fresh: impl FnOnce() -> String)
             "invalid_prompt_id",
             "prompt_id must be a valid UUID",
             "prompt_id must be a UUID string in canonical lowercase hyphenated form; omit it to let the server generate one",
-            json!({}),
+            &json!({}),
         )),
     }
 }
@@ -69,7 +69,7 @@ pub fn validate(
     prompt: &mut Prompt,
     targets: Option<&[String]>,
     has_file: &dyn Fn(&str) -> bool,
-) -> Result<Accepted, Refusal> {
+) -> Result<Accepted, Box<Refusal>> {
     let mut outputs = Vec::new();
     for (id, node) in &*prompt {
         let Some(class) = class_of(dialect, id, node)? else { continue };
@@ -78,9 +78,10 @@ pub fn validate(
         }
     }
     if outputs.is_empty() {
-        return Err(bad("prompt_no_outputs", "Prompt has no outputs", "", json!({})));
+        return Err(bad("prompt_no_outputs", "Prompt has no outputs", "", &json!({})));
     }
-    let mut walk = Walk { dialect, prompt, has_file, seen: BTreeMap::new(), order: Vec::new(), path: Vec::new(), cyclic: false };
+    let mut walk =
+        Walk { dialect, prompt, has_file, seen: BTreeMap::new(), order: Vec::new(), path: Vec::new(), cyclic: false };
     let mut good = Vec::new();
     let mut details = Vec::new();
     let mut node_errors = Map::new();
@@ -98,9 +99,9 @@ pub fn validate(
         details.extend(errors.iter().map(line));
         for node in walk.order.clone() {
             let Some((false, errors)) = walk.seen.get(&node).filter(|(_, errors)| !errors.is_empty()) else { continue };
-            let entry = node_errors.entry(node.clone()).or_insert_with(|| {
-                json!({"errors": errors, "dependent_outputs": [], "class_type": graph::class(walk.prompt, &node)})
-            });
+            let entry = node_errors.entry(node.clone()).or_insert_with(
+                || json!({"errors": errors, "dependent_outputs": [], "class_type": graph::class(walk.prompt, &node)}),
+            );
             if let Some(Value::Array(list)) = entry.get_mut("dependent_outputs") {
                 list.push(json!(output));
             }
@@ -110,49 +111,54 @@ pub fn validate(
     if good.is_empty() {
         // 0.3.64 runs into its recursion limit on a cycle, and loses its words (recording 09).
         let details = if walk.cyclic { String::new() } else { details.join("\n") };
-        let Refusal::Bad { error, .. } =
-            bad("prompt_outputs_failed_validation", "Prompt outputs failed validation", &details, json!({}))
-        else {
-            return Err(Refusal::Thrown);
-        };
-        return Err(Refusal::Bad { error, node_errors });
+        let words = "Prompt outputs failed validation";
+        let error = json!({
+            "type": "prompt_outputs_failed_validation", "message": words, "details": details, "extra_info": {},
+        });
+        return Err(Box::new(Refusal::Bad { error, node_errors }));
     }
     Ok(Accepted { outputs: good, node_errors })
 }
 
-fn class_of<'a>(dialect: Dialect, id: &str, node: &'a Value) -> Result<Option<&'a str>, Refusal> {
+fn class_of<'a>(dialect: Dialect, id: &str, node: &'a Value) -> Result<Option<&'a str>, Box<Refusal>> {
     let details = format!("Node ID '#{id}'");
     let missing = || match dialect {
-        Dialect::V0_3_64 => {
-            bad("invalid_prompt", "Cannot execute because a node is missing the class_type property.", &details, json!({}))
-        }
+        Dialect::V0_3_64 => bad(
+            "invalid_prompt",
+            "Cannot execute because a node is missing the class_type property.",
+            &details,
+            &json!({}),
+        ),
         Dialect::V0_33_0 => bad(
             "missing_node_type",
             &format!("Node 'ID #{id}' has no class_type. The workflow may be corrupted or a custom node is missing."),
             &details,
-            json!({"node_id": id, "class_type": null, "node_title": null}),
+            &json!({"node_id": id, "class_type": null, "node_title": null}),
         ),
     };
     let class = match (node, dialect) {
         (Value::Object(map), _) => map.get("class_type").ok_or_else(missing)?,
         // `'class_type' not in "text"` is true in Python, and only that version asks it of a text.
         (Value::String(_) | Value::Array(_), Dialect::V0_3_64) => return Err(missing()),
-        _ => return Err(Refusal::Thrown),
+        _ => return Err(Box::new(Refusal::Thrown)),
     };
     let name = wire::str(class);
     match class.as_str() {
         Some(class) if object_info::nodes(dialect).contains_key(class) => Ok(Some(class)),
         _ => Err(match dialect {
-            Dialect::V0_3_64 => {
-                bad("invalid_prompt", &format!("Cannot execute because node {name} does not exist."), &details, json!({}))
-            }
+            Dialect::V0_3_64 => bad(
+                "invalid_prompt",
+                &format!("Cannot execute because node {name} does not exist."),
+                &details,
+                &json!({}),
+            ),
             Dialect::V0_33_0 => {
                 let title = node.pointer("/_meta/title").cloned().unwrap_or_else(|| json!(name));
                 bad(
                     "missing_node_type",
                     &format!("Node '{name}' not found. The custom node may not be installed."),
                     &details,
-                    json!({"node_id": id, "class_type": name, "node_title": title}),
+                    &json!({"node_id": id, "class_type": name, "node_title": title}),
                 )
             }
         }),
@@ -169,7 +175,9 @@ struct Thrown {
 impl Thrown {
     fn into_error(self, dialect: Dialect, kind: &str) -> Value {
         let outer = if dialect == Dialect::V0_3_64 { 1010 } else { 1184 };
-        let frame = |line: u32, name: &str| format!("  File \"<comfyui>/execution.py\", line {line}, in {name}\n    <source line trimmed>\n");
+        let frame = |line: u32, name: &str| {
+            format!("  File \"<comfyui>/execution.py\", line {line}, in {name}\n    <source line trimmed>\n")
+        };
         json!({
             "type": kind,
             "message": "Exception when validating node",
@@ -253,7 +261,8 @@ impl Walk<'_> {
         };
         let new = self.dialect == Dialect::V0_33_0;
         let from = wire::str(from);
-        let info = self.prompt.get(&from).map(|_| object_info::nodes(self.dialect).get(graph::class(self.prompt, &from)));
+        let info =
+            self.prompt.get(&from).map(|_| object_info::nodes(self.dialect).get(graph::class(self.prompt, &from)));
         let Some(Some(info)) = info else {
             return Err(Thrown { kind: "KeyError", text: wire::repr(&json!(from)), line: if new { 933 } else { 788 } });
         };
@@ -263,7 +272,12 @@ impl Walk<'_> {
             return Err(Thrown { kind: "IndexError", text, line: if new { 935 } else { 790 } });
         };
         if received != slot.kind && !accepts_any(slot.kind) && !accepts_any(received) {
-            let details = format!("{}, received_type({}) mismatch input_type({})", slot.name, wire::str(received), wire::str(slot.kind));
+            let details = format!(
+                "{}, received_type({}) mismatch input_type({})",
+                slot.name,
+                wire::str(received),
+                wire::str(slot.kind)
+            );
             errors.push(json!({
                 "type": "return_type_mismatch",
                 "message": "Return type mismatch between linked nodes",
@@ -335,7 +349,8 @@ impl Walk<'_> {
                 }))
             };
         }
-        let limit = |name: &str| slot.settings.and_then(|settings| settings.get(name)).filter(|limit| limit.is_number());
+        let limit =
+            |name: &str| slot.settings.and_then(|settings| settings.get(name)).filter(|limit| limit.is_number());
         let number = converted.as_f64().filter(|_| matches!(kind, "INT" | "FLOAT"));
         if let (Some(number), Some(min)) = (number, limit("min"))
             && min.as_f64().is_some_and(|min| number < min)
@@ -353,7 +368,8 @@ impl Walk<'_> {
             && !choices.contains(&converted)
         {
             let long = choices.len() > 20;
-            let list = if long { format!("(list of length {})", choices.len()) } else { wire::repr(&Value::Array(choices)) };
+            let list =
+                if long { format!("(list of length {})", choices.len()) } else { wire::repr(&Value::Array(choices)) };
             return Err(json!({
                 "type": "value_not_in_list",
                 "message": "Value not in list",
@@ -369,7 +385,8 @@ impl Walk<'_> {
     }
 
     fn store(&mut self, id: &str, name: &str, value: Value) {
-        let place = self.prompt.get_mut(id).and_then(|node| node.get_mut("inputs")).and_then(|inputs| inputs.get_mut(name));
+        let place =
+            self.prompt.get_mut(id).and_then(|node| node.get_mut("inputs")).and_then(|inputs| inputs.get_mut(name));
         if let Some(place) = place {
             *place = value;
         }
@@ -391,7 +408,9 @@ fn accepts_any(kind: &Value) -> bool {
 
 /// `int(value)` and the like; the error is Python's.
 fn convert(kind: &str, value: &Value) -> Result<Value, String> {
-    let none = |what: &str| format!("{what} argument must be a string, a bytes-like object or a real number, not '{}'", type_name(value));
+    let none = |what: &str| {
+        format!("{what} argument must be a string, a bytes-like object or a real number, not '{}'", type_name(value))
+    };
     match (kind, value) {
         ("INT" | "FLOAT", _) if wire::non_number(value).is_some() => {
             let float = wire::non_number(value).unwrap_or(f64::NAN);
@@ -412,19 +431,21 @@ fn convert(kind: &str, value: &Value) -> Result<Value, String> {
             whole.map_err(|_| format!("invalid literal for int() with base 10: {}", wire::repr(value)))
         }
         ("INT", _) => Err(none("int()")),
-        ("FLOAT", Value::Number(_)) => Ok(value.clone()),
+        ("FLOAT", Value::Number(_)) | ("STRING", Value::String(_)) => Ok(value.clone()),
         ("FLOAT", Value::String(text)) => {
             let float = text.trim().parse::<f64>().map(|f| json!(f));
             float.map_err(|_| format!("could not convert string to float: {}", wire::repr(value)))
         }
         ("FLOAT", _) => Err(none("float()")),
-        ("STRING", Value::String(_)) => Ok(value.clone()),
         ("STRING", other) => Ok(json!(wire::str(other))),
         _ => Ok(value.clone()),
     }
 }
 
-#[expect(clippy::cast_possible_truncation, reason = "Python's int() cuts towards zero; the ranges of nodes are far smaller")]
+#[expect(
+    clippy::cast_possible_truncation,
+    reason = "Python's int() cuts towards zero; the ranges of nodes are far smaller"
+)]
 fn integer(float: f64) -> Value {
     json!(float.trunc() as i64)
 }

@@ -95,10 +95,13 @@ impl Vram {
         let mut add = |key: &str, value: Value| system.as_object_mut().map(|map| map.insert(key.to_owned(), value));
         if new {
             let package = |name: &str, version: &str| json!({"name": name, "installed": version, "required": version});
-            add("comfy_package_versions", json!([
-                package("comfyui-frontend-package", "1.49.6"),
-                package("comfyui-workflow-templates", "0.11.44"),
-            ]));
+            add(
+                "comfy_package_versions",
+                json!([
+                    package("comfyui-frontend-package", "1.49.6"),
+                    package("comfyui-workflow-templates", "0.11.44"),
+                ]),
+            );
         }
         add("python_version", json!("3.11.7 (main, May  9 2026, 07:35:25) [GCC 12.2.0]"));
         add("pytorch_version", json!("2.15.0+cu132"));

@@ -148,10 +148,9 @@ pub fn str(value: &Value) -> String {
         Value::Bool(true) => "True".to_owned(),
         Value::Bool(false) => "False".to_owned(),
         Value::Number(number) => number.to_string(),
-        Value::String(text) => text.strip_prefix(MARK).map_or_else(
-            || text.clone(),
-            |token| token.to_lowercase().trim_end_matches("inity").to_owned(),
-        ),
+        Value::String(text) => text
+            .strip_prefix(MARK)
+            .map_or_else(|| text.clone(), |token| token.to_lowercase().trim_end_matches("inity").to_owned()),
         other => repr(other),
     }
 }
