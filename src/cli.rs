@@ -95,7 +95,9 @@ fn ids(jobs: &[u64]) -> Vec<JobId> {
 
 /// A connection to the engine that runs; none is started.
 fn running(place: &Place) -> Result<Talk, Trouble> {
-    Ok(Talk::open(&place.address()?, place.server.clone())?)
+    let talk = Talk::open(&place.address()?, place.server.clone())?;
+    // One that only looks for somebody else is none to command.
+    if talk.engine.look_only { Err(Trouble::Link(LinkError::NoEngine)) } else { Ok(talk) }
 }
 
 /// A connection to the engine; one is started where none runs (`look_only`: one that takes nothing).

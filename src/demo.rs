@@ -137,9 +137,7 @@ pub async fn serve(root: &Path, jobs: usize, render_seconds: f64) -> Result<(), 
     let config = Config {
         servers: vec![ServerConfig {
             name: Some("simulated".to_owned()),
-            url: format!("http://{address}"),
-            headers: std::collections::BTreeMap::new(),
-            in_flight: 2,
+            ..ServerConfig::at(&format!("http://{address}"))
         }],
         ..Config::default()
     };

@@ -111,7 +111,13 @@ fn an_engine_that_is_gone() {
 fn an_engine_of_another_version() {
     held!("other_version", |w, h| {
         let mut app = World::full().app(w, h);
-        say(&mut app, FromEngine::Refused { why: "the engine speaks protocol 0, this comfytop 1".into(), version: "0.0.9".into() });
+        say(
+            &mut app,
+            FromEngine::Refused {
+                why: "the engine speaks protocol 0, this comfytop 1".into(),
+                version: "0.0.9".into(),
+            },
+        );
         app.update(Event::EngineGone { why: "closed".into() });
         app
     });
@@ -303,10 +309,13 @@ fn a_running_job_is_cancelled_after_a_question_and_a_waiting_one_at_once() {
     assert_eq!(press(&mut app, "c"), [Command::Ask(Request::Cancel { jobs: vec![JobId(51)] })]);
     press(&mut app, "g");
     assert_eq!(press(&mut app, "c"), [], "what has ended can't be");
-    assert_eq!(press(&mut app, "rR"), [
-        Command::Ask(Request::Requeue { jobs: vec![JobId(46)], new_seed: false }),
-        Command::Ask(Request::Requeue { jobs: vec![JobId(46)], new_seed: true }),
-    ]);
+    assert_eq!(
+        press(&mut app, "rR"),
+        [
+            Command::Ask(Request::Requeue { jobs: vec![JobId(46)], new_seed: false }),
+            Command::Ask(Request::Requeue { jobs: vec![JobId(46)], new_seed: true }),
+        ]
+    );
 }
 
 #[test]
@@ -330,7 +339,12 @@ fn escape_closes_the_innermost_thing_and_never_leaves() {
     let mut seen = Vec::new();
     for _ in 0..7 {
         let picture = world::picture(&mut app);
-        let open = (picture.contains(" Keys "), !picture.contains("SSIM\n") && !picture.contains("workflow"), picture.contains("/turn"), picture.contains("since "));
+        let open = (
+            picture.contains(" Keys "),
+            !picture.contains("SSIM\n") && !picture.contains("workflow"),
+            picture.contains("/turn"),
+            picture.contains("since "),
+        );
         seen.push(open);
         assert_eq!(press_code(&mut app, KeyCode::Esc), None);
     }

@@ -115,11 +115,10 @@ impl Place {
         if let Some(named) = &server {
             // One of the config's servers by its name, else an address.
             let known = config.servers.iter().find(|s| s.name.as_ref() == Some(named)).cloned();
-            config.servers = vec![known.unwrap_or_else(|| ServerConfig {
-                name: None,
-                url: named.clone(),
-                headers: std::collections::BTreeMap::new(),
-                in_flight: config.servers.first().map_or(2, |s| s.in_flight),
+            let in_flight = config.servers.first().map(|s| s.in_flight);
+            config.servers = vec![known.unwrap_or_else(|| {
+                let at = ServerConfig::at(named);
+                ServerConfig { in_flight: in_flight.unwrap_or(at.in_flight), ..at }
             })];
         }
         Ok(Self { root, config, server, asked_state: args.state.clone() })

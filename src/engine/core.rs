@@ -560,6 +560,13 @@ impl State {
         dirty.into_iter().filter_map(|server| self.server_row(server).map(bare)).collect()
     }
 
+    /// A look-only engine takes and submits from now on.
+    pub fn take_up_work(&mut self) {
+        self.policy.look_only = false;
+        self.row.look_only = false;
+        self.publish(Update::Engine(self.row.clone()));
+    }
+
     /// Some progress has not been taken yet.
     pub fn has_progress(&self) -> bool {
         !self.dirty_progress.is_empty()

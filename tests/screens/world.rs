@@ -6,7 +6,8 @@ use std::time::Duration;
 use comfytop::config::UiConfig;
 use comfytop::job::{Attempt, CancelledBy, Ending, Failure, FailureKind, JobId, JobState, Output, Reason, Shape};
 use comfytop::protocol::{
-    Answer, Away, Detail, EngineRow, FromEngine, JobRow, Link, NodeTime, Progress, Sample, ServerPrompt, ServerRow, Snapshot, Update,
+    Answer, Away, Detail, EngineRow, FromEngine, JobRow, Link, NodeTime, Progress, Sample, ServerPrompt, ServerRow,
+    Snapshot, Update,
 };
 use comfytop::tui::keys::{self, Mode};
 use comfytop::tui::{App, Command, Event, Setup, columns, draw};
@@ -253,7 +254,15 @@ impl World {
 
     pub fn wide() -> Self {
         let mut world = Self::full();
-        let names = ["歩く人のループ", "読書する猫とその友達、長い名前のテスト", "ブランコ", "그네 타는 소녀", "肖像画 v2", "é combining e\u{301}", "🐈 cat"];
+        let names = [
+            "歩く人のループ",
+            "読書する猫とその友達、長い名前のテスト",
+            "ブランコ",
+            "그네 타는 소녀",
+            "肖像画 v2",
+            "é combining e\u{301}",
+            "🐈 cat",
+        ];
         for (row, name) in world.snapshot.jobs.iter_mut().zip(names.iter().cycle()) {
             row.name = (*name).to_owned();
             row.workflow = "循環ワークフロー".to_owned();
@@ -368,7 +377,12 @@ fn detail(row: JobRow, attempts: Vec<Attempt>) -> Detail {
         file: Some("jobs/queued/000049-swing.json".into()),
         slots: vec![
             ("image".into(), json!("swing_start.png")),
-            ("prompt".into(), json!("anime style, a girl on a swing moves gently to and fro in place, the background stands still, returning to the first pose at the end")),
+            (
+                "prompt".into(),
+                json!(
+                    "anime style, a girl on a swing moves gently to and fro in place, the background stands still, returning to the first pose at the end"
+                ),
+            ),
             ("seed".into(), json!(7049)),
             ("length".into(), json!(65)),
             ("steps".into(), json!(4)),
@@ -404,7 +418,13 @@ pub fn rejected_detail() -> Detail {
 }
 
 pub fn progress(job: u64, fraction: f64, node: &str, step: (u64, u64)) -> FromEngine {
-    let progress = Progress { fraction: Some(fraction), node: Some(node.into()), step: Some(step), left_s: Some(110.0), nodes: Vec::new() };
+    let progress = Progress {
+        fraction: Some(fraction),
+        node: Some(node.into()),
+        step: Some(step),
+        left_s: Some(110.0),
+        nodes: Vec::new(),
+    };
     FromEngine::Update(Update::Progress { job: JobId(job), progress })
 }
 
@@ -478,7 +498,9 @@ pub fn picture(app: &mut App) -> String {
 
 /// The names on the list's rows.
 pub fn rows(app: &mut App) -> Vec<String> {
-    let names = |line: &str| line.split_whitespace().filter(|w| w.starts_with("job_") || w.starts_with('n')).map(str::to_owned).next();
+    let names = |line: &str| {
+        line.split_whitespace().filter(|w| w.starts_with("job_") || w.starts_with('n')).map(str::to_owned).next()
+    };
     picture(app).lines().skip(3).filter_map(names).collect()
 }
 

@@ -1,0 +1,131 @@
+//! What faces say and hear: greeting, asking, details, progress at its own pace.
+
+use super::core::Input;
+use super::hub::FaceEvent;
+use super::{Driver, seat};
+use crate::config::ServerConfig;
+use crate::job::JobId;
+use crate::link::VERSION;
+use crate::protocol::{Answer, Detail, FromEngine, FromFace, Hello, PROTOCOL, Request, Update};
+use crate::store::StoreError;
+use jiff::Timestamp;
+
+impl Driver {
+    pub(super) fn face(&mut self, event: FaceEvent) {
+        match event {
+            FaceEvent::Came { face, lines } => self.hub.came(face, lines),
+            FaceEvent::Left { face } => {
+                if self.hub.left(face) {
+                    self.step(Input::Dashboard { here: false });
+                }
+            }
+            FaceEvent::Said { face, said } => match *said {
+                FromFace::Hello(hello) => self.greet(face, &hello),
+                FromFace::Ask { id, request } if self.hub.is_greeted(face) => self.asked(face, id, request),
+                FromFace::Ask { .. } => self.hub.close(face),
+            },
+        }
+    }
+
+    fn greet(&mut self, face: u64, hello: &Hello) {
+        let unwell = if hello.dashboard { self.take_up_work().err().map(|e| e.to_string()) } else { None };
+        if let Some(why) = self.against(hello).or(unwell) {
+            self.hub.send(face, &FromEngine::Refused { why, version: VERSION.to_owned() });
+            self.hub.close(face);
+            return;
+        }
+        self.hub.send(face, &FromEngine::Welcome(self.state.engine_row().clone()));
+        if hello.watch {
+            let snapshot = self.state.snapshot(Timestamp::now());
+            self.hub.send(face, &FromEngine::Snapshot(Box::new(snapshot)));
+        }
+        self.hub.greet(face, hello.watch, hello.dashboard);
+        if hello.dashboard {
+            self.step(Input::Dashboard { here: true });
+        }
+    }
+
+    fn against(&self, hello: &Hello) -> Option<String> {
+        // A verb of another version is served (`stop` must work), a dashboard is not.
+        if hello.protocol != PROTOCOL || (hello.watch && hello.version != VERSION) {
+            return Some(format!(
+                "this engine is comfytop {VERSION}, the face is {}: `comfytop stop` ends the engine (renders go on), then start again",
+                crate::text::clean(&hello.version)
+            ));
+        }
+        let wanted = hello.server.as_deref()?;
+        let wanted_shown = seat(&ServerConfig::at(wanted)).url;
+        let status = self.state.status();
+        if status.servers.iter().any(|s| s.url == wanted_shown || s.name == wanted) {
+            return None;
+        }
+        let has: Vec<_> = status.servers.iter().map(|s| s.url.as_str()).collect();
+        Some(format!(
+            "the engine of this render folder works with {}, not with {}: `comfytop stop` ends it, then start again",
+            has.join(", "),
+            crate::text::clean(&wanted_shown)
+        ))
+    }
+
+    fn asked(&mut self, face: u64, id: u64, request: Request) {
+        let look_only = self.state.engine_row().look_only;
+        if matches!(request, Request::Add { .. } | Request::Requeue { .. })
+            && let Err(error) = self.take_up_work()
+        {
+            let result = Err(error.to_string());
+            self.hub.send(face, &FromEngine::Answer { id, result });
+            return;
+        }
+        let result = match request {
+            Request::Cancel { .. } if look_only => Err("this engine only looks: nothing of it runs".to_owned()),
+            Request::Show { job, graph } => self.detail(job, graph),
+            Request::Add { name, dir, text } => self.add(&name, &dir, &text),
+            other => {
+                let ask = self.next_ask;
+                self.next_ask += 1;
+                self.asks.insert(ask, (face, id));
+                self.step(Input::Ask { ask, request: other });
+                return;
+            }
+        };
+        self.hub.send(face, &FromEngine::Answer { id, result });
+    }
+
+    fn detail(&mut self, id: JobId, graph: bool) -> Result<Answer, String> {
+        let Some(row) = self.state.job_row(id, Timestamp::now()) else { return Err(format!("there is no job {id}")) };
+        let Some(job) = self.state.job(id).cloned() else { return Err(format!("there is no job {id}")) };
+        let words = |e: StoreError| e.to_string();
+        let prompt = self.store.prompt(id).map_err(words)?;
+        let file = match job.file {
+            Some(file) => self.store.file(file).map_err(words)?.map(|f| f.name),
+            None => None,
+        };
+        let graph = match job.attempt() {
+            Some(attempt) if graph => self.store.posted(&attempt.prompt_id).map_err(words)?,
+            _ => None,
+        };
+        Ok(Answer::Detail(Box::new(Detail {
+            row,
+            file,
+            slots: prompt.map(|p| p.slots).unwrap_or_default(),
+            note: job.note.clone(),
+            tags: job.tags.clone(),
+            attempts: job.attempts,
+            graph,
+        })))
+    }
+
+    pub(super) fn tell_progress(&mut self) {
+        self.progress_due = false;
+        for (job, progress) in self.state.take_progress(Timestamp::now()) {
+            self.hub.publish(Update::Progress { job, progress });
+        }
+    }
+
+    pub(super) fn catch_up(&mut self) {
+        for face in self.hub.caught_up() {
+            let snapshot = self.state.snapshot(Timestamp::now());
+            self.hub.send(face, &FromEngine::Snapshot(Box::new(snapshot)));
+        }
+    }
+}

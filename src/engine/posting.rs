@@ -1,0 +1,163 @@
+//! From a decided submission to a POST, and from a finished render to its files: the core's effects
+//! on servers, each begun here and ended by an input.
+
+use std::sync::Arc;
+
+use serde_json::Value;
+
+use super::core::{CollectFailure, First, Input, PostResult};
+use super::errands::{self, Uploaded};
+use super::{Driver, Event};
+use crate::job::{Failure, FailureKind, JobId};
+use crate::store::{Prompt, Write};
+
+/// A graph as it will be posted.
+pub(super) struct Ready {
+    pub graph: Value,
+    pub text: String,
+}
+
+impl Driver {
+    fn posted(&mut self, server: usize, job: JobId, prompt_id: String, result: PostResult) {
+        self.step(Input::Posted { server, job, prompt_id, result });
+    }
+
+    /// The graph of a job that needs no upload, ready to post.
+    pub(super) fn prepare(&mut self, server: usize, job: JobId, prompt_id: &str, seed: Option<u64>) -> Option<Ready> {
+        self.servers.get(server)?;
+        let prompt = self.store.prompt(job).ok()??;
+        prompt.files.is_empty().then(|| self.fill_in(prompt, prompt_id, seed, Vec::new()))
+    }
+
+    /// Puts seed, prefix and the names of uploads into a graph.
+    fn fill_in(&self, prompt: Prompt, prompt_id: &str, seed: Option<u64>, names: Vec<Uploaded>) -> Ready {
+        let mut graph = prompt.graph;
+        if let Some(seed) = seed {
+            crate::workflow::set_seed(&mut graph, &prompt.seed_inputs, seed);
+        }
+        if self.config.queue.own_prefix {
+            crate::workflow::own_prefix(&mut graph, prompt_id.get(..8).unwrap_or_default());
+        }
+        for Uploaded { node, input, name } in names {
+            crate::workflow::set_input(&mut graph, &node, &input, Value::String(name));
+        }
+        let graph = Value::Object(graph);
+        Ready { text: graph.to_string(), graph }
+    }
+
+    /// Brings the job's files to its server; the answer is [`Event::Uploaded`].
+    pub(super) fn upload(&mut self, server: usize, job: JobId, prompt_id: String, seed: Option<u64>) {
+        let Some(end) = self.servers.get(server) else { return };
+        match self.store.prompt(job) {
+            Ok(Some(prompt)) => {
+                let (client, events) = (Arc::clone(&end.client), self.events.clone());
+                tokio::spawn(async move {
+                    let names = errands::upload(&client, prompt.files).await;
+                    let _ = events.send(Event::Uploaded { server, job, prompt_id, seed, names });
+                });
+            }
+            Ok(None) => self.cannot_post(server, job, prompt_id, "its prompt is not in the store"),
+            Err(error) => self.cannot_post(server, job, prompt_id, &error.to_string()),
+        }
+    }
+
+    fn cannot_post(&mut self, server: usize, job: JobId, prompt_id: String, why: &str) {
+        let result = PostResult::Refused(Failure {
+            kind: FailureKind::File,
+            node: None,
+            message: why.to_owned(),
+            detail: String::new(),
+        });
+        self.posted(server, job, prompt_id, result);
+    }
+
+    pub(super) fn uploaded(
+        &mut self,
+        server: usize,
+        job: JobId,
+        prompt_id: String,
+        seed: Option<u64>,
+        names: Result<Vec<Uploaded>, PostResult>,
+    ) {
+        let names = match names {
+            Ok(names) => names,
+            Err(result) => return self.posted(server, job, prompt_id, result),
+        };
+        let prompt = match self.store.prompt(job) {
+            Ok(Some(prompt)) => prompt,
+            Ok(None) => return self.cannot_post(server, job, prompt_id, "its prompt is not in the store"),
+            Err(error) => return self.cannot_post(server, job, prompt_id, &error.to_string()),
+        };
+        let Ready { graph, text } = self.fill_in(prompt, &prompt_id, seed, names);
+        if let Err(error) = self.store.write(&[Write::Posted { prompt_id: prompt_id.clone(), job, graph: text }]) {
+            return self.cannot_post(server, job, prompt_id, &error.to_string());
+        }
+        self.post(server, job, prompt_id, graph);
+    }
+
+    /// Posts a graph that is kept.
+    pub(super) fn post(&mut self, server: usize, job: JobId, prompt_id: String, graph: Value) {
+        let Some(end) = self.servers.get(server) else { return };
+        let (client, client_id, events) = (Arc::clone(&end.client), end.client_id.clone(), self.events.clone());
+        tokio::spawn(async move {
+            let result = errands::post(&client, &client_id, &prompt_id, &graph).await;
+            let _ = events.send(Event::Input(Input::Posted { server, job, prompt_id, result }));
+        });
+    }
+
+    pub(super) fn look(&mut self, server: usize, prompts: Vec<(JobId, String)>, first: First) {
+        let Some(end) = self.servers.get(server) else { return };
+        let (client, events) = (Arc::clone(&end.client), self.events.clone());
+        tokio::spawn(async move {
+            let jobs = prompts.iter().map(|(job, _)| *job).collect();
+            let input = match errands::look(&client, prompts, first).await {
+                Ok(found) => Input::Looked { server, found },
+                Err(error) => {
+                    tracing::warn!("the server could not be asked: {error}");
+                    Input::LookFailed { server, jobs }
+                }
+            };
+            let _ = events.send(Event::Input(input));
+        });
+    }
+
+    pub(super) fn collect(&mut self, server: usize, job: JobId, prompt_id: String, salvage: bool) {
+        let Some(end) = self.servers.get(server) else { return };
+        let graph = match self.store.posted(&prompt_id) {
+            Ok(graph) => graph,
+            Err(error) => {
+                tracing::warn!("{job}: {error}");
+                None
+            }
+        };
+        let errand = errands::Collect {
+            client: Arc::clone(&end.client),
+            folder: Arc::clone(&self.folder),
+            prompt_id: prompt_id.clone(),
+            name: self.state.job(job).map(|j| j.name.clone()).unwrap_or_default(),
+            graph,
+            salvage,
+            max_bytes: self.config.outputs.max_bytes,
+            server_folder: self.config.outputs.server_folder.clone(),
+        };
+        let events = self.events.clone();
+        tokio::spawn(async move {
+            let result: Result<_, CollectFailure> = errand.run().await;
+            let _ = events.send(Event::Input(Input::Collected { job, prompt_id, result }));
+        });
+    }
+
+    /// One measurement at a time, beside the engine's own thread.
+    pub(super) fn measure_next(&mut self) {
+        if self.measures {
+            return;
+        }
+        let Some((job, outputs)) = self.measuring.pop_front() else { return };
+        self.measures = true;
+        let (folder, events) = (Arc::clone(&self.folder), self.events.clone());
+        tokio::task::spawn_blocking(move || {
+            let measurement = errands::measure(&folder, &outputs);
+            let _ = events.send(Event::Input(Input::Measured { job, measurement }));
+        });
+    }
+}

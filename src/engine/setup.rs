@@ -1,0 +1,152 @@
+//! What an engine needs before it can serve: what the store remembers, the servers' connections,
+//! the socket, the signals.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use interprocess::local_socket::ListenerOptions;
+use interprocess::local_socket::tokio::Listener;
+use serde_json::Value;
+use tokio::sync::{mpsc, watch};
+use tokio::task::JoinHandle;
+
+use super::connection::Connection;
+use super::core::{OpenFile, Remembered, ServerSeat};
+use super::{EngineError, Event, ServerEnd, errands, hub};
+use crate::comfy::Client;
+use crate::config::{Config, DEFAULT_SERVER, ServerConfig};
+use crate::link::Address;
+use crate::store::Store;
+
+pub(super) fn server_configs(config: &Config) -> Vec<ServerConfig> {
+    if config.servers.is_empty() {
+        return vec![ServerConfig::at(DEFAULT_SERVER)];
+    }
+    config.servers.clone()
+}
+
+/// The server as people see it: without user, password and query.
+pub(super) fn seat(config: &ServerConfig) -> ServerSeat {
+    let url = ServerConfig { name: None, ..config.clone() }.label();
+    ServerSeat { name: config.label(), url, in_flight: config.in_flight }
+}
+
+pub(super) fn remember(store: &Store) -> Result<Remembered, EngineError> {
+    let jobs = store.jobs()?;
+    let mut files: HashMap<u64, OpenFile> = store
+        .open_files()?
+        .into_iter()
+        .map(|f| (f.id, OpenFile { id: f.id, name: f.name, jobs: Vec::new() }))
+        .collect();
+    let mut nodes = HashMap::new();
+    for job in &jobs {
+        if let Some(file) = job.file.and_then(|f| files.get_mut(&f)) {
+            file.jobs.push(job.id);
+        }
+        if job.state.is_at_server()
+            && let Some(attempt) = job.attempt()
+            && let Some(Value::Object(graph)) = store.posted(&attempt.prompt_id)?
+        {
+            nodes.insert(job.id, errands::nodes_of(&graph));
+        }
+    }
+    let away_since = store.meta("away_since")?.and_then(|at| at.parse().ok());
+    Ok(Remembered {
+        jobs,
+        files: files.into_values().filter(|f| !f.jobs.is_empty()).collect(),
+        estimates: store.estimates()?,
+        nodes,
+        away_since,
+    })
+}
+
+pub(super) fn connect(
+    configured: &[ServerConfig],
+    store: &mut Store,
+    events: &mpsc::UnboundedSender<Event>,
+) -> Result<Vec<ServerEnd>, EngineError> {
+    let mut servers = Vec::new();
+    for (index, config) in configured.iter().enumerate() {
+        let client = Arc::new(Client::new(&config.url, &config.headers)?);
+        let client_id = store.client_id(&config.url, || {
+            uuid::Builder::from_random_bytes(fastrand::u128(..).to_be_bytes()).into_uuid().simple().to_string()
+        })?;
+        let (orders, order_inbox) = mpsc::unbounded_channel();
+        let (busy, is_busy) = watch::channel(false);
+        let (inputs, mut heard) = mpsc::unbounded_channel();
+        let connection = Connection {
+            server: index,
+            client: Arc::clone(&client),
+            client_id: client_id.clone(),
+            inputs,
+            orders: order_inbox,
+            busy: is_busy,
+        };
+        tokio::spawn(connection.hold());
+        let events = events.clone();
+        tokio::spawn(async move {
+            while let Some(input) = heard.recv().await {
+                if events.send(Event::Input(input)).is_err() {
+                    break;
+                }
+            }
+        });
+        servers.push(ServerEnd { client, client_id, orders, busy });
+    }
+    Ok(servers)
+}
+
+pub(super) fn bind(address: &Address) -> Result<Listener, EngineError> {
+    let failed = |source| EngineError::Socket { path: address.path().to_owned(), source };
+    // Only the holder of the lock comes here: a file that is there is stale.
+    #[cfg(unix)]
+    let _ = std::fs::remove_file(address.path());
+    ListenerOptions::new().name(address.name().map_err(failed)?).create_tokio().map_err(failed)
+}
+
+pub(super) fn accept(listener: Listener, events: &mpsc::UnboundedSender<Event>) -> JoinHandle<()> {
+    let (faces, mut said) = mpsc::unbounded_channel();
+    let events = events.clone();
+    tokio::spawn(async move {
+        let accepting = hub::accept(listener, faces);
+        tokio::pin!(accepting);
+        loop {
+            tokio::select! {
+                () = &mut accepting => return,
+                event = said.recv() => match event {
+                    Some(event) => if events.send(Event::Face(event)).is_err() { return },
+                    None => return,
+                },
+            }
+        }
+    })
+}
+
+/// A stop that the system asks for takes back what is pending, as any other. A hang-up is ignored.
+pub(super) async fn signals(events: mpsc::UnboundedSender<Event>) {
+    #[cfg(unix)]
+    {
+        use tokio::signal::unix::{SignalKind, signal};
+        let (Ok(mut term), Ok(mut hup), Ok(mut int)) =
+            (signal(SignalKind::terminate()), signal(SignalKind::hangup()), signal(SignalKind::interrupt()))
+        else {
+            return;
+        };
+        loop {
+            tokio::select! {
+                _ = hup.recv() => continue,
+                _ = term.recv() => {}
+                _ = int.recv() => {}
+            }
+            if events.send(Event::Stop).is_err() {
+                return;
+            }
+        }
+    }
+    #[cfg(not(unix))]
+    while tokio::signal::ctrl_c().await.is_ok() {
+        if events.send(Event::Stop).is_err() {
+            return;
+        }
+    }
+}
