@@ -15,7 +15,7 @@ use tui_input::{Input, InputRequest};
 use super::forecast::Forecast;
 use super::keys::{self, Action, Mode};
 use super::layout::{self, Areas, Pane};
-use super::list::JobList;
+use super::list::{Entry, JobList};
 use super::theme::{Role, Theme};
 use crate::config::UiConfig;
 use crate::job::JobId;
@@ -117,6 +117,8 @@ pub struct App {
     pub(super) now: Timestamp,
     size: (u16, u16),
     pub(super) state: EngineState,
+    /// Since when nothing is heard of the engine.
+    lost_at: Option<Timestamp>,
     pub(super) engine: EngineRow,
     pub(super) servers: Vec<ServerRow>,
     /// Which server the panes show.
@@ -147,6 +149,7 @@ impl App {
             now: setup.now,
             size: setup.size,
             state: EngineState::Connecting,
+            lost_at: None,
             engine: EngineRow { folder: setup.folder.clone(), ..EngineRow::default() },
             servers: Vec::new(),
             server: 0,
@@ -213,6 +216,8 @@ impl App {
                 if !matches!(self.state, EngineState::Refused { .. }) {
                     self.state = EngineState::Gone { why };
                 }
+                self.lost_at.get_or_insert(self.now);
+                self.forecast_due = true;
                 self.mark(Urgency::Now);
                 None
             }
@@ -288,6 +293,11 @@ impl App {
         }
     }
 
+    /// The moment that the rows speak of: now, or when the engine was heard last.
+    pub(super) fn known_at(&self) -> Timestamp {
+        self.lost_at.unwrap_or(self.now)
+    }
+
     pub(super) fn is_up(&self) -> bool {
         self.state == EngineState::Up
     }
@@ -324,7 +334,7 @@ impl App {
             }
             EngineState::Refused { why, version } => {
                 let version = if version.is_empty() { String::new() } else { format!(" (engine {version})") };
-                out.push((Role::Bad, format!("{why}{version} · E restarts the engine; renders go on")));
+                out.push((Role::Bad, format!("E restarts the engine, renders go on: {why}{version}")));
             }
             EngineState::Connecting | EngineState::Up => {}
         }
@@ -341,6 +351,13 @@ impl App {
             out.push((Role::Plain, words + " · Esc"));
         }
         out
+    }
+
+    /// When a running job should end, as long as its server can be heard.
+    pub(super) fn ends(&self, entry: &Entry) -> Option<Timestamp> {
+        let name = entry.row.server.as_deref();
+        let server = self.servers.iter().find(|s| name.is_none_or(|name| s.name == name));
+        entry.ends.filter(|_| server.is_some_and(|s| matches!(s.link, Link::Up { .. })))
     }
 
     /// The footer's notice, while it is fresh.

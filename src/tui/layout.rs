@@ -93,7 +93,7 @@ pub fn areas(width: u16, height: u16, banners: u16, focus: Pane, zoomed: bool) -
 fn small(a: &mut Areas, body: Rect, focus: Pane, zoomed: bool) {
     match focus {
         Pane::Detail => a.detail = Rect { x: 1, width: body.width - 2, ..body },
-        Pane::Server => side(a, Rect { x: 1, width: body.width - 2, ..body }),
+        Pane::Server => side(a, Rect { x: 1, y: body.y + 1, width: body.width - 2, height: body.height - 1 }),
         Pane::Jobs => {
             let mut body = body;
             if body.height >= 8 && !zoomed {

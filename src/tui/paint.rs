@@ -54,6 +54,11 @@ impl Painter {
         self.lost = true;
     }
 
+    /// The next frame paints everything.
+    pub fn is_lost(&self) -> bool {
+        self.lost
+    }
+
     /// The bytes that make the screen show what `draw` draws into an empty buffer; none where it already does.
     pub fn frame(&mut self, draw: impl FnOnce(&mut Buffer)) -> Vec<u8> {
         let mut out = Vec::new();

@@ -214,7 +214,7 @@ impl Screen {
         if !self.tty.is_flushed() {
             return OFFER;
         }
-        match app.due() {
+        match self.due(app) {
             Some(urgency) => self.pause(urgency),
             None => {
                 let left = app.next_tick().duration_since(Timestamp::now());
@@ -222,6 +222,11 @@ impl Screen {
                 Duration::try_from(left).unwrap_or_default() + Duration::from_millis(2)
             }
         }
+    }
+
+    /// How soon a frame is due: by what changed, or because the terminal's picture is lost.
+    fn due(&self, app: &App) -> Option<Urgency> {
+        if self.painter.is_lost() { Some(Urgency::Now) } else { app.due() }
     }
 
     /// What is left until the next frame may be drawn.
@@ -238,7 +243,7 @@ impl Screen {
         if !self.tty.flush()? {
             return Ok(());
         }
-        if app.due().is_some_and(|urgency| self.pause(urgency).is_zero()) {
+        if self.due(app).is_some_and(|urgency| self.pause(urgency).is_zero()) {
             self.draw(app)?;
         }
         Ok(())

@@ -37,6 +37,30 @@ impl App {
         }
     }
 
+    /// What `E` would do now, for the footer.
+    pub(in crate::tui) fn start_words(&self) -> &'static str {
+        match self.state {
+            EngineState::Up => "try again now",
+            EngineState::Refused { .. } => "restart engine",
+            EngineState::Connecting | EngineState::Gone { .. } => "start engine",
+        }
+    }
+
+    /// What `Esc` would do now, for the footer; in the order of [`App::back`].
+    pub(in crate::tui) fn back_words(&self) -> &'static str {
+        if self.help.is_some() {
+            "close"
+        } else if self.zoomed || self.focus != Pane::Jobs {
+            "back"
+        } else if !self.jobs.filter().is_empty() {
+            "show all"
+        } else if self.away.is_some() {
+            "seen"
+        } else {
+            "follow"
+        }
+    }
+
     pub(super) fn act(&mut self, action: Action) -> Option<Command> {
         match action {
             Action::Leave => return Some(Command::Leave),

@@ -17,6 +17,7 @@ impl App {
             FromEngine::Welcome(engine) => {
                 self.engine = engine;
                 self.state = EngineState::Up;
+                self.lost_at = None;
                 self.forecast_due = true;
                 self.mark(Urgency::Now);
             }
@@ -41,6 +42,7 @@ impl App {
         // A fresh snapshot after a lag says nothing of having been away.
         self.away = away.or_else(|| self.away.take());
         self.state = EngineState::Up;
+        self.lost_at = None;
         self.jobs.replace(jobs, self.now);
         self.forecast_due = true;
         self.want_detail();

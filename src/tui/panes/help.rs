@@ -11,7 +11,7 @@ use crate::tui::keys::{Heading, KEYS};
 use crate::tui::theme::{self, Role};
 
 /// Cells for the keys' names.
-const KEY_WIDTH: usize = 12;
+const KEY_WIDTH: usize = 10;
 /// Cells for what they do.
 const WORDS_WIDTH: usize = 46;
 
