@@ -111,7 +111,13 @@ fn an_engine_that_is_gone() {
 fn an_engine_of_another_version() {
     held!("other_version", |w, h| {
         let mut app = World::full().app(w, h);
-        say(&mut app, FromEngine::Refused { why: "the engine speaks protocol 0, this comfytop 1".into(), version: "0.0.9".into() });
+        say(
+            &mut app,
+            FromEngine::Refused {
+                why: "the engine speaks protocol 0, this comfytop 1".into(),
+                version: "0.0.9".into(),
+            },
+        );
         app.update(Event::EngineGone { why: "closed".into() });
         app
     });
@@ -306,10 +312,13 @@ fn a_running_job_is_cancelled_after_a_question_and_a_waiting_one_at_once() {
     assert_eq!(press(&mut app, "c"), [Command::Ask(Request::Cancel { jobs: vec![JobId(51)] })]);
     press(&mut app, "gjj");
     assert_eq!(press(&mut app, "c"), [], "what has ended can't be");
-    assert_eq!(press(&mut app, "rR"), [
-        Command::Ask(Request::Requeue { jobs: vec![JobId(46)], new_seed: false }),
-        Command::Ask(Request::Requeue { jobs: vec![JobId(46)], new_seed: true }),
-    ]);
+    assert_eq!(
+        press(&mut app, "rR"),
+        [
+            Command::Ask(Request::Requeue { jobs: vec![JobId(46)], new_seed: false }),
+            Command::Ask(Request::Requeue { jobs: vec![JobId(46)], new_seed: true }),
+        ]
+    );
 }
 
 #[test]
@@ -554,5 +563,52 @@ fn the_documented_keys_and_columns_are_those_of_the_tables() {
         std::fs::write(path, &wanted).expect("docs/keys.md can be written");
     } else {
         assert_eq!(text, wanted, "run with COMFYTOP_WRITE_DOCS=1 to write the tables anew");
+    }
+}
+
+/// What a terminal shows after all frames is what was drawn: no cell forgotten, none in the wrong pen.
+#[cfg(unix)]
+#[test]
+fn a_terminal_shows_what_was_drawn() {
+    let cells = |n| std::num::NonZero::new(n).expect("not 0");
+    for world in [World::full, World::wide, World::refused] {
+        let mut app = world().app(120, 40);
+        let mut painter = Painter::new(120, 40);
+        let mut terminal = vt100::Parser::new(cells(40), cells(120), 0);
+        let mut check = |app: &mut comfytop::tui::App| {
+            app.prepare();
+            terminal.process(&painter.frame(|buf| draw(app, buf)));
+            let wanted = world::drawn(app);
+            for (x, y) in (0..40).flat_map(|y| (0..120).map(move |x| (x, y))) {
+                let (cell, shown) = (&wanted[(x, y)], terminal.screen().cell(y, x).expect("on the screen"));
+                if shown.is_wide_continuation() {
+                    continue;
+                }
+                let text = if shown.contents().is_empty() { " " } else { shown.contents() };
+                assert_eq!(text, cell.symbol(), "{x},{y}");
+                if text != " " {
+                    assert_eq!(
+                        (shown.bold(), shown.dim(), shown.inverse(), shown.fgcolor()),
+                        world::pen(cell),
+                        "{x},{y} {text}"
+                    );
+                }
+            }
+        };
+        check(&mut app);
+        for keys in ["j", "j", "G", "g", "?", "j", "?", "/t", "u", "c", "s", "sss", "S", "z", "z", "c", "n"] {
+            press(&mut app, keys);
+            check(&mut app);
+        }
+        press_code(&mut app, KeyCode::Esc);
+        for key in [KeyCode::Tab, KeyCode::Tab, KeyCode::Esc, KeyCode::Enter, KeyCode::Esc, KeyCode::Esc] {
+            press_code(&mut app, key);
+            check(&mut app);
+        }
+        world::finish(&mut app, 49);
+        world::start(&mut app, 50);
+        check(&mut app);
+        app.update(Event::EngineGone { why: String::new() });
+        check(&mut app);
     }
 }

@@ -130,7 +130,8 @@ impl Terminal {
         }
         assert!(!text.contains("\x1b[?1000h") && !text.contains("\x1b[?1003h"), "no mouse");
         let now = self.master.as_ref().and_then(|m| modes(&**m));
-        let flags = |t: &Option<rustix::termios::Termios>| t.as_ref().map(|t| (t.input_modes, t.output_modes, t.local_modes));
+        let flags =
+            |t: &Option<rustix::termios::Termios>| t.as_ref().map(|t| (t.input_modes, t.output_modes, t.local_modes));
         assert_eq!(flags(&now), flags(&self.before));
     }
 }

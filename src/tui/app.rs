@@ -53,7 +53,9 @@ pub enum Event {
     Connecting,
     FromEngine(FromEngine),
     /// The connection ended, or none could be had.
-    EngineGone { why: String },
+    EngineGone {
+        why: String,
+    },
     /// Words of the door's own (a copy of the log's path, what the link tries).
     Notice(Notice),
     /// The process is asked to end (a signal).
@@ -92,8 +94,13 @@ pub enum EngineState {
     Connecting,
     Up,
     /// It speaks another version, or serves another server.
-    Refused { why: String, version: String },
-    Gone { why: String },
+    Refused {
+        why: String,
+        version: String,
+    },
+    Gone {
+        why: String,
+    },
 }
 
 /// A question that waits for `y` or `n`.
@@ -109,7 +116,7 @@ const NOTICE_STAYS: Duration = Duration::from_secs(8);
 const DETAIL_RESTS: Duration = Duration::from_millis(120);
 const NOTICES_KEPT: usize = 50;
 /// How far back the memory graph goes.
-pub const GRAPH_SPAN: Duration = Duration::from_secs(600);
+pub const GRAPH_SPAN: Duration = Duration::from_mins(10);
 
 #[derive(Debug)]
 pub struct App {
@@ -267,7 +274,9 @@ impl App {
             next = next.min(second(at + 1));
         }
         let said = self.said.as_ref().map(|(_, until)| *until);
-        [said, self.detail_due].into_iter().flatten().fold(next, Timestamp::min)
+        // What nobody can be asked for now must not wake anybody.
+        let detail = self.detail_due.filter(|_| self.is_up());
+        [said, detail].into_iter().flatten().fold(next, Timestamp::min)
     }
 
     /// Columns and lines.
@@ -328,7 +337,11 @@ impl App {
         let mut out = Vec::new();
         match &self.state {
             EngineState::Gone { why } => {
-                let log = if self.engine.log.is_empty() { String::new() } else { format!(" (log: {})", self.short(&self.engine.log)) };
+                let log = if self.engine.log.is_empty() {
+                    String::new()
+                } else {
+                    format!(" (log: {})", self.short(&self.engine.log))
+                };
                 let why = if why.is_empty() { String::new() } else { format!(": {why}") };
                 out.push((Role::Bad, format!("the engine stopped{log}{why} · E starts it again")));
             }
@@ -343,10 +356,10 @@ impl App {
             let since = super::figures::moment(away.since, self.now, &self.setup.zone);
             let mut words = format!("since {since}: {} done", away.done);
             if away.failed > 0 {
-                words += &format!(", {} failed", away.failed);
+                words = format!("{words}, {} failed", away.failed);
             }
             if let Some(best) = away.best_ssim {
-                words += &format!(", best {best:.3}");
+                words = format!("{words}, best {best:.3}");
             }
             out.push((Role::Plain, words + " · Esc"));
         }
@@ -407,7 +420,8 @@ impl App {
 
     /// A number on the screen counts seconds.
     fn counts_seconds(&self) -> bool {
-        self.is_up() && (self.jobs.running().is_some() || self.servers.iter().any(|s| matches!(s.link, Link::Down { .. })))
+        self.is_up()
+            && (self.jobs.running().is_some() || self.servers.iter().any(|s| matches!(s.link, Link::Down { .. })))
     }
 
     /// The list's height follows from the screen.

@@ -165,7 +165,9 @@ pub const COLUMNS: &[Column] = &[
         align_right: true,
         sort: Some(|row| row.seed.map(Value::Whole)),
         high_first: false,
-        cell: |_, row, room| (row.seed.map_or(Cow::Borrowed(""), |s| fit(&s.to_string(), room).into_owned().into()), Role::Plain),
+        cell: |_, row, room| {
+            (row.seed.map_or(Cow::Borrowed(""), |s| fit(&s.to_string(), room).into_owned().into()), Role::Plain)
+        },
     },
     Column {
         title: "size",
@@ -335,7 +337,7 @@ pub fn markdown() -> String {
     let mut out = "| column | in JSON | what it shows |\n|---|---|---|\n".to_owned();
     for column in COLUMNS {
         let json = column.json.map_or_else(|| "–".to_owned(), |key| format!("`{key}`"));
-        out += &format!("| {} | {json} | {} |\n", column.title, column.words);
+        out.extend(["| ", column.title, " | ", &json, " | ", column.words, " |\n"]);
     }
     out
 }

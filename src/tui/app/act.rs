@@ -15,7 +15,9 @@ impl App {
         match action {
             Action::Cancel => self.is_up() && state.is_some_and(can_cancel),
             Action::Requeue => self.is_up() && state.is_some_and(can_requeue),
-            Action::RequeueNewSeed => self.is_up() && state.is_some_and(can_requeue) && row.is_some_and(|r| r.seed.is_some()),
+            Action::RequeueNewSeed => {
+                self.is_up() && state.is_some_and(can_requeue) && row.is_some_and(|r| r.seed.is_some())
+            }
             Action::CopyPath => row.is_some_and(|r| !r.outputs.is_empty()),
             Action::Details => row.is_some(),
             Action::Filter => self.jobs.total() > 0,

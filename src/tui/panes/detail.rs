@@ -161,7 +161,11 @@ fn lines(app: &App, entry: &Entry, width: u16) -> Vec<Vec<Span<'static>>> {
     match &row.state {
         JobState::Failed { why } | JobState::Rejected { why } => failure(&mut page, why),
         JobState::Running | JobState::Cancelling { .. } => progress(&mut page, entry),
-        JobState::Duplicate { of } => page.text("why", &format!("the same as {of}, which was not rendered again; r renders it all the same"), Role::Plain),
+        JobState::Duplicate { of } => page.text(
+            "why",
+            &format!("the same as {of}, which was not rendered again; r renders it all the same"),
+            Role::Plain,
+        ),
         JobState::Waiting { after } => {
             let after: Vec<_> = after.iter().map(ToString::to_string).collect();
             page.text("waits for", &after.join(" "), Role::Plain);
@@ -201,7 +205,11 @@ fn progress(page: &mut Page<'_>, entry: &Entry) {
     let theme = app.live_theme();
     if let JobState::Cancelling { since } = entry.row.state {
         let waited = app.known_at().duration_since(since).as_secs_f64();
-        page.text("cancel", &format!("asked {} ago; the server has not agreed yet", figures::duration(waited)), Role::Nearly);
+        page.text(
+            "cancel",
+            &format!("asked {} ago; the server has not agreed yet", figures::duration(waited)),
+            Role::Nearly,
+        );
     }
     let Some(progress) = &entry.row.progress else { return };
     let now = now_words(app, progress);

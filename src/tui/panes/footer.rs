@@ -35,7 +35,12 @@ pub fn footer(app: &App, buf: &mut Buffer, area: Rect) {
             let keys = bindings(app);
             let room = area.width.saturating_sub(keys_width(app, &keys) + 2);
             let used = canvas::text(buf, area.x + 1, area.y, room, words, theme.style(Role::Nearly));
-            keys_line(app, buf, Rect { x: area.x + 1 + used, width: area.width.saturating_sub(used + 1), ..area }, &keys);
+            keys_line(
+                app,
+                buf,
+                Rect { x: area.x + 1 + used, width: area.width.saturating_sub(used + 1), ..area },
+                &keys,
+            );
         }
         _ => keys_line(app, buf, area, &bindings(app)),
     }
@@ -50,11 +55,15 @@ fn typing(app: &App, buf: &mut Buffer, area: Rect) {
     let scroll = input.visual_scroll(usize::from(room.saturating_sub(1)));
     // Cut at the left by whole cells; a wide character cut in half leaves its place empty.
     let mut skipped = 0;
-    let shown: String = input.value().chars().skip_while(|c| {
-        let skip = skipped < scroll;
-        skipped += canvas::width(c.encode_utf8(&mut [0; 4]));
-        skip
-    }).collect();
+    let shown: String = input
+        .value()
+        .chars()
+        .skip_while(|c| {
+            let skip = skipped < scroll;
+            skipped += canvas::width(c.encode_utf8(&mut [0; 4]));
+            skip
+        })
+        .collect();
     let used = canvas::text(buf, area.x, area.y, room, &format!(" /{shown} "), theme.style(Role::Strong));
     let at = u16::try_from(input.visual_cursor().saturating_sub(scroll)).unwrap_or(0);
     if let Some(cell) = buf.cell_mut((area.x + 2 + at, area.y)) {

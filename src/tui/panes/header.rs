@@ -127,7 +127,10 @@ fn one(server: &ServerRow, now: Timestamp, detail: u8, theme: Theme) -> Vec<Span
             }
         }
         Link::Up { heard, .. } => {
-            let mut out = vec![Span::styled("● ", theme.style(Role::Good)), Span::styled(server.name.clone(), theme.style(Role::Strong))];
+            let mut out = vec![
+                Span::styled("● ", theme.style(Role::Good)),
+                Span::styled(server.name.clone(), theme.style(Role::Strong)),
+            ];
             if let Some(version) = server.version.as_deref().filter(|_| detail > 0) {
                 let program = if detail > 1 { "  ComfyUI " } else { " " };
                 out.push(Span::raw(format!("{program}{version}")));
@@ -164,7 +167,11 @@ pub fn line(app: &App, buf: &mut Buffer, area: Rect) {
         format!("{} y/n", question.words)
     } else if let Some(entry) = app.jobs.running() {
         let row = &entry.row;
-        let percent = row.progress.as_ref().and_then(|p| p.fraction).map_or_else(String::new, |f| format!(" {} %", figures::percent(f)));
+        let percent = row
+            .progress
+            .as_ref()
+            .and_then(|p| p.fraction)
+            .map_or_else(String::new, |f| format!(" {} %", figures::percent(f)));
         let left = app.ends(entry).map(|e| e.duration_since(app.known_at()).as_secs_f64()).filter(|s| *s >= 0.0);
         let left = left.map_or_else(String::new, |s| format!(" {} left", figures::duration(s)));
         let elapsed = row.elapsed_s(app.known_at()).filter(|_| left.is_empty());
@@ -179,6 +186,10 @@ pub fn line(app: &App, buf: &mut Buffer, area: Rect) {
             EngineState::Gone { .. } | EngineState::Refused { .. } => "no engine · E starts it".to_owned(),
         }
     };
-    let role = if app.jobs.running().is_some_and(|e| matches!(e.row.state, JobState::Running)) { Role::Running } else { Role::Plain };
+    let role = if app.jobs.running().is_some_and(|e| matches!(e.row.state, JobState::Running)) {
+        Role::Running
+    } else {
+        Role::Plain
+    };
     canvas::text(buf, area.x, area.y, area.width, &words, theme.style(role));
 }

@@ -46,7 +46,14 @@ fn heading(app: &App, buf: &mut Buffer, area: Rect) {
     };
     let mut x = super::title(app, buf, area, &name, Pane::Jobs);
     if let Some(filter) = header::filter(app) {
-        x += canvas::text(buf, x, area.y, area.right().saturating_sub(x + 2), &format!("{filter} "), theme.style(Role::Strong));
+        x += canvas::text(
+            buf,
+            x,
+            area.y,
+            area.right().saturating_sub(x + 2),
+            &format!("{filter} "),
+            theme.style(Role::Strong),
+        );
     }
     let counts = header::counts(app, 2);
     if !counts.is_empty() {
@@ -145,8 +152,11 @@ fn empty(app: &App, buf: &mut Buffer, area: Rect) {
         vec![(Role::Plain, format!("No job matches /{filter}").into()), (Role::Quiet, "Esc shows all of them".into())]
     } else if app.state == EngineState::Connecting {
         vec![(Role::Quiet, "connecting to the engine …".into())]
+    } else if app.state != EngineState::Up {
+        vec![(Role::Quiet, "no engine: E starts it".into())]
     } else {
-        let inbox = canvas::fit_tail(&app.short(&app.setup.inbox), usize::from(area.width.saturating_sub(8))).into_owned();
+        let inbox =
+            canvas::fit_tail(&app.short(&app.setup.inbox), usize::from(area.width.saturating_sub(8))).into_owned();
         vec![
             (Role::Strong, "Nothing to render yet. Drop a job file into".into()),
             (Role::Plain, format!("    {inbox}").into()),

@@ -46,7 +46,8 @@ fn lines(app: &App, width: u16) -> Vec<Vec<Span<'static>>> {
     match &server.link {
         Link::Connecting => out.push(vec![Span::styled("◌ connecting", quiet)]),
         Link::Up { since, heard } => {
-            let mut line = vec![Span::styled("● ", theme.style(Role::Good)), Span::raw(format!("since {}", moment(*since)))];
+            let mut line =
+                vec![Span::styled("● ", theme.style(Role::Good)), Span::raw(format!("since {}", moment(*since)))];
             if !heard {
                 line.push(Span::styled("  polling", theme.style(Role::Nearly)));
             }
@@ -68,7 +69,10 @@ fn lines(app: &App, width: u16) -> Vec<Vec<Span<'static>>> {
     out.push(vec![label("running"), Span::raw(running(server))]);
     out.push(vec![label("pending"), Span::raw(counted(server.pending_ours.to_string(), server.pending_others))]);
     if let Some(last) = server.samples.last().filter(|s| s.ram_total > 0 && !server.is_cpu) {
-        out.push(vec![label("RAM"), Span::raw(format!("{} / {} GB", gigabytes(last.ram_used), gigabytes(last.ram_total)))]);
+        out.push(vec![
+            label("RAM"),
+            Span::raw(format!("{} / {} GB", gigabytes(last.ram_used), gigabytes(last.ram_total))),
+        ]);
     }
     if !server.flags.is_empty() {
         let flags = crate::text::clean(&server.flags.join(" ")).into_owned();

@@ -176,7 +176,14 @@ fn graph(app: &App, buf: &mut Buffer, area: Rect, server: &ServerRow) {
     for y in plot.y..plot.bottom() {
         canvas::put(buf, plot.x - 1, y, "│", quiet);
     }
-    canvas::right(buf, area.x, plot.y, label - 1, &format!("{:.0}", gigabytes(total).parse::<f64>().unwrap_or(0.0)), quiet);
+    canvas::right(
+        buf,
+        area.x,
+        plot.y,
+        label - 1,
+        &format!("{:.0}", gigabytes(total).parse::<f64>().unwrap_or(0.0)),
+        quiet,
+    );
     canvas::put(buf, plot.x - 1, plot.y, "┤", quiet);
     canvas::right(buf, area.x, plot.bottom() - 1, label - 1, "0", quiet);
     for (x, value) in (plot.x..plot.right()).zip(&sweep.columns) {
