@@ -24,9 +24,16 @@ pub fn header(app: &App, buf: &mut Buffer, area: Rect, with_clock: bool) {
     }
     // The first of these that leaves room for the program's name is shown.
     let mut choices = Vec::new();
-    for (words, detail) in [(2, 3), (2, 2), (2, 1), (1, 1), (0, 1), (0, 0)] {
+    // Why a server is gone matters more than how many jobs wait for it.
+    let down = app.is_up() && app.shown_server().is_some_and(|s| matches!(s.link, Link::Down { .. }));
+    let order: &[(Option<u8>, u8)] = if down {
+        &[(Some(2), 3), (Some(2), 2), (Some(1), 2), (Some(0), 2), (None, 2), (Some(0), 1), (Some(0), 0)]
+    } else {
+        &[(Some(2), 3), (Some(2), 2), (Some(2), 1), (Some(1), 1), (Some(0), 1), (Some(0), 0)]
+    };
+    for &(words, detail) in order {
         let mut right = server(app, detail);
-        let counts = counts(app, words);
+        let counts = words.map(|words| counts(app, words)).unwrap_or_default();
         if !boxed && !counts.is_empty() {
             right.push(Span::raw("   "));
             right.extend(counts);
