@@ -60,7 +60,7 @@ fn a_server_that_refuses() {
 fn a_rejected_file() {
     held!("rejected", |w, h| {
         let mut app = World::full().app(w, h);
-        press(&mut app, "gj");
+        press(&mut app, "gjjj");
         world::answer_detail(&mut app, world::rejected_detail());
         app
     });
@@ -70,7 +70,7 @@ fn a_rejected_file() {
 fn a_rejected_file_in_full() {
     held!("rejected_details", |w, h| {
         let mut app = World::full().app(w, h);
-        press(&mut app, "gj");
+        press(&mut app, "gjjj");
         world::answer_detail(&mut app, world::rejected_detail());
         press_code(&mut app, KeyCode::Enter);
         app
@@ -81,7 +81,7 @@ fn a_rejected_file_in_full() {
 fn a_failed_job_in_full() {
     held!("failed_details", |w, h| {
         let mut app = World::full().app(w, h);
-        press(&mut app, "g");
+        press(&mut app, "gjj");
         world::answer_detail(&mut app, world::failed_detail());
         press_code(&mut app, KeyCode::Enter);
         app
@@ -230,7 +230,10 @@ fn without_colours_the_words_are_the_same_and_no_colour_is_used() {
 #[test]
 fn no_size_breaks_the_drawing() {
     for make in [World::full, World::empty, World::wide, World::refused] {
-        for (width, height) in (1..=130).step_by(3).flat_map(|w| (1..=44).map(move |h| (w, h))) {
+        // All around the sizes where the layout changes, and some between.
+        let widths = [1, 2, 3, 5, 20, 39, 40, 41, 47, 59, 60, 79, 99, 100, 101, 119, 160];
+        let heights = [1, 2, 7, 8, 9, 10, 13, 16, 27, 28, 29, 44];
+        for (width, height) in widths.into_iter().flat_map(|w| heights.map(|h| (w, h))) {
             let mut app = make().app(width, height);
             for keys in ["", "?", "", "/a", "c"] {
                 press(&mut app, keys);
@@ -307,7 +310,7 @@ fn a_running_job_is_cancelled_after_a_question_and_a_waiting_one_at_once() {
     assert_eq!(press(&mut app, "cy"), [Command::Ask(Request::Cancel { jobs: vec![JobId(49)] })]);
     press(&mut app, "jj");
     assert_eq!(press(&mut app, "c"), [Command::Ask(Request::Cancel { jobs: vec![JobId(51)] })]);
-    press(&mut app, "g");
+    press(&mut app, "gjj");
     assert_eq!(press(&mut app, "c"), [], "what has ended can't be");
     assert_eq!(
         press(&mut app, "rR"),
@@ -334,23 +337,23 @@ fn escape_closes_the_innermost_thing_and_never_leaves() {
     let mut app = World::away().app(120, 40);
     press(&mut app, "/turn");
     press_code(&mut app, KeyCode::Enter);
+    press(&mut app, "g");
     press_code(&mut app, KeyCode::Enter);
     press(&mut app, "?");
-    let mut seen = Vec::new();
-    for _ in 0..7 {
-        let picture = world::picture(&mut app);
-        let open = (
-            picture.contains(" Keys "),
-            !picture.contains("SSIM\n") && !picture.contains("workflow"),
-            picture.contains("/turn"),
-            picture.contains("since "),
-        );
-        seen.push(open);
+    // What is open, from the inside out, and the words by which it is known.
+    let open = [" Keys ", "prompt", "/turn", "since 01:10"];
+    for (i, words) in open.iter().enumerate() {
+        if *words != "prompt" {
+            assert!(world::picture(&mut app).contains(words), "{words}");
+        }
         assert_eq!(press_code(&mut app, KeyCode::Esc), None);
+        assert!(*words == "prompt" || !world::picture(&mut app).contains(words), "{words}");
+        assert_eq!(world::picture(&mut app).contains("Jobs"), i > 0, "the list is back after the details");
     }
-    assert!(seen[0].0 && !seen[1].0, "help first: {seen:?}");
-    assert!(seen[1].2 && !seen[3].2, "then the details, then the filter: {seen:?}");
-    assert!(seen[6] == (false, false, false, seen[6].3));
+    assert_eq!(app.selected_job(), Some(JobId(44)));
+    press_code(&mut app, KeyCode::Esc);
+    assert_eq!(app.selected_job(), Some(JobId(49)), "at last the cursor follows again");
+    assert_eq!(press_code(&mut app, KeyCode::Esc), None, "and never leaves");
 }
 
 #[test]
@@ -478,10 +481,12 @@ fn progress_that_changes_no_visible_cell_draws_nothing() {
 #[test]
 fn an_idle_dashboard_wakes_once_a_minute() {
     let mut app = World::idle().app(120, 40);
+    let show = app.update(Event::Tick(world::now() + std::time::Duration::from_secs(1)));
+    assert!(show.is_some(), "the details of the selected job are asked for, once");
     app.drawn();
     let next = app.next_tick();
-    assert_eq!(next.duration_since(world::now()).as_secs(), 60);
-    app.update(Event::Tick(world::now() + std::time::Duration::from_secs(59)));
+    assert_eq!(next.duration_since(world::now()).as_secs(), 50, "the header's clock");
+    app.update(Event::Tick(world::now() + std::time::Duration::from_secs(49)));
     assert_eq!(app.due(), None);
     app.update(Event::Tick(next));
     assert_eq!(app.due(), Some(Urgency::Soon));
@@ -558,5 +563,52 @@ fn the_documented_keys_and_columns_are_those_of_the_tables() {
         std::fs::write(path, &wanted).expect("docs/keys.md can be written");
     } else {
         assert_eq!(text, wanted, "run with COMFYTOP_WRITE_DOCS=1 to write the tables anew");
+    }
+}
+
+/// What a terminal shows after all frames is what was drawn: no cell forgotten, none in the wrong pen.
+#[cfg(unix)]
+#[test]
+fn a_terminal_shows_what_was_drawn() {
+    let cells = |n| std::num::NonZero::new(n).expect("not 0");
+    for world in [World::full, World::wide, World::refused] {
+        let mut app = world().app(120, 40);
+        let mut painter = Painter::new(120, 40);
+        let mut terminal = vt100::Parser::new(cells(40), cells(120), 0);
+        let mut check = |app: &mut comfytop::tui::App| {
+            app.prepare();
+            terminal.process(&painter.frame(|buf| draw(app, buf)));
+            let wanted = world::drawn(app);
+            for (x, y) in (0..40).flat_map(|y| (0..120).map(move |x| (x, y))) {
+                let (cell, shown) = (&wanted[(x, y)], terminal.screen().cell(y, x).expect("on the screen"));
+                if shown.is_wide_continuation() {
+                    continue;
+                }
+                let text = if shown.contents().is_empty() { " " } else { shown.contents() };
+                assert_eq!(text, cell.symbol(), "{x},{y}");
+                if text != " " {
+                    assert_eq!(
+                        (shown.bold(), shown.dim(), shown.inverse(), shown.fgcolor()),
+                        world::pen(cell),
+                        "{x},{y} {text}"
+                    );
+                }
+            }
+        };
+        check(&mut app);
+        for keys in ["j", "j", "G", "g", "?", "j", "?", "/t", "u", "c", "s", "sss", "S", "z", "z", "c", "n"] {
+            press(&mut app, keys);
+            check(&mut app);
+        }
+        press_code(&mut app, KeyCode::Esc);
+        for key in [KeyCode::Tab, KeyCode::Tab, KeyCode::Esc, KeyCode::Enter, KeyCode::Esc, KeyCode::Esc] {
+            press_code(&mut app, key);
+            check(&mut app);
+        }
+        world::finish(&mut app, 49);
+        world::start(&mut app, 50);
+        check(&mut app);
+        app.update(Event::EngineGone { why: String::new() });
+        check(&mut app);
     }
 }

@@ -15,7 +15,7 @@ use tui_input::{Input, InputRequest};
 use super::forecast::Forecast;
 use super::keys::{self, Action, Mode};
 use super::layout::{self, Areas, Pane};
-use super::list::JobList;
+use super::list::{Entry, JobList};
 use super::theme::{Role, Theme};
 use crate::config::UiConfig;
 use crate::job::JobId;
@@ -53,7 +53,9 @@ pub enum Event {
     Connecting,
     FromEngine(FromEngine),
     /// The connection ended, or none could be had.
-    EngineGone { why: String },
+    EngineGone {
+        why: String,
+    },
     /// Words of the door's own (a copy of the log's path, what the link tries).
     Notice(Notice),
     /// The process is asked to end (a signal).
@@ -92,8 +94,13 @@ pub enum EngineState {
     Connecting,
     Up,
     /// It speaks another version, or serves another server.
-    Refused { why: String, version: String },
-    Gone { why: String },
+    Refused {
+        why: String,
+        version: String,
+    },
+    Gone {
+        why: String,
+    },
 }
 
 /// A question that waits for `y` or `n`.
@@ -109,7 +116,7 @@ const NOTICE_STAYS: Duration = Duration::from_secs(8);
 const DETAIL_RESTS: Duration = Duration::from_millis(120);
 const NOTICES_KEPT: usize = 50;
 /// How far back the memory graph goes.
-pub const GRAPH_SPAN: Duration = Duration::from_secs(600);
+pub const GRAPH_SPAN: Duration = Duration::from_mins(10);
 
 #[derive(Debug)]
 pub struct App {
@@ -117,6 +124,8 @@ pub struct App {
     pub(super) now: Timestamp,
     size: (u16, u16),
     pub(super) state: EngineState,
+    /// Since when nothing is heard of the engine.
+    lost_at: Option<Timestamp>,
     pub(super) engine: EngineRow,
     pub(super) servers: Vec<ServerRow>,
     /// Which server the panes show.
@@ -147,6 +156,7 @@ impl App {
             now: setup.now,
             size: setup.size,
             state: EngineState::Connecting,
+            lost_at: None,
             engine: EngineRow { folder: setup.folder.clone(), ..EngineRow::default() },
             servers: Vec::new(),
             server: 0,
@@ -213,6 +223,8 @@ impl App {
                 if !matches!(self.state, EngineState::Refused { .. }) {
                     self.state = EngineState::Gone { why };
                 }
+                self.lost_at.get_or_insert(self.now);
+                self.forecast_due = true;
                 self.mark(Urgency::Now);
                 None
             }
@@ -262,7 +274,9 @@ impl App {
             next = next.min(second(at + 1));
         }
         let said = self.said.as_ref().map(|(_, until)| *until);
-        [said, self.detail_due].into_iter().flatten().fold(next, Timestamp::min)
+        // What nobody can be asked for now must not wake anybody.
+        let detail = self.detail_due.filter(|_| self.is_up());
+        [said, detail].into_iter().flatten().fold(next, Timestamp::min)
     }
 
     /// Columns and lines.
@@ -286,6 +300,11 @@ impl App {
         } else {
             self.theme()
         }
+    }
+
+    /// The moment that the rows speak of: now, or when the engine was heard last.
+    pub(super) fn known_at(&self) -> Timestamp {
+        self.lost_at.unwrap_or(self.now)
     }
 
     pub(super) fn is_up(&self) -> bool {
@@ -318,13 +337,17 @@ impl App {
         let mut out = Vec::new();
         match &self.state {
             EngineState::Gone { why } => {
-                let log = if self.engine.log.is_empty() { String::new() } else { format!(" (log: {})", self.short(&self.engine.log)) };
+                let log = if self.engine.log.is_empty() {
+                    String::new()
+                } else {
+                    format!(" (log: {})", self.short(&self.engine.log))
+                };
                 let why = if why.is_empty() { String::new() } else { format!(": {why}") };
                 out.push((Role::Bad, format!("the engine stopped{log}{why} · E starts it again")));
             }
             EngineState::Refused { why, version } => {
                 let version = if version.is_empty() { String::new() } else { format!(" (engine {version})") };
-                out.push((Role::Bad, format!("{why}{version} · E restarts the engine; renders go on")));
+                out.push((Role::Bad, format!("E restarts the engine, renders go on: {why}{version}")));
             }
             EngineState::Connecting | EngineState::Up => {}
         }
@@ -333,14 +356,21 @@ impl App {
             let since = super::figures::moment(away.since, self.now, &self.setup.zone);
             let mut words = format!("since {since}: {} done", away.done);
             if away.failed > 0 {
-                words += &format!(", {} failed", away.failed);
+                words = format!("{words}, {} failed", away.failed);
             }
             if let Some(best) = away.best_ssim {
-                words += &format!(", best {best:.3}");
+                words = format!("{words}, best {best:.3}");
             }
             out.push((Role::Plain, words + " · Esc"));
         }
         out
+    }
+
+    /// When a running job should end, as long as its server can be heard.
+    pub(super) fn ends(&self, entry: &Entry) -> Option<Timestamp> {
+        let name = entry.row.server.as_deref();
+        let server = self.servers.iter().find(|s| name.is_none_or(|name| s.name == name));
+        entry.ends.filter(|_| server.is_some_and(|s| matches!(s.link, Link::Up { .. })))
     }
 
     /// The footer's notice, while it is fresh.
@@ -390,7 +420,8 @@ impl App {
 
     /// A number on the screen counts seconds.
     fn counts_seconds(&self) -> bool {
-        self.is_up() && (self.jobs.running().is_some() || self.servers.iter().any(|s| matches!(s.link, Link::Down { .. })))
+        self.is_up()
+            && (self.jobs.running().is_some() || self.servers.iter().any(|s| matches!(s.link, Link::Down { .. })))
     }
 
     /// The list's height follows from the screen.

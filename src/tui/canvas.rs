@@ -103,8 +103,13 @@ pub fn text(buf: &mut Buffer, x: u16, y: u16, width: u16, text: &str, style: Sty
     let room = width.min(area.right() - x);
     let text = clean_inner(text);
     let text = fit(&text, usize::from(room));
-    let (end, _) = buf.set_stringn(x, y, &text, usize::from(room), style);
+    let (end, _) = buf.set_stringn(x, y, &text, usize::from(room), whole(style));
     end - x
+}
+
+/// A style that says everything: nothing of what stood there before shines through.
+fn whole(style: Style) -> Style {
+    Style::reset().patch(style)
 }
 
 /// Writes text so that it ends before column `x + width`.
@@ -183,7 +188,7 @@ pub fn divider(buf: &mut Buffer, area: Rect, y: u16, style: Style) {
 /// One symbol into one cell.
 pub fn put(buf: &mut Buffer, x: u16, y: u16, symbol: &str, style: Style) {
     if let Some(cell) = buf.cell_mut((x, y)) {
-        cell.set_symbol(symbol).set_style(style);
+        cell.set_symbol(symbol).set_style(whole(style));
     }
 }
 

@@ -72,9 +72,9 @@ pub struct Column {
 }
 
 impl Column {
-    /// Empty cells before it: numbers bring their own, words need more.
+    /// Empty cells before it: numbers bring their own; words beside words need more.
     fn gap(&self) -> u16 {
-        if self.align_right { 1 } else { 2 }
+        if self.align_right || self.json == Some("name") { 1 } else { 2 }
     }
 }
 
@@ -99,7 +99,7 @@ pub const COLUMNS: &[Column] = &[
         title: "name",
         json: Some("name"),
         words: "what the job file calls it; from the second attempt on, which try it is",
-        widths: (14, 20, 44),
+        widths: (14, 18, 44),
         rank: 1,
         align_right: false,
         sort: Some(|row| Some(Value::Text(row.name.to_lowercase()))),
@@ -124,7 +124,7 @@ pub const COLUMNS: &[Column] = &[
         title: "state",
         json: Some("state"),
         words: "where it stands; while it runs, a bar over the whole job",
-        widths: (17, 19, 60),
+        widths: (16, 16, 60),
         rank: 0,
         align_right: false,
         sort: Some(|row| Some(Value::Text(row.state.word().to_owned()))),
@@ -160,12 +160,14 @@ pub const COLUMNS: &[Column] = &[
         title: "seed",
         json: Some("seed"),
         words: "as the job file gives it, or as it was drawn",
-        widths: (8, 10, 20),
+        widths: (8, 8, 20),
         rank: 6,
         align_right: true,
         sort: Some(|row| row.seed.map(Value::Whole)),
         high_first: false,
-        cell: |_, row, room| (row.seed.map_or(Cow::Borrowed(""), |s| fit(&s.to_string(), room).into_owned().into()), Role::Plain),
+        cell: |_, row, room| {
+            (row.seed.map_or(Cow::Borrowed(""), |s| fit(&s.to_string(), room).into_owned().into()), Role::Plain)
+        },
     },
     Column {
         title: "size",
@@ -185,7 +187,7 @@ pub const COLUMNS: &[Column] = &[
         title: "SSIM",
         json: Some("ssim"),
         words: "how alike the first and the last frame are: red up to 0.612, green from 0.85 (config `[ui]`)",
-        widths: (5, 5, 6),
+        widths: (6, 6, 7),
         rank: 2,
         align_right: true,
         sort: Some(|row| row.ssim.map(Value::Number)),
@@ -215,13 +217,16 @@ pub fn place(room: u16, screen: u16, id_digits: u16) -> Vec<Placed> {
     let mut left = room;
     for &i in &ranked {
         let (min, ..) = bounds(&COLUMNS[i]);
-        let gap = if left == room { 0 } else { COLUMNS[i].gap() };
+        let gap = COLUMNS[i].gap();
         let narrow_out = screen < NARROW && COLUMNS[i].rank > NARROW_RANK;
         if narrow_out || left < min + gap {
             break;
         }
         widths[i] = Some(min);
         left -= min + gap;
+    }
+    if let Some(first) = widths.iter().position(Option::is_some) {
+        left += COLUMNS[first].gap();
     }
     for goal in [1, 2] {
         for &i in &ranked {
@@ -283,10 +288,9 @@ fn state_cell<'a>(_: &Context<'_>, row: &'a JobRow, room: usize) -> Cell<'a> {
         JobState::Pending => row.position.map_or("pending".into(), |n| format!("pending #{n}").into()),
         JobState::Failed { why } => told(theme::failure(why.kind), &why.message, room),
         JobState::Rejected { why } => told("rejected", &why.message, room),
-        JobState::Cancelled { by: crate::job::CancelledBy::Elsewhere } => "cancelled elsewhere".into(),
-        JobState::Duplicate { of } => format!("duplicate of {of}").into(),
+        JobState::Duplicate { of } => format!("same as {of}").into(),
         JobState::Waiting { after } => match after.first() {
-            Some(first) => format!("waiting for {first}").into(),
+            Some(first) => format!("after {first}").into(),
             None => "waiting".into(),
         },
         other => other.word().into(),
@@ -333,7 +337,7 @@ pub fn markdown() -> String {
     let mut out = "| column | in JSON | what it shows |\n|---|---|---|\n".to_owned();
     for column in COLUMNS {
         let json = column.json.map_or_else(|| "–".to_owned(), |key| format!("`{key}`"));
-        out += &format!("| {} | {json} | {} |\n", column.title, column.words);
+        out.extend(["| ", column.title, " | ", &json, " | ", column.words, " |\n"]);
     }
     out
 }

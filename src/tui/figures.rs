@@ -72,7 +72,12 @@ pub fn bar(fraction: f64, width: usize) -> String {
 }
 
 /// How many eighths of a cell a bar of `width` cells fills.
-#[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, clippy::cast_precision_loss, reason = "clamped to a screen's width")]
+#[expect(
+    clippy::cast_possible_truncation,
+    clippy::cast_sign_loss,
+    clippy::cast_precision_loss,
+    reason = "clamped to a screen's width"
+)]
 pub fn eighths(fraction: f64, width: usize) -> usize {
     if fraction.is_nan() { 0 } else { (fraction.clamp(0.0, 1.0) * (width * 8) as f64).floor() as usize }
 }

@@ -38,7 +38,8 @@ impl Forecast {
         match (&self.free, free(jobs, servers, now)) {
             (None, None) => false,
             (Some(was), Some(is)) => {
-                was.len() != is.len() || was.iter().zip(&is).any(|(a, b)| a.duration_since(*b).as_secs_f64().abs() > STEADY)
+                was.len() != is.len()
+                    || was.iter().zip(&is).any(|(a, b)| a.duration_since(*b).as_secs_f64().abs() > STEADY)
             }
             _ => true,
         }
@@ -67,7 +68,10 @@ impl Forecast {
 
 /// What a server renders now; they stand at the front, so nothing here grows with the queue.
 fn running(jobs: &JobList) -> impl Iterator<Item = &Entry> {
-    jobs.active().take_while(|(place, _)| place.0 <= RUNNING).map(|(_, e)| e).filter(|e| matches!(e.row.state, JobState::Running))
+    jobs.active()
+        .take_while(|(place, _)| place.0 <= RUNNING)
+        .map(|(_, e)| e)
+        .filter(|e| matches!(e.row.state, JobState::Running))
 }
 
 /// When each server that is there should be free; `None` where one of them can't be known.

@@ -141,13 +141,62 @@ const ALL: &[Mode] = &[Jobs, Detail, Server, Help, Asking, Typing];
 
 /// All keys. The footer shows them in this order, `?` and `q` always last.
 pub const KEYS: &[Binding] = &[
-    bind(ON_JOB, &[Key::char('c')], Action::Cancel, Heading::Jobs, "cancel it (asks first when it is running)", "cancel"),
-    bind(ON_JOB, &[Key::char('r')], Action::Requeue, Heading::Jobs, "requeue it: render once more, with the same seed", "requeue"),
-    bind(ON_JOB, &[Key::char('R')], Action::RequeueNewSeed, Heading::Jobs, "requeue it with a new seed", "new seed"),
-    bind(ON_JOB, &[Key::char('y')], Action::CopyPath, Heading::Jobs, "copy the path of its output (OSC 52)", "copy path"),
-    bind(&[Jobs], &[Key::code(C::Enter)], Action::Details, Heading::Jobs, "all its details, over the whole screen", "details"),
-    bind(&[Jobs], &[Key::char('/')], Action::Filter, Heading::Jobs, "filter the jobs: words of a name, workflow, state, seed", "filter"),
-    bind(&[Jobs], &[Key::char('s')], Action::Sort, Heading::Jobs, "sort by the next column; at last in the queue's order again", "sort"),
+    bind(
+        ON_JOB,
+        &[Key::char('c')],
+        Action::Cancel,
+        Heading::Jobs,
+        "cancel it (asks first when it is running)",
+        "cancel",
+    ),
+    bind(
+        ON_JOB,
+        &[Key::char('r')],
+        Action::Requeue,
+        Heading::Jobs,
+        "render it once more, with the same seed",
+        "requeue",
+    ),
+    bind(
+        ON_JOB,
+        &[Key::char('R')],
+        Action::RequeueNewSeed,
+        Heading::Jobs,
+        "render it once more, with a new seed",
+        "new seed",
+    ),
+    bind(
+        ON_JOB,
+        &[Key::char('y')],
+        Action::CopyPath,
+        Heading::Jobs,
+        "copy the path of its output (OSC 52)",
+        "copy path",
+    ),
+    bind(
+        &[Jobs],
+        &[Key::code(C::Enter)],
+        Action::Details,
+        Heading::Jobs,
+        "all its details, on the whole screen",
+        "details",
+    ),
+    bind(
+        &[Jobs],
+        &[Key::char('/')],
+        Action::Filter,
+        Heading::Jobs,
+        "filter by words: name, workflow, state, seed",
+        "filter",
+    ),
+    bind(
+        &[Jobs],
+        &[Key::char('s')],
+        Action::Sort,
+        Heading::Jobs,
+        "sort by the next column, then the queue again",
+        "sort",
+    ),
     bind(&[Jobs], &[Key::char('S')], Action::SortTurn, Heading::Jobs, "turn the order round", ""),
     bind(SCROLLED, &[Key::code(C::Down), Key::char('j')], Action::Down, Heading::Moving, "down", ""),
     bind(SCROLLED, &[Key::code(C::Up), Key::char('k')], Action::Up, Heading::Moving, "up", ""),
@@ -165,16 +214,23 @@ pub const KEYS: &[Binding] = &[
         &[Key::code(C::Esc)],
         Action::Back,
         Heading::Everywhere,
-        "close the innermost thing, drop the filter, follow what runs again; never leaves",
+        "close, unfilter, follow again; never leaves",
         "back",
     ),
-    bind(PANES, &[Key::char('E')], Action::Start, Heading::Everywhere, "start the engine; try the server again now", "start"),
+    bind(
+        PANES,
+        &[Key::char('E')],
+        Action::Start,
+        Heading::Everywhere,
+        "start the engine; try the server again now",
+        "start",
+    ),
     bind(PANES, &[Key::char('Q')], Action::StopEngine, Heading::Everywhere, "stop the engine (asks first)", ""),
     bind(ALL, &[Key::ctrl('l')], Action::Redraw, Heading::Everywhere, "draw the screen anew", ""),
-    bind(ALL, &[Key::ctrl('z')], Action::Suspend, Heading::Everywhere, "suspend (`fg` comes back)", ""),
+    bind(ALL, &[Key::ctrl('z')], Action::Suspend, Heading::Everywhere, "suspend; fg comes back", ""),
     bind(&[Asking], &[Key::char('y')], Action::Yes, Heading::Asking, "yes", "yes"),
     bind(&[Asking], &[Key::char('n'), Key::code(C::Esc), Key::char('q')], Action::No, Heading::Asking, "no", "no"),
-    bind(&[Typing], &[Key::code(C::Enter)], Action::KeepFilter, Heading::Typing, "keep the filter, and go back to the list", "keep"),
+    bind(&[Typing], &[Key::code(C::Enter)], Action::KeepFilter, Heading::Typing, "keep the filter", "keep"),
     bind(&[Typing], &[Key::code(C::Esc)], Action::DropFilter, Heading::Typing, "drop the filter", "drop"),
     bind(SCROLLED, &[Key::char('?')], Action::Help, Heading::Everywhere, "this help", "help"),
     bind(SCROLLED, &[Key::char('q')], Action::Leave, Heading::Everywhere, "leave; the engine goes on working", "leave"),
@@ -216,10 +272,10 @@ pub fn markdown() -> String {
         let words = heading.words();
         let mut letters = words.chars();
         let title: String = letters.next().into_iter().flat_map(char::to_uppercase).chain(letters).collect();
-        out += &format!("### {title}\n\n| key | what it does |\n|---|---|\n");
+        out.extend(["### ", &title, "\n\n| key | what it does |\n|---|---|\n"]);
         for binding in KEYS.iter().filter(|b| b.heading == heading) {
             let keys: Vec<_> = binding.keys.iter().map(|k| format!("`{}`", k.label())).collect();
-            out += &format!("| {} | {} |\n", keys.join(" "), binding.words);
+            out.extend(["| ", &keys.join(" "), " | ", binding.words, " |\n"]);
         }
         out.push('\n');
     }
@@ -268,8 +324,19 @@ mod tests {
 
     #[test]
     fn shifted_keys_are_capitals_however_the_terminal_says_it() {
-        for (code, modifiers) in [(KeyCode::Char('R'), KeyModifiers::SHIFT), (KeyCode::Char('r'), KeyModifiers::SHIFT), (KeyCode::Char('R'), KeyModifiers::NONE)] {
+        for (code, modifiers) in [
+            (KeyCode::Char('R'), KeyModifiers::SHIFT),
+            (KeyCode::Char('r'), KeyModifiers::SHIFT),
+            (KeyCode::Char('R'), KeyModifiers::NONE),
+        ] {
             assert_eq!(action(Jobs, &KeyEvent::new(code, modifiers)), Some(Action::RequeueNewSeed));
+        }
+    }
+
+    #[test]
+    fn the_words_fit_the_help_page() {
+        for binding in KEYS {
+            assert!(binding.words.chars().count() <= 46, "{}", binding.words);
         }
     }
 

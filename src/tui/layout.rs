@@ -93,7 +93,7 @@ pub fn areas(width: u16, height: u16, banners: u16, focus: Pane, zoomed: bool) -
 fn small(a: &mut Areas, body: Rect, focus: Pane, zoomed: bool) {
     match focus {
         Pane::Detail => a.detail = Rect { x: 1, width: body.width - 2, ..body },
-        Pane::Server => side(a, Rect { x: 1, width: body.width - 2, ..body }),
+        Pane::Server => side(a, Rect { x: 1, y: body.y + 1, width: body.width - 2, height: body.height - 1 }),
         Pane::Jobs => {
             let mut body = body;
             if body.height >= 8 && !zoomed {
@@ -102,7 +102,7 @@ fn small(a: &mut Areas, body: Rect, focus: Pane, zoomed: bool) {
                 body.height -= 1;
                 let tall = if body.height >= DETAIL_FROM { body.height * 2 / 5 } else { 1 };
                 let below = Rect { x: 1, y: body.bottom() - tall, width: body.width - 2, height: tall };
-                if tall == 1 { a.detail_line = below } else { a.detail = below }
+                *(if tall == 1 { &mut a.detail_line } else { &mut a.detail }) = below;
                 body.height -= tall;
             }
             jobs(a, body);
@@ -129,7 +129,12 @@ fn side(a: &mut Areas, area: Rect) {
 }
 
 fn inside(outer: Rect) -> Rect {
-    Rect { x: outer.x + 1, y: outer.y + 1, width: outer.width.saturating_sub(2), height: outer.height.saturating_sub(2) }
+    Rect {
+        x: outer.x + 1,
+        y: outer.y + 1,
+        width: outer.width.saturating_sub(2),
+        height: outer.height.saturating_sub(2),
+    }
 }
 
 #[cfg(test)]
@@ -144,12 +149,28 @@ mod tests {
                     let a = areas(width, height, banners, focus, zoomed);
                     let screen = Rect::new(0, 0, width, height);
                     let panes = [
-                        a.line, a.header, a.banners, a.vram_line, a.jobs_head, a.jobs, a.detail, a.detail_line, a.vram, a.server, a.footer,
+                        a.line,
+                        a.header,
+                        a.banners,
+                        a.vram_line,
+                        a.jobs_head,
+                        a.jobs,
+                        a.detail,
+                        a.detail_line,
+                        a.vram,
+                        a.server,
+                        a.footer,
                     ];
                     for (i, one) in panes.iter().enumerate() {
-                        assert!(one.is_empty() || screen.intersection(*one) == *one, "{width}x{height} {focus:?}: {one:?}");
+                        assert!(
+                            one.is_empty() || screen.intersection(*one) == *one,
+                            "{width}x{height} {focus:?}: {one:?}"
+                        );
                         for other in &panes[i + 1..] {
-                            assert!(one.intersection(*other).is_empty(), "{width}x{height} {focus:?}: {one:?} over {other:?}");
+                            assert!(
+                                one.intersection(*other).is_empty(),
+                                "{width}x{height} {focus:?}: {one:?} over {other:?}"
+                            );
                         }
                     }
                 }

@@ -58,7 +58,9 @@ pub struct Counts {
 impl Counts {
     fn of(&mut self, state: &JobState) -> &mut usize {
         match state {
-            JobState::Running | JobState::Cancelling { .. } | JobState::Collecting | JobState::Measuring => &mut self.running,
+            JobState::Running | JobState::Cancelling { .. } | JobState::Collecting | JobState::Measuring => {
+                &mut self.running
+            }
             JobState::Queued | JobState::Waiting { .. } | JobState::Submitting | JobState::Pending => &mut self.queued,
             JobState::Held => &mut self.held,
             JobState::Done => &mut self.done,
@@ -373,7 +375,8 @@ impl JobList {
         }
         let server = row.server.as_deref().unwrap_or_default();
         let seed = row.seed.map_or_else(String::new, |s| s.to_string());
-        let text = format!("{} {} {} {} {server} {seed}", row.id, row.name, row.workflow, row.state.word()).to_lowercase();
+        let text =
+            format!("{} {} {} {} {server} {seed}", row.id, row.name, row.workflow, row.state.word()).to_lowercase();
         self.filter_words.iter().all(|word| text.contains(word.as_str()))
     }
 

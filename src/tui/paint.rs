@@ -31,6 +31,14 @@ struct Pen {
     modifier: Modifier,
 }
 
+impl Pen {
+    /// Blanks look the same with either.
+    fn same_blank(self, other: Self) -> bool {
+        let seen = Modifier::REVERSED | Modifier::UNDERLINED;
+        self.bg == other.bg && !(self.modifier | other.modifier).intersects(seen)
+    }
+}
+
 impl From<Style> for Pen {
     fn from(style: Style) -> Self {
         Self { fg: style.fg.unwrap_or_default(), bg: style.bg.unwrap_or_default(), modifier: style.add_modifier }
@@ -54,6 +62,11 @@ impl Painter {
         self.lost = true;
     }
 
+    /// The next frame paints everything.
+    pub fn is_lost(&self) -> bool {
+        self.lost
+    }
+
     /// The bytes that make the screen show what `draw` draws into an empty buffer; none where it already does.
     pub fn frame(&mut self, draw: impl FnOnce(&mut Buffer)) -> Vec<u8> {
         let mut out = Vec::new();
@@ -68,8 +81,10 @@ impl Painter {
         for (x, y, cell) in self.shown.diff(&self.next) {
             go(&mut out, self.at, (x, y));
             let pen = Pen::from(cell.style());
-            turn(&mut out, self.pen, pen);
-            self.pen = pen;
+            if !(cell.symbol() == " " && pen.same_blank(self.pen)) {
+                turn(&mut out, self.pen, pen);
+                self.pen = pen;
+            }
             out.extend_from_slice(cell.symbol().as_bytes());
             // At the right edge terminals differ on where the cursor is; after anything but a
             // plain narrow character they may differ on how wide it was.

@@ -32,7 +32,12 @@ pub fn draw(app: &App, buf: &mut Buffer) {
     for area in [areas.main_box, areas.side_box] {
         canvas::frame(buf, area, quiet);
     }
-    let side_box = if areas.side_box.is_empty() { areas.main_box } else { areas.side_box };
+    // Small screens have titles, but no boxes.
+    let side_box = match (areas.side_box.is_empty(), areas.main_box.is_empty()) {
+        (false, _) => areas.side_box,
+        (true, false) => areas.main_box,
+        (true, true) => Rect { height: 0, ..buf.area },
+    };
     if let Some(y) = areas.main_divider {
         canvas::divider(buf, areas.main_box, y, quiet);
     }

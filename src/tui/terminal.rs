@@ -104,6 +104,8 @@ pub fn is_terminal() -> bool {
 pub fn run(mut app: App, wires: Wires) -> io::Result<Outcome> {
     let Wires { events, sender, mut commands } = wires;
     let tty = Tty::open()?;
+    // Before the terminal is taken: from then on nothing may end us without giving it back.
+    let finished = watch::start(&tty, &sender.0)?;
     let guard = tty::restore_on_panic();
     let mut screen = Screen::new(tty)?;
     if let Some((width, height)) = tty::size() {
@@ -112,7 +114,6 @@ pub fn run(mut app: App, wires: Wires) -> io::Result<Outcome> {
     // The first frame waits for nobody.
     app.update(Event::Tick(Timestamp::now()));
     screen.draw(&mut app)?;
-    let finished = watch::start(&screen.tty, &sender.0)?;
     read_keys(sender.0);
 
     let outcome = loop {
@@ -214,14 +215,18 @@ impl Screen {
         if !self.tty.is_flushed() {
             return OFFER;
         }
-        match app.due() {
-            Some(urgency) => self.pause(urgency),
-            None => {
-                let left = app.next_tick().duration_since(Timestamp::now());
-                // A little late rather than early: then it is past what was waited for.
-                Duration::try_from(left).unwrap_or_default() + Duration::from_millis(2)
-            }
+        if let Some(urgency) = self.due(app) {
+            return self.pause(urgency);
         }
+        let left = app.next_tick().duration_since(Timestamp::now());
+        // A little late rather than early: then it is past what was waited for. A clock that was
+        // set back must not make it wait for the old time.
+        (Duration::try_from(left).unwrap_or_default() + Duration::from_millis(2)).min(Duration::from_mins(1))
+    }
+
+    /// How soon a frame is due: by what changed, or because the terminal's picture is lost.
+    fn due(&self, app: &App) -> Option<Urgency> {
+        if self.painter.is_lost() { Some(Urgency::Now) } else { app.due() }
     }
 
     /// What is left until the next frame may be drawn.
@@ -238,7 +243,7 @@ impl Screen {
         if !self.tty.flush()? {
             return Ok(());
         }
-        if app.due().is_some_and(|urgency| self.pause(urgency).is_zero()) {
+        if self.due(app).is_some_and(|urgency| self.pause(urgency).is_zero()) {
             self.draw(app)?;
         }
         Ok(())

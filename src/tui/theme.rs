@@ -89,9 +89,9 @@ pub fn failure(kind: FailureKind) -> &'static str {
     match kind {
         FailureKind::OutOfMemory => "out of memory",
         FailureKind::Node => "failed",
-        FailureKind::Validation => "refused by server",
-        FailureKind::File => "file trouble",
-        FailureKind::Server => "server lost it",
+        FailureKind::Validation => "refused",
+        FailureKind::File => "file missing",
+        FailureKind::Server => "server lost",
         FailureKind::JobFile => "bad job file",
     }
 }

@@ -19,7 +19,11 @@ use ratatui::layout::Rect;
 use ratatui::style::{Color, Modifier};
 use serde_json::json;
 
-const GB: f64 = 1_073_741_824.0;
+/// Bytes.
+#[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a few positive gigabytes")]
+fn gb(gigabytes: f64) -> u64 {
+    (gigabytes * 1_073_741_824.0) as u64
+}
 
 #[derive(Debug, Clone)]
 pub struct World {
@@ -77,7 +81,7 @@ fn done(id: u64, name: &str, minutes_ago: i64, seconds: i64, ssim: f64) -> JobRo
     let mut row = ended(row(id, name, JobState::Done), later(-60 * minutes_ago), seconds);
     row.ssim = Some(ssim);
     row.outputs = vec![Output { path: format!("outputs/{name}.mp4"), bytes: 1_240_000 }];
-    row.peak_vram = Some((11.2 * GB) as u64);
+    row.peak_vram = Some(gb(11.2));
     row
 }
 
@@ -117,21 +121,21 @@ fn bad_file() -> Failure {
 }
 
 pub fn sample(at: Timestamp, used: f64) -> Sample {
-    let bytes = |gb: f64| (gb * GB) as u64;
     Sample {
         at,
-        vram_total: bytes(12.0),
-        vram_used: bytes(used),
-        torch: bytes((used - 0.5).max(0.0)),
-        ram_total: bytes(64.0),
-        ram_used: bytes(41.2),
+        vram_total: gb(12.0),
+        vram_used: gb(used),
+        torch: gb((used - 0.5).max(0.0)),
+        ram_total: gb(64.0),
+        ram_used: gb(41.2),
     }
 }
 
 fn server() -> ServerRow {
     let levels = [0.6, 0.6, 4.0, 9.5, 10.8, 11.0, 11.7, 11.4, 6.0, 1.2, 8.0, 11.0, 11.4];
-    let samples = (0..120usize).map(|i| sample(later(5 * (i as i64 - 119)), levels[i / 8 % levels.len()]));
-    let mut samples: Vec<_> = samples.collect();
+    let ages = (1..=120).rev().map(|n| 5 * n - 5);
+    let mut samples: Vec<_> =
+        ages.enumerate().map(|(i, age)| sample(later(-age), levels[i / 8 % levels.len()])).collect();
     samples.push(sample(now(), 11.4));
     ServerRow {
         name: "rtx4070".into(),
@@ -264,8 +268,8 @@ impl World {
             "🐈 cat",
         ];
         for (row, name) in world.snapshot.jobs.iter_mut().zip(names.iter().cycle()) {
-            row.name = (*name).to_owned();
-            row.workflow = "循環ワークフロー".to_owned();
+            (*name).clone_into(&mut row.name);
+            "循環ワークフロー".clone_into(&mut row.workflow);
         }
         if let Some(progress) = world.snapshot.jobs.iter_mut().find_map(|j| j.progress.as_mut()) {
             progress.node = Some("低ノイズサンプラー (14)".into());
@@ -365,7 +369,7 @@ fn attempt(number: u32, ending: Option<Ending>) -> Attempt {
         start_seen: true,
         ended_at: ending.as_ref().map(|_| later(-60)),
         ending,
-        peak_vram: Some((11.4 * GB) as u64),
+        peak_vram: Some(gb(11.4)),
         outputs: Vec::new(),
         measurement: None,
         notes: Vec::new(),
@@ -466,7 +470,7 @@ pub fn in_mode(mode: Mode) -> App {
     app
 }
 
-fn drawn(app: &mut App) -> Buffer {
+pub fn drawn(app: &mut App) -> Buffer {
     app.prepare();
     let (width, height) = app.screen_size();
     let mut buf = Buffer::empty(Rect::new(0, 0, width, height));
@@ -543,4 +547,19 @@ fn between(text: &str, what: &str, table: &str) -> String {
     let Some((before, rest)) = text.split_once(&from) else { return format!("{text}\n{from}{to}") };
     let after = rest.split_once(&to).map_or("", |(_, after)| after);
     format!("{before}{from}\n{table}\n{to}{after}")
+}
+
+/// How a terminal would say a cell's style: bold, dim, reversed, colour.
+#[cfg(unix)]
+pub fn pen(cell: &ratatui::buffer::Cell) -> (bool, bool, bool, vt100::Color) {
+    let style = cell.style();
+    let has = |modifier| style.add_modifier.contains(modifier);
+    let color = match style.fg {
+        Some(Color::Red) => vt100::Color::Idx(1),
+        Some(Color::Green) => vt100::Color::Idx(2),
+        Some(Color::Yellow) => vt100::Color::Idx(3),
+        Some(Color::Cyan) => vt100::Color::Idx(6),
+        _ => vt100::Color::Default,
+    };
+    (has(Modifier::BOLD), has(Modifier::DIM), has(Modifier::REVERSED), color)
 }

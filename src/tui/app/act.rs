@@ -15,7 +15,9 @@ impl App {
         match action {
             Action::Cancel => self.is_up() && state.is_some_and(can_cancel),
             Action::Requeue => self.is_up() && state.is_some_and(can_requeue),
-            Action::RequeueNewSeed => self.is_up() && state.is_some_and(can_requeue) && row.is_some_and(|r| r.seed.is_some()),
+            Action::RequeueNewSeed => {
+                self.is_up() && state.is_some_and(can_requeue) && row.is_some_and(|r| r.seed.is_some())
+            }
             Action::CopyPath => row.is_some_and(|r| !r.outputs.is_empty()),
             Action::Details => row.is_some(),
             Action::Filter => self.jobs.total() > 0,
@@ -34,6 +36,30 @@ impl App {
                     || (!self.jobs.following() && self.jobs.running().is_some())
             }
             _ => true,
+        }
+    }
+
+    /// What `E` would do now, for the footer.
+    pub(in crate::tui) fn start_words(&self) -> &'static str {
+        match self.state {
+            EngineState::Up => "try again now",
+            EngineState::Refused { .. } => "restart engine",
+            EngineState::Connecting | EngineState::Gone { .. } => "start engine",
+        }
+    }
+
+    /// What `Esc` would do now, for the footer; in the order of [`App::back`].
+    pub(in crate::tui) fn back_words(&self) -> &'static str {
+        if self.help.is_some() {
+            "close"
+        } else if self.zoomed || self.focus != Pane::Jobs {
+            "back"
+        } else if !self.jobs.filter().is_empty() {
+            "show all"
+        } else if self.away.is_some() {
+            "seen"
+        } else {
+            "follow"
         }
     }
 

@@ -17,6 +17,7 @@ impl App {
             FromEngine::Welcome(engine) => {
                 self.engine = engine;
                 self.state = EngineState::Up;
+                self.lost_at = None;
                 self.forecast_due = true;
                 self.mark(Urgency::Now);
             }
@@ -41,6 +42,7 @@ impl App {
         // A fresh snapshot after a lag says nothing of having been away.
         self.away = away.or_else(|| self.away.take());
         self.state = EngineState::Up;
+        self.lost_at = None;
         self.jobs.replace(jobs, self.now);
         self.forecast_due = true;
         self.want_detail();
@@ -65,7 +67,8 @@ impl App {
                 match self.servers.iter_mut().find(|s| s.name == row.name) {
                     Some(known) => {
                         // A row without its history is about the link only.
-                        let samples = if row.samples.is_empty() { std::mem::take(&mut known.samples) } else { Vec::new() };
+                        let samples =
+                            if row.samples.is_empty() { std::mem::take(&mut known.samples) } else { Vec::new() };
                         *known = *row;
                         if known.samples.is_empty() {
                             known.samples = samples;
@@ -100,7 +103,8 @@ impl App {
         let changed = entry.row.progress.as_ref().map(seen) != Some(seen(&progress));
         self.jobs.progress(job, progress, self.now);
         let first = self.jobs.running().is_some_and(|e| e.row.id == job);
-        let shown = self.jobs.is_visible(job) || self.selected_job() == Some(job) || (first && self.areas().line.width > 0);
+        let shown =
+            self.jobs.is_visible(job) || self.selected_job() == Some(job) || (first && self.areas().line.width > 0);
         if changed && shown {
             self.mark(Urgency::Soon);
         }
@@ -131,7 +135,7 @@ impl App {
 
 /// Adds a sample, and drops those that are older than the graph.
 fn remember(server: &mut ServerRow, sample: Sample) {
-    let oldest = sample.at.checked_sub(GRAPH_SPAN + Duration::from_secs(60)).unwrap_or(sample.at);
+    let oldest = sample.at.checked_sub(GRAPH_SPAN + Duration::from_mins(1)).unwrap_or(sample.at);
     let keep = server.samples.iter().position(|s| s.at >= oldest).unwrap_or(server.samples.len());
     server.samples.drain(..keep);
     server.samples.push(sample);

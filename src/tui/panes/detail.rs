@@ -18,7 +18,7 @@ use crate::tui::list::Entry;
 use crate::tui::theme::{self, Role};
 
 /// Cells of the labels.
-const LABEL: usize = 9;
+const LABEL: usize = 10;
 
 pub fn detail(app: &App, buf: &mut Buffer, areas: &Areas) {
     let area = areas.detail;
@@ -161,7 +161,11 @@ fn lines(app: &App, entry: &Entry, width: u16) -> Vec<Vec<Span<'static>>> {
     match &row.state {
         JobState::Failed { why } | JobState::Rejected { why } => failure(&mut page, why),
         JobState::Running | JobState::Cancelling { .. } => progress(&mut page, entry),
-        JobState::Duplicate { of } => page.text("why", &format!("the same as {of}, which was not rendered again; r renders it all the same"), Role::Plain),
+        JobState::Duplicate { of } => page.text(
+            "why",
+            &format!("the same as {of}, which was not rendered again; r renders it all the same"),
+            Role::Plain,
+        ),
         JobState::Waiting { after } => {
             let after: Vec<_> = after.iter().map(ToString::to_string).collect();
             page.text("waits for", &after.join(" "), Role::Plain);
@@ -184,6 +188,9 @@ fn lines(app: &App, entry: &Entry, width: u16) -> Vec<Vec<Span<'static>>> {
         if let Some(note) = &detail.note {
             page.text("note", &clean(note), Role::Plain);
         }
+        if let Some(attempt) = detail.attempts.last() {
+            page.text("prompt id", &clean(&attempt.prompt_id), Role::Quiet);
+        }
     }
     page.lines
 }
@@ -197,8 +204,12 @@ fn progress(page: &mut Page<'_>, entry: &Entry) {
     let app = page.app;
     let theme = app.live_theme();
     if let JobState::Cancelling { since } = entry.row.state {
-        let waited = app.now.duration_since(since).as_secs_f64();
-        page.text("cancel", &format!("asked {} ago; the server has not agreed yet", figures::duration(waited)), Role::Nearly);
+        let waited = app.known_at().duration_since(since).as_secs_f64();
+        page.text(
+            "cancel",
+            &format!("asked {} ago; the server has not agreed yet", figures::duration(waited)),
+            Role::Nearly,
+        );
     }
     let Some(progress) = &entry.row.progress else { return };
     let now = now_words(app, progress);
@@ -270,11 +281,13 @@ fn times(page: &mut Page<'_>, entry: &Entry) {
     if let Some(at) = row.finished_at {
         parts.push(format!("ended {}", moment(at)));
     }
-    if let Some(seconds) = row.elapsed_s(app.now) {
-        parts.push(format!("{}{}", if row.start_seen { "" } else { "≥" }, figures::duration(seconds)));
+    if let Some(seconds) = row.elapsed_s(app.known_at()) {
+        let least = if row.start_seen { "" } else { "≥" };
+        let words = if row.finished_at.is_some() { "took" } else { "elapsed" };
+        parts.push(format!("{words} {least}{}", figures::duration(seconds)));
     }
-    if let Some(left) = entry.ends.filter(|_| matches!(row.state, JobState::Running)) {
-        let left = left.duration_since(app.now).as_secs_f64();
+    if let Some(left) = app.ends(entry).filter(|_| matches!(row.state, JobState::Running)) {
+        let left = left.duration_since(app.known_at()).as_secs_f64();
         if left >= 0.0 {
             parts.push(format!("{} left", figures::duration(left)));
         }
@@ -319,7 +332,6 @@ fn plain(value: &Value) -> String {
 
 fn attempts(page: &mut Page<'_>, detail: &Detail) {
     let app = page.app;
-    // The only attempt of a job that went well says nothing that is not said above, but for its id.
     for attempt in detail.attempts.iter().rev() {
         let (words, role) = ending(attempt);
         let mut parts = vec![words];
@@ -330,9 +342,8 @@ fn attempts(page: &mut Page<'_>, detail: &Detail) {
         }
         parts.push(attempt.server.clone());
         parts.extend(attempt.seed.map(|s| format!("seed {s}")));
-        parts.extend(attempt.elapsed_s(app.now).map(figures::duration));
+        parts.extend(attempt.elapsed_s(app.known_at()).map(figures::duration));
         parts.extend(attempt.measurement.as_ref().and_then(|m| m.ssim).map(|s| format!("SSIM {s:.3}")));
-        parts.push(attempt.prompt_id.clone());
         page.text(&format!("try {}", attempt.number), &clean(&parts.join(" · ")), role);
         for note in &attempt.notes {
             page.text("", &clean(note), Role::Quiet);

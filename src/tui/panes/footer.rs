@@ -33,9 +33,14 @@ pub fn footer(app: &App, buf: &mut Buffer, area: Rect) {
         Mode::Asking => {
             let words = app.question.as_ref().map(|q| q.words.as_str()).unwrap_or_default();
             let keys = bindings(app);
-            let room = area.width.saturating_sub(keys_width(&keys) + 2);
+            let room = area.width.saturating_sub(keys_width(app, &keys) + 2);
             let used = canvas::text(buf, area.x + 1, area.y, room, words, theme.style(Role::Nearly));
-            keys_line(app, buf, Rect { x: area.x + 1 + used, width: area.width.saturating_sub(used + 1), ..area }, &keys);
+            keys_line(
+                app,
+                buf,
+                Rect { x: area.x + 1 + used, width: area.width.saturating_sub(used + 1), ..area },
+                &keys,
+            );
         }
         _ => keys_line(app, buf, area, &bindings(app)),
     }
@@ -45,16 +50,20 @@ fn typing(app: &App, buf: &mut Buffer, area: Rect) {
     let Some(input) = &app.typing else { return };
     let theme = app.theme();
     let keys = bindings(app);
-    let tail = keys_width(&keys);
+    let tail = keys_width(app, &keys);
     let room = area.width.saturating_sub(4).max(1).min(area.width.saturating_sub(tail).max(20));
     let scroll = input.visual_scroll(usize::from(room.saturating_sub(1)));
     // Cut at the left by whole cells; a wide character cut in half leaves its place empty.
     let mut skipped = 0;
-    let shown: String = input.value().chars().skip_while(|c| {
-        let skip = skipped < scroll;
-        skipped += canvas::width(c.encode_utf8(&mut [0; 4]));
-        skip
-    }).collect();
+    let shown: String = input
+        .value()
+        .chars()
+        .skip_while(|c| {
+            let skip = skipped < scroll;
+            skipped += canvas::width(c.encode_utf8(&mut [0; 4]));
+            skip
+        })
+        .collect();
     let used = canvas::text(buf, area.x, area.y, room, &format!(" /{shown} "), theme.style(Role::Strong));
     let at = u16::try_from(input.visual_cursor().saturating_sub(scroll)).unwrap_or(0);
     if let Some(cell) = buf.cell_mut((area.x + 2 + at, area.y)) {
@@ -75,17 +84,23 @@ pub fn bindings(app: &App) -> Vec<&'static Binding> {
     KEYS.iter().filter(alive).collect()
 }
 
-fn shown(binding: &Binding) -> (String, &'static str) {
+/// A key and its short words, as they are true now.
+fn shown(app: &App, binding: &Binding) -> (String, &'static str) {
     let key = binding.keys.first().map_or_else(String::new, |k| k.label());
-    (key, binding.short)
+    let words = match binding.action {
+        Action::Start => app.start_words(),
+        Action::Back => app.back_words(),
+        _ => binding.short,
+    };
+    (key, words)
 }
 
-fn keys_width(keys: &[&Binding]) -> u16 {
-    keys.iter().map(|b| width(b)).sum()
+fn keys_width(app: &App, keys: &[&Binding]) -> u16 {
+    keys.iter().map(|b| width(app, b)).sum()
 }
 
-fn width(binding: &Binding) -> u16 {
-    let (key, words) = shown(binding);
+fn width(app: &App, binding: &Binding) -> u16 {
+    let (key, words) = shown(app, binding);
     canvas::cells(&key) + canvas::cells(words) + 3
 }
 
@@ -93,12 +108,12 @@ fn width(binding: &Binding) -> u16 {
 fn keys_line(app: &App, buf: &mut Buffer, area: Rect, keys: &[&Binding]) {
     let theme = app.theme();
     let always = |b: &Binding| matches!(b.action, Action::Help | Action::Leave);
-    let mut room = area.width.saturating_sub(keys.iter().filter(|b| always(b)).map(|b| width(b)).sum());
+    let mut room = area.width.saturating_sub(keys.iter().filter(|b| always(b)).map(|b| width(app, b)).sum());
     let mut x = area.x + 1;
     let mut full = false;
     for binding in keys {
-        let (key, words) = shown(binding);
-        let wide = width(binding);
+        let (key, words) = shown(app, binding);
+        let wide = width(app, binding);
         if !always(binding) {
             full |= wide > room;
             if full {

@@ -24,20 +24,26 @@ pub fn header(app: &App, buf: &mut Buffer, area: Rect, with_clock: bool) {
     }
     // The first of these that leaves room for the program's name is shown.
     let mut choices = Vec::new();
-    for detail in (0..4).rev() {
+    // Why a server is gone matters more than how many jobs wait for it.
+    let down = app.is_up() && app.shown_server().is_some_and(|s| matches!(s.link, Link::Down { .. }));
+    let order: &[(Option<u8>, u8)] = if down {
+        &[(Some(2), 3), (Some(2), 2), (Some(1), 2), (Some(0), 2), (None, 2), (Some(0), 1), (Some(0), 0)]
+    } else {
+        &[(Some(2), 3), (Some(2), 2), (Some(2), 1), (Some(1), 1), (Some(0), 1), (Some(0), 0)]
+    };
+    for &(words, detail) in order {
         let mut right = server(app, detail);
-        if !boxed {
-            let counts = counts(app, detail > 1);
-            if !counts.is_empty() {
-                right.push(Span::raw("   "));
-                right.extend(counts);
-            }
+        let counts = words.map(|words| counts(app, words)).unwrap_or_default();
+        if !boxed && !counts.is_empty() {
+            right.push(Span::raw("   "));
+            right.extend(counts);
         }
         right.extend(clock.iter().cloned());
         choices.push(right);
     }
     let name = " comfytop";
-    let room = area.width.saturating_sub(canvas::cells(name) + 2);
+    // The folder is worth a few cells, but no words.
+    let room = area.width.saturating_sub(canvas::cells(name) + if area.width < 60 { 2 } else { 12 });
     let right = choices.iter().find(|c| canvas::spans_width(c) <= room).or(choices.last());
     let right = right.map_or(&[][..], Vec::as_slice);
     let wide = canvas::spans_width(right).min(room);
@@ -58,8 +64,8 @@ pub fn filter(app: &App) -> Option<String> {
     (!filter.is_empty()).then(|| format!("/{filter}  {} of {}", app.jobs.len(), app.jobs.total()))
 }
 
-/// `1 running · 14 queued · 31 done · 1 failed`; in few cells `1 14 31` with signs.
-pub fn counts(app: &App, long: bool) -> Vec<Span<'static>> {
+/// `1 running · 14 queued · 31 done · 1 failed`; the fewer `words` (2, 1, 0), the shorter.
+pub fn counts(app: &App, words: u8) -> Vec<Span<'static>> {
     let theme = app.live_theme();
     let counts = app.jobs.counts();
     let parts = [
@@ -71,10 +77,17 @@ pub fn counts(app: &App, long: bool) -> Vec<Span<'static>> {
     ];
     let mut out = Vec::new();
     for (n, word, sign, role) in parts.into_iter().filter(|p| p.0 > 0) {
-        if !out.is_empty() {
-            out.push(Span::styled(if long { " · " } else { " " }, theme.style(Role::Quiet)));
+        if words < 2 && word == "held" {
+            continue;
         }
-        let text = if long { format!("{n} {word}") } else { format!("{n}{sign}") };
+        if !out.is_empty() {
+            out.push(Span::styled(if words > 1 { " · " } else { " " }, theme.style(Role::Quiet)));
+        }
+        let text = match words {
+            0 => format!("{n}{sign}"),
+            1 if word == "failed" => format!("{n} {sign}"),
+            _ => format!("{n} {word}"),
+        };
         out.push(Span::styled(text, theme.style(role)));
     }
     out
@@ -121,7 +134,10 @@ fn one(server: &ServerRow, now: Timestamp, detail: u8, theme: Theme) -> Vec<Span
             }
         }
         Link::Up { heard, .. } => {
-            let mut out = vec![Span::styled("● ", theme.style(Role::Good)), Span::styled(server.name.clone(), theme.style(Role::Strong))];
+            let mut out = vec![
+                Span::styled("● ", theme.style(Role::Good)),
+                Span::styled(server.name.clone(), theme.style(Role::Strong)),
+            ];
             if let Some(version) = server.version.as_deref().filter(|_| detail > 0) {
                 let program = if detail > 1 { "  ComfyUI " } else { " " };
                 out.push(Span::raw(format!("{program}{version}")));
@@ -158,10 +174,14 @@ pub fn line(app: &App, buf: &mut Buffer, area: Rect) {
         format!("{} y/n", question.words)
     } else if let Some(entry) = app.jobs.running() {
         let row = &entry.row;
-        let percent = row.progress.as_ref().and_then(|p| p.fraction).map_or_else(String::new, |f| format!(" {} %", figures::percent(f)));
-        let left = entry.ends.map(|e| e.duration_since(app.now).as_secs_f64()).filter(|s| *s >= 0.0);
+        let percent = row
+            .progress
+            .as_ref()
+            .and_then(|p| p.fraction)
+            .map_or_else(String::new, |f| format!(" {} %", figures::percent(f)));
+        let left = app.ends(entry).map(|e| e.duration_since(app.known_at()).as_secs_f64()).filter(|s| *s >= 0.0);
         let left = left.map_or_else(String::new, |s| format!(" {} left", figures::duration(s)));
-        let elapsed = row.elapsed_s(app.now).filter(|_| left.is_empty());
+        let elapsed = row.elapsed_s(app.known_at()).filter(|_| left.is_empty());
         let elapsed = elapsed.map_or_else(String::new, |s| format!(" {}", figures::duration(s)));
         format!("▸{percent}{left}{elapsed} {} {}", row.id, row.name)
     } else {
@@ -173,6 +193,10 @@ pub fn line(app: &App, buf: &mut Buffer, area: Rect) {
             EngineState::Gone { .. } | EngineState::Refused { .. } => "no engine · E starts it".to_owned(),
         }
     };
-    let role = if app.jobs.running().is_some_and(|e| matches!(e.row.state, JobState::Running)) { Role::Running } else { Role::Plain };
+    let role = if app.jobs.running().is_some_and(|e| matches!(e.row.state, JobState::Running)) {
+        Role::Running
+    } else {
+        Role::Plain
+    };
     canvas::text(buf, area.x, area.y, area.width, &words, theme.style(role));
 }

@@ -11,9 +11,9 @@ use crate::tui::keys::{Heading, KEYS};
 use crate::tui::theme::{self, Role};
 
 /// Cells for the keys' names.
-const KEY_WIDTH: usize = 12;
+const KEY_WIDTH: u16 = 10;
 /// Cells for what they do.
-const WORDS_WIDTH: usize = 46;
+const WORDS_WIDTH: u16 = 46;
 
 type Lines = Vec<Vec<Span<'static>>>;
 
@@ -47,11 +47,11 @@ pub fn help(app: &App, buf: &mut Buffer) {
     canvas::text(buf, area.x + 2, area.bottom() - 1, area.width.saturating_sub(4), close, theme.style(Role::Quiet));
     let mut x = area.x + 2;
     for block in &blocks {
-        let wide = (block_width() as u16).min(area.right().saturating_sub(x + 2));
+        let wide = BLOCK.min(area.right().saturating_sub(x + 2));
         for (y, line) in (area.y + 1..area.bottom() - 1).zip(block.iter().skip(scroll)) {
             canvas::spans(buf, x, y, wide, line);
         }
-        x += block_width() as u16 + 2;
+        x += BLOCK + 2;
     }
 }
 
@@ -63,14 +63,13 @@ pub fn overflow(app: &App) -> usize {
     tallest.saturating_sub(usize::from(area.height.saturating_sub(2)))
 }
 
-const fn block_width() -> usize {
-    KEY_WIDTH + 1 + WORDS_WIDTH
-}
+/// Cells of a block.
+const BLOCK: u16 = KEY_WIDTH + 1 + WORDS_WIDTH;
 
 /// One block, or two beside each other where the screen has room; and the box round them.
 fn arranged(app: &App, screen: Rect) -> (Vec<Lines>, Rect) {
     let groups = |headings: &[Heading]| headings.iter().flat_map(|h| group(app, *h)).collect::<Lines>();
-    let two = usize::from(screen.width) >= block_width() * 2 + 6;
+    let two = screen.width >= BLOCK * 2 + 6;
     let blocks = if two {
         let mut right = groups(&[Heading::Everywhere, Heading::Typing, Heading::Asking]);
         right.pop();
@@ -83,8 +82,7 @@ fn arranged(app: &App, screen: Rect) -> (Vec<Lines>, Rect) {
         vec![all]
     };
     let tall = blocks.iter().map(Vec::len).max().unwrap_or(0) + 2;
-    let wide = blocks.len() * (block_width() + 2) + 2;
-    let width = screen.width.min(u16::try_from(wide).unwrap_or(u16::MAX));
+    let width = screen.width.min(if two { 2 * BLOCK + 6 } else { BLOCK + 4 });
     let height = screen.height.min(u16::try_from(tall).unwrap_or(u16::MAX));
     let area = Rect { x: (screen.width - width) / 2, y: (screen.height - height) / 2, width, height };
     (blocks, area)
@@ -96,7 +94,7 @@ fn group(app: &App, heading: Heading) -> Lines {
     for binding in KEYS.iter().filter(|b| b.heading == heading) {
         let keys: Vec<_> = binding.keys.iter().map(|k| k.label()).collect();
         lines.push(vec![
-            Span::styled(format!("{:>KEY_WIDTH$} ", keys.join(" ")), theme.style(Role::Strong)),
+            Span::styled(format!("{:>1$} ", keys.join(" "), usize::from(KEY_WIDTH)), theme.style(Role::Strong)),
             Span::raw(binding.words),
         ]);
     }

@@ -7,7 +7,7 @@ use ratatui::layout::Rect;
 use ratatui::style::Modifier;
 
 use super::header;
-use crate::job::JobState;
+use crate::job::{CancelledBy, JobState};
 use crate::protocol::JobRow;
 use crate::tui::app::{App, EngineState};
 use crate::tui::canvas;
@@ -40,11 +40,22 @@ pub fn jobs(app: &App, buf: &mut Buffer, areas: &Areas) {
 /// The box's line: what the list shows, how many of which, and when the queue should be empty.
 fn heading(app: &App, buf: &mut Buffer, area: Rect) {
     let theme = app.live_theme();
-    let mut x = super::title(app, buf, area, "Jobs", Pane::Jobs);
+    let name = match app.jobs.selected_index().filter(|_| app.jobs.len() > app.jobs.visible().count()) {
+        Some(at) => format!("Jobs {}/{}", at + 1, app.jobs.len()),
+        None => "Jobs".to_owned(),
+    };
+    let mut x = super::title(app, buf, area, &name, Pane::Jobs);
     if let Some(filter) = header::filter(app) {
-        x += canvas::text(buf, x, area.y, area.right().saturating_sub(x + 2), &format!("{filter} "), theme.style(Role::Strong));
+        x += canvas::text(
+            buf,
+            x,
+            area.y,
+            area.right().saturating_sub(x + 2),
+            &format!("{filter} "),
+            theme.style(Role::Strong),
+        );
     }
-    let counts = header::counts(app, true);
+    let counts = header::counts(app, 2);
     if !counts.is_empty() {
         x += 2;
         let room = area.right().saturating_sub(x + 3);
@@ -97,10 +108,10 @@ fn row(app: &App, buf: &mut Buffer, area: Rect, placed: &[Placed], entry: &Entry
     let theme = app.live_theme();
     let row = &entry.row;
     let context = Context {
-        now: app.now,
+        now: app.known_at(),
         zone: &app.setup.zone,
         ui: &app.setup.ui,
-        ends: entry.ends,
+        ends: app.ends(entry),
         starts: app.forecast.starts(row.id),
     };
     if selected {
@@ -141,8 +152,11 @@ fn empty(app: &App, buf: &mut Buffer, area: Rect) {
         vec![(Role::Plain, format!("No job matches /{filter}").into()), (Role::Quiet, "Esc shows all of them".into())]
     } else if app.state == EngineState::Connecting {
         vec![(Role::Quiet, "connecting to the engine …".into())]
+    } else if app.state != EngineState::Up {
+        vec![(Role::Quiet, "no engine: E starts it".into())]
     } else {
-        let inbox = canvas::fit_tail(&app.short(&app.setup.inbox), usize::from(area.width.saturating_sub(8))).into_owned();
+        let inbox =
+            canvas::fit_tail(&app.short(&app.setup.inbox), usize::from(area.width.saturating_sub(8))).into_owned();
         vec![
             (Role::Strong, "Nothing to render yet. Drop a job file into".into()),
             (Role::Plain, format!("    {inbox}").into()),
@@ -170,6 +184,7 @@ pub fn state_words(row: &JobRow) -> String {
         JobState::Failed { why } => theme::failure(why.kind).to_owned(),
         JobState::Pending => row.position.map_or_else(|| "pending".to_owned(), |n| format!("pending #{n}")),
         JobState::Duplicate { of } => format!("duplicate of {of}"),
+        JobState::Cancelled { by: CancelledBy::Elsewhere } => "cancelled elsewhere".to_owned(),
         other => other.word().to_owned(),
     }
 }

@@ -39,14 +39,15 @@ fn lines(app: &App, width: u16) -> Vec<Vec<Span<'static>>> {
         let words = if app.state == EngineState::Up { "none is set up" } else { "not known yet" };
         return vec![vec![Span::styled(words, quiet)]];
     };
-    let label = |words: &str| Span::styled(format!("{words:<9}"), quiet);
+    let label = |words: &str| Span::styled(format!("{words:<8}"), quiet);
     let moment = |at| figures::moment(at, app.now, &app.setup.zone);
     let mut out = Vec::new();
     out.push(vec![Span::styled(server.name.clone(), theme.style(Role::Strong))]);
     match &server.link {
         Link::Connecting => out.push(vec![Span::styled("◌ connecting", quiet)]),
         Link::Up { since, heard } => {
-            let mut line = vec![Span::styled("● ", theme.style(Role::Good)), Span::raw(format!("since {}", moment(*since)))];
+            let mut line =
+                vec![Span::styled("● ", theme.style(Role::Good)), Span::raw(format!("since {}", moment(*since)))];
             if !heard {
                 line.push(Span::styled("  polling", theme.style(Role::Nearly)));
             }
@@ -63,12 +64,15 @@ fn lines(app: &App, width: u16) -> Vec<Vec<Span<'static>>> {
     }
     let address = address(&server.url);
     if address != server.name {
-        out.push(vec![label("address"), Span::raw(address)]);
+        out.push(vec![Span::raw(address)]);
     }
     out.push(vec![label("running"), Span::raw(running(server))]);
-    out.push(vec![label("pending"), Span::raw(format!("{} ours, {} others", server.pending_ours, server.pending_others))]);
+    out.push(vec![label("pending"), Span::raw(counted(server.pending_ours.to_string(), server.pending_others))]);
     if let Some(last) = server.samples.last().filter(|s| s.ram_total > 0 && !server.is_cpu) {
-        out.push(vec![label("RAM"), Span::raw(format!("{} / {} GB", gigabytes(last.ram_used), gigabytes(last.ram_total)))]);
+        out.push(vec![
+            label("RAM"),
+            Span::raw(format!("{} / {} GB", gigabytes(last.ram_used), gigabytes(last.ram_total))),
+        ]);
     }
     if !server.flags.is_empty() {
         let flags = crate::text::clean(&server.flags.join(" ")).into_owned();
@@ -79,13 +83,13 @@ fn lines(app: &App, width: u16) -> Vec<Vec<Span<'static>>> {
 
 fn running(server: &ServerRow) -> String {
     let ours: Vec<_> = server.running.iter().filter_map(|p| p.job).map(|id| id.to_string()).collect();
-    let others = server.running.len() - ours.len();
-    match (ours.is_empty(), others) {
-        (true, 0) => "nothing".to_owned(),
-        (true, n) => format!("{n} of others"),
-        (false, 0) => format!("{} (ours)", ours.join(" ")),
-        (false, n) => format!("{}, {n} of others", ours.join(" ")),
-    }
+    let others = u32::try_from(server.running.len() - ours.len()).unwrap_or(u32::MAX);
+    counted(if ours.is_empty() { "0".to_owned() } else { ours.join(" ") }, others)
+}
+
+/// Ours, and the others' where there are some.
+fn counted(ours: String, others: u32) -> String {
+    if others == 0 { ours } else { format!("{ours} · others {others}") }
 }
 
 /// The latest at the bottom, as a log reads.

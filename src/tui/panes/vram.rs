@@ -14,6 +14,9 @@ use crate::tui::figures::{self, gigabytes};
 use crate::tui::layout::Pane;
 use crate::tui::theme::Role;
 
+/// Samples closer than this, seconds, leave no gap between them.
+const STEADY: i64 = 15;
+
 /// From this share on, memory is about to run out.
 const TIGHT: f64 = 0.97;
 
@@ -28,7 +31,7 @@ pub fn vram(app: &App, buf: &mut Buffer, area: Rect, outer: Rect) {
     };
     let share = share(last.vram_used, last.vram_total);
     let role = if share >= TIGHT { Role::Nearly } else { Role::Plain };
-    let used = format!("{:>5} / {} GB", gigabytes(last.vram_used), gigabytes(last.vram_total));
+    let used = format!("{} / {} GB", gigabytes(last.vram_used), gigabytes(last.vram_total));
     let mut y = pad.y;
     canvas::text(buf, pad.x, y, pad.width, &used, theme.style(Role::Strong));
     canvas::right(buf, pad.x, y, pad.width, &format!("{:>3} %", figures::percent(share)), theme.style(role));
@@ -37,17 +40,14 @@ pub fn vram(app: &App, buf: &mut Buffer, area: Rect, outer: Rect) {
         gauge(app, buf, Rect { y, height: 1, ..pad }, last);
         y += 1;
     }
-    let mut facts = vec![format!("peak  {:>5}  in 10 min", gigabytes(peak(server)))];
-    if last.torch > 0 {
-        facts.insert(0, format!("torch {:>5}  other {:>4}", gigabytes(last.torch), gigabytes(last.vram_used.saturating_sub(last.torch))));
-    }
-    for fact in facts {
-        if y < pad.bottom() {
-            canvas::text(buf, pad.x, y, pad.width, &fact, theme.style(Role::Quiet));
-            y += 1;
-        }
+    let peak = format!("peak {}", gigabytes(peak(server)));
+    let facts = if last.torch > 0 { format!("torch {} · {peak}", gigabytes(last.torch)) } else { peak };
+    if y < pad.bottom() {
+        canvas::text(buf, pad.x, y, pad.width, &facts, theme.style(Role::Quiet));
+        y += 1;
     }
     if pad.bottom() >= y + 4 {
+        canvas::right(buf, pad.x, y, pad.width, "last 10 min", theme.style(Role::Quiet));
         graph(app, buf, Rect { y: y + 1, height: pad.bottom() - y - 1, ..pad }, server);
     }
 }
@@ -136,15 +136,24 @@ fn sweep(samples: &[Sample], now: Timestamp, width: u16) -> Sweep {
     let step = (span + wide - 1) / wide;
     let at = now.as_second().div_euclid(step);
     let mut columns = vec![None; usize::from(width)];
+    let mut before: Option<&Sample> = None;
     for sample in samples {
         let then = sample.at.as_second().div_euclid(step);
-        // The column after the newest stays empty: there the old picture ends.
-        if then <= at && then > at - wide + 1 {
-            let column = usize::try_from(then.rem_euclid(wide)).unwrap_or(0);
-            if let Some(cell) = columns.get_mut(column) {
-                *cell = (*cell).max(Some(sample.vram_used));
+        // Where steps are shorter than the time between samples, what was goes on.
+        let from = before
+            .filter(|b| sample.at.duration_since(b.at).as_secs() <= STEADY)
+            .map_or(then, |b| (b.at.as_second().div_euclid(step) + 1).min(then));
+        for step in from.max(then - wide)..=then {
+            // The column after the newest stays empty: there the old picture ends.
+            if step <= at && step > at - wide + 1 {
+                let value = if step == then { sample.vram_used } else { before.map_or(0, |b| b.vram_used) };
+                let column = usize::try_from(step.rem_euclid(wide)).unwrap_or(0);
+                if let Some(cell) = columns.get_mut(column) {
+                    *cell = (*cell).max(Some(value));
+                }
             }
         }
+        before = Some(sample);
     }
     Sweep { columns, now: u16::try_from(at.rem_euclid(wide)).unwrap_or(0) }
 }
@@ -167,7 +176,14 @@ fn graph(app: &App, buf: &mut Buffer, area: Rect, server: &ServerRow) {
     for y in plot.y..plot.bottom() {
         canvas::put(buf, plot.x - 1, y, "│", quiet);
     }
-    canvas::right(buf, area.x, plot.y, label - 1, &format!("{:.0}", gigabytes(total).parse::<f64>().unwrap_or(0.0)), quiet);
+    canvas::right(
+        buf,
+        area.x,
+        plot.y,
+        label - 1,
+        &format!("{:.0}", gigabytes(total).parse::<f64>().unwrap_or(0.0)),
+        quiet,
+    );
     canvas::put(buf, plot.x - 1, plot.y, "┤", quiet);
     canvas::right(buf, area.x, plot.bottom() - 1, label - 1, "0", quiet);
     for (x, value) in (plot.x..plot.right()).zip(&sweep.columns) {

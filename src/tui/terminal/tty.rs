@@ -1,6 +1,7 @@
 //! The terminal itself: taken, written to, and given back as it was.
 
 use std::io::{self, Write};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
@@ -40,6 +41,10 @@ impl Tty {
 
     /// Takes the terminal: raw, on its other screen. Harmless when it is taken already.
     pub fn enter(&mut self) -> io::Result<()> {
+        // After a stop the shell has set its own modes, of which crossterm knows nothing.
+        if TAKEN.load(Ordering::SeqCst) {
+            terminal::disable_raw_mode()?;
+        }
         terminal::enable_raw_mode()?;
         TAKEN.store(true, Ordering::SeqCst);
         self.drop_queue();
@@ -115,10 +120,12 @@ pub fn restore() {
     }
 }
 
+type Hook = dyn Fn(&std::panic::PanicHookInfo<'_>) + Send + Sync;
+
 /// While it lives, a panic gives the terminal back before its words are printed.
 pub fn restore_on_panic() -> PanicGuard {
     let drawing = std::thread::current().id();
-    let before: std::sync::Arc<dyn Fn(&std::panic::PanicHookInfo<'_>) + Send + Sync> = std::panic::take_hook().into();
+    let before: Arc<Hook> = std::panic::take_hook().into();
     let kept = before.clone();
     std::panic::set_hook(Box::new(move |info| {
         restore();
@@ -132,7 +139,7 @@ pub fn restore_on_panic() -> PanicGuard {
 }
 
 pub struct PanicGuard {
-    before: Option<std::sync::Arc<dyn Fn(&std::panic::PanicHookInfo<'_>) + Send + Sync>>,
+    before: Option<Arc<Hook>>,
 }
 
 impl Drop for PanicGuard {
@@ -157,6 +164,7 @@ enum Out {
 
 #[cfg(unix)]
 impl Out {
+    #[expect(clippy::unnecessary_wraps, reason = "the console of Windows can refuse")]
     fn open() -> io::Result<Self> {
         use std::os::unix::ffi::OsStrExt as _;
 

@@ -95,6 +95,8 @@ fn wait_for_hang_up(terminal: &std::fs::File) {
 #[cfg(unix)]
 pub fn stop_here() {
     let _ = rustix::process::kill_current_process_group(rustix::process::Signal::TSTP);
+    // The signal may go to another thread: give it time to stop this one before it draws again.
+    std::thread::sleep(Duration::from_millis(50));
 }
 
 #[cfg(windows)]
