@@ -39,7 +39,7 @@ use core::{Effect, Input, OpenFile, Policy, PostResult, State};
 use errands::Uploaded;
 use hub::{FaceEvent, Hub};
 use pace::Pace;
-use posting::Ready;
+use posting::{Post, Ready, Submission};
 use setup::{accept, bind, connect, remember, seat, server_configs, signals};
 
 /// How an engine is run.
@@ -99,12 +99,14 @@ enum Event {
 /// What is done after the writes.
 enum Act {
     Effect(Effect),
-    Post { server: usize, job: JobId, prompt_id: String, graph: Value },
+    Post { server: usize, post: Post },
 }
 
 struct ServerEnd {
     client: Arc<Client>,
-    client_id: String,
+    /// Submissions in the order in which they are to arrive; the front ones wait for their uploads.
+    line: VecDeque<Submission>,
+    poster: mpsc::UnboundedSender<Post>,
     orders: mpsc::UnboundedSender<Reconnect>,
     busy: watch::Sender<bool>,
 }
@@ -285,7 +287,7 @@ impl Driver {
                         match self.prepare(server, job, &prompt_id, seed) {
                             Some(Ready { graph, text }) => {
                                 writes.push(Write::Posted { prompt_id: prompt_id.clone(), job, graph: text });
-                                acts.push(Act::Post { server, job, prompt_id, graph });
+                                acts.push(Act::Post { server, post: Post { job, prompt_id, graph } });
                             }
                             None => acts.push(Act::Effect(Effect::Submit { server, job, prompt_id, seed })),
                         }
@@ -305,7 +307,7 @@ impl Driver {
             for act in acts {
                 match act {
                     Act::Effect(effect) => self.act(effect),
-                    Act::Post { server, job, prompt_id, graph } => self.post(server, job, prompt_id, graph),
+                    Act::Post { server, post } => self.line_up(server, post.job, Some(post)),
                 }
             }
         }

@@ -316,8 +316,8 @@ struct Server {
     about: About,
     samples: VecDeque<Sample>,
     remaining: u32,
-    /// Its POST has gone out and is not answered.
-    posting: Option<JobId>,
+    /// Their POSTs are under way: decided, not answered.
+    posting: BTreeSet<JobId>,
     interrupted_at: Option<Timestamp>,
     heard_at: Timestamp,
     /// `GET /prompt` differed from the last status this often in a row.
@@ -434,7 +434,7 @@ impl State {
                 about: About::default(),
                 samples: VecDeque::new(),
                 remaining: 0,
-                posting: None,
+                posting: BTreeSet::new(),
                 interrupted_at: None,
                 heard_at: now,
                 differs: 0,

@@ -4,10 +4,12 @@
 use std::sync::Arc;
 
 use serde_json::Value;
+use tokio::sync::mpsc;
 
 use super::core::{CollectFailure, First, Input, PostResult};
 use super::errands::{self, Uploaded};
 use super::{Driver, Event};
+use crate::comfy::Client;
 use crate::job::{Failure, FailureKind, JobId};
 use crate::store::{Prompt, Write};
 
@@ -17,8 +19,50 @@ pub(super) struct Ready {
     pub text: String,
 }
 
+/// A POST as it will be sent; its graph is kept already.
+#[derive(Debug)]
+pub(super) struct Post {
+    pub job: JobId,
+    pub prompt_id: String,
+    pub graph: Value,
+}
+
+/// A place in a server's line.
+#[derive(Debug)]
+pub(super) struct Submission {
+    job: JobId,
+    post: Option<Post>,
+}
+
+/// Sends a server's POSTs one after the other, so that they arrive in order. When one finds nobody
+/// there, those behind it are not tried.
+pub(super) async fn send_posts(
+    server: usize,
+    client: Arc<Client>,
+    client_id: String,
+    mut posts: mpsc::UnboundedReceiver<Post>,
+    events: mpsc::UnboundedSender<Event>,
+) {
+    while let Some(Post { job, prompt_id, graph }) = posts.recv().await {
+        let result = errands::post(&client, &client_id, &prompt_id, &graph).await;
+        let away = if let PostResult::NotSent(why) = &result { Some(why.clone()) } else { None };
+        let _ = events.send(Event::Input(Input::Posted { server, job, prompt_id, result }));
+        if let Some(why) = away {
+            while let Ok(Post { job, prompt_id, .. }) = posts.try_recv() {
+                let result = PostResult::NotSent(why.clone());
+                let _ = events.send(Event::Input(Input::Posted { server, job, prompt_id, result }));
+            }
+        }
+    }
+}
+
 impl Driver {
+    /// It will not be posted after all.
     fn posted(&mut self, server: usize, job: JobId, prompt_id: String, result: PostResult) {
+        if let Some(end) = self.servers.get_mut(server) {
+            end.line.retain(|s| s.job != job);
+        }
+        self.move_up(server);
         self.step(Input::Posted { server, job, prompt_id, result });
     }
 
@@ -47,6 +91,7 @@ impl Driver {
 
     /// Brings the job's files to its server; the answer is [`Event::Uploaded`].
     pub(super) fn upload(&mut self, server: usize, job: JobId, prompt_id: String, seed: Option<u64>) {
+        self.line_up(server, job, None);
         let Some(end) = self.servers.get(server) else { return };
         match self.store.prompt(job) {
             Ok(Some(prompt)) => {
@@ -92,17 +137,29 @@ impl Driver {
         if let Err(error) = self.store.write(&[Write::Posted { prompt_id: prompt_id.clone(), job, graph: text }]) {
             return self.cannot_post(server, job, prompt_id, &error.to_string());
         }
-        self.post(server, job, prompt_id, graph);
+        if let Some(end) = self.servers.get_mut(server)
+            && let Some(submission) = end.line.iter_mut().find(|s| s.job == job)
+        {
+            submission.post = Some(Post { job, prompt_id, graph });
+        }
+        self.move_up(server);
     }
 
-    /// Posts a graph that is kept.
-    pub(super) fn post(&mut self, server: usize, job: JobId, prompt_id: String, graph: Value) {
-        let Some(end) = self.servers.get(server) else { return };
-        let (client, client_id, events) = (Arc::clone(&end.client), end.client_id.clone(), self.events.clone());
-        tokio::spawn(async move {
-            let result = errands::post(&client, &client_id, &prompt_id, &graph).await;
-            let _ = events.send(Event::Input(Input::Posted { server, job, prompt_id, result }));
-        });
+    /// Puts a submission at the end of its server's line; `post` is there once nothing is left to upload.
+    pub(super) fn line_up(&mut self, server: usize, job: JobId, post: Option<Post>) {
+        if let Some(end) = self.servers.get_mut(server) {
+            end.line.push_back(Submission { job, post });
+        }
+        self.move_up(server);
+    }
+
+    /// Hands over what stands ready at the head of the line.
+    fn move_up(&mut self, server: usize) {
+        let Some(end) = self.servers.get_mut(server) else { return };
+        while let Some(post) = end.line.front_mut().and_then(|s| s.post.take()) {
+            end.line.pop_front();
+            let _ = end.poster.send(post);
+        }
     }
 
     pub(super) fn look(&mut self, server: usize, prompts: Vec<(JobId, String)>, first: First) {

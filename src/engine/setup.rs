@@ -1,7 +1,7 @@
 //! What an engine needs before it can serve: what the store remembers, the servers' connections,
 //! the socket, the signals.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 
 use interprocess::local_socket::ListenerOptions;
@@ -12,6 +12,7 @@ use tokio::task::JoinHandle;
 
 use super::connection::Connection;
 use super::core::{OpenFile, Remembered, ServerSeat};
+use super::posting::send_posts;
 use super::{EngineError, Event, ServerEnd, errands, hub};
 use crate::comfy::Client;
 use crate::config::{Config, DEFAULT_SERVER, ServerConfig};
@@ -83,6 +84,7 @@ pub(super) fn connect(
             busy: is_busy,
         };
         tokio::spawn(connection.hold());
+        let own_events = events.clone();
         let events = events.clone();
         tokio::spawn(async move {
             while let Some(input) = heard.recv().await {
@@ -91,7 +93,9 @@ pub(super) fn connect(
                 }
             }
         });
-        servers.push(ServerEnd { client, client_id, orders, busy });
+        let (poster, posts) = mpsc::unbounded_channel();
+        tokio::spawn(send_posts(index, Arc::clone(&client), client_id.clone(), posts, own_events));
+        servers.push(ServerEnd { client, line: VecDeque::new(), poster, orders, busy });
     }
     Ok(servers)
 }

@@ -68,7 +68,7 @@ impl State {
     pub(super) fn send_cancel(&mut self, id: JobId, now: Timestamp) {
         let Some(server) = self.server_of(id) else { return };
         let Some(s) = self.servers.get_mut(server) else { return };
-        if s.posting == Some(id) {
+        if s.posting.contains(&id) {
             // The POST is under way: its answer calls for the cancel.
             return;
         }
@@ -124,7 +124,7 @@ impl State {
             let Some(server) = self.server_of(id) else { continue };
             if self.is_up(server) {
                 self.taking_back.insert(id);
-                if self.servers.get(server).is_none_or(|s| s.posting != Some(id)) {
+                if self.servers.get(server).is_none_or(|s| !s.posting.contains(&id)) {
                     self.look(id, First::Delete);
                 }
             }

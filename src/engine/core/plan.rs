@@ -1,7 +1,7 @@
 //! What is submitted next, and what the answers to a POST mean.
 //!
-//! Each server holds a window of the queue (`in_flight`), and has one POST of ours under way at a
-//! time, so that prompts arrive in order. A `prompt_id` is written before it is posted, and a POST
+//! Each server holds a window of the queue (`in_flight`). The driver sends POSTs one after the
+//! other, so prompts arrive in order; a few are decided ahead, so that one transaction serves them. A `prompt_id` is written before it is posted, and a POST
 //! whose fate is unknown is looked up before it is posted again, under the same id.
 
 use jiff::Timestamp;
@@ -10,6 +10,9 @@ use super::{Effect, First, MAX_REFUSALS, PostResult, State, Timer};
 use crate::job::{Attempt, CancelledBy, Change, Failure, FailureKind, JobId, JobState};
 use crate::protocol::Level;
 
+/// POSTs decided ahead of the one under way, each server.
+const POSTS: usize = 32;
+
 impl State {
     /// Fills every server's window from the queue.
     pub(super) fn plan(&mut self, now: Timestamp) {
@@ -17,7 +20,7 @@ impl State {
             return;
         }
         for server in 0..self.servers.len() {
-            if self.has_room(server)
+            while self.has_room(server)
                 && let Some(id) = self.next_for(server)
             {
                 self.submit(server, id, now);
@@ -27,8 +30,9 @@ impl State {
 
     fn has_room(&self, server: usize) -> bool {
         let Some(s) = self.servers.get(server) else { return false };
-        // One POST at a time: its answer calls for the next.
-        self.is_up(server) && s.posting.is_none() && (s.in_flight == 0 || self.at_server(server).count() < s.in_flight)
+        self.is_up(server)
+            && s.posting.len() < POSTS
+            && (s.in_flight == 0 || self.at_server(server).take(s.in_flight).count() < s.in_flight)
     }
 
     fn next_for(&self, server: usize) -> Option<JobId> {
@@ -59,7 +63,7 @@ impl State {
             measurement: None,
             notes: Vec::new(),
         };
-        s.posting = Some(id);
+        s.posting.insert(id);
         if self.change(id, Change::Submit { attempt: Box::new(attempt) }, now) {
             self.out.push(Effect::Submit { server, job: id, prompt_id, seed });
         }
@@ -81,19 +85,17 @@ impl State {
         let Some(attempt) = self.jobs.get(&id).and_then(|j| j.attempt()) else { return };
         let (prompt_id, seed) = (attempt.prompt_id.clone(), attempt.seed);
         let Some(s) = self.servers.get_mut(server) else { return };
-        if s.posting.is_some() {
+        if s.posting.len() >= POSTS || s.posting.contains(&id) {
             self.after(now, std::time::Duration::from_secs(1), Timer::Look(id));
             return;
         }
-        s.posting = Some(id);
+        s.posting.insert(id);
         self.out.push(Effect::Submit { server, job: id, prompt_id, seed });
     }
 
     pub(super) fn posted(&mut self, server: usize, id: JobId, prompt_id: &str, result: PostResult, now: Timestamp) {
-        if let Some(s) = self.servers.get_mut(server)
-            && s.posting == Some(id)
-        {
-            s.posting = None;
+        if let Some(s) = self.servers.get_mut(server) {
+            s.posting.remove(&id);
         }
         if self.prompt_of(id).as_deref() != Some(prompt_id) || !self.held.contains(&id) {
             return;

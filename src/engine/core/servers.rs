@@ -73,10 +73,10 @@ impl State {
 
     /// Looks where the server has everything of ours, but for what is on its way to it.
     pub(super) fn survey(&mut self, server: usize, now: Timestamp) {
-        let posting = self.servers.get(server).and_then(|s| s.posting);
+        let posting = self.servers.get(server).map(|s| s.posting.clone()).unwrap_or_default();
         let prompts: Vec<_> = self
             .at_server(server)
-            .filter(|j| Some(j.id) != posting)
+            .filter(|j| !posting.contains(&j.id))
             .filter_map(|j| Some((j.id, j.attempt()?.prompt_id.clone())))
             .collect();
         if prompts.is_empty() {
@@ -368,7 +368,7 @@ impl State {
         }
         for (id, prompt, look) in found {
             let current = self.held.contains(&id) && self.prompt_of(id).as_ref() == Some(&prompt);
-            let posting = self.servers.get(server).is_some_and(|s| s.posting == Some(id));
+            let posting = self.servers.get(server).is_some_and(|s| s.posting.contains(&id));
             if current && !posting {
                 self.found(server, id, look, now);
             }
