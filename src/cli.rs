@@ -65,6 +65,14 @@ fn run(args: Args) -> Result<Code, Trouble> {
             let request = Request::Requeue { jobs: ids(&jobs), new_seed };
             Ok(verbs::each(&mut starting(&Place::settle(&asks)?, false)?, request, out)?)
         }
+        Some(Verb::Hold { jobs }) => {
+            let request = Request::Hold { jobs: ids(&jobs) };
+            Ok(verbs::each(&mut running(&Place::settle(&asks)?)?, request, out)?)
+        }
+        Some(Verb::Release { jobs }) => {
+            let request = Request::Release { jobs: ids(&jobs) };
+            Ok(verbs::each(&mut starting(&Place::settle(&asks)?, false)?, request, out)?)
+        }
         Some(Verb::Cancel { jobs }) => {
             let mut talk = running(&Place::settle(&asks)?)?;
             Ok(verbs::each(&mut talk, Request::Cancel { jobs: ids(&jobs) }, out)?)
@@ -77,7 +85,7 @@ fn run(args: Args) -> Result<Code, Trouble> {
         Some(Verb::Wait { jobs, all: _, timeout }) => {
             let timeout =
                 timeout.map(Duration::try_from_secs_f64).transpose().map_err(|e| Trouble::Usage(e.to_string()))?;
-            Ok(verbs::wait(&mut starting(&Place::settle(&asks)?, true)?, &ids(&jobs), timeout)?)
+            Ok(verbs::wait(starting(&Place::settle(&asks)?, true)?, ids(&jobs), timeout)?)
         }
         Some(Verb::Status { json }) => Ok(verbs::status(&mut starting(&Place::settle(&asks)?, true)?, json, out)?),
         Some(Verb::Measure { files, json }) => {
@@ -142,7 +150,10 @@ fn engine(place: &Place, detached: bool, look_only: bool) -> Result<Code, Troubl
         ends_with_faces: look_only,
         log: log.display().to_string(),
     };
-    let result = runtime()?.block_on(crate::engine::run(options));
+    let runtime = runtime()?;
+    let result = runtime.block_on(crate::engine::run(options));
+    // A measurement that still runs is done again by the next engine.
+    runtime.shutdown_timeout(Duration::from_millis(100));
     if let Err(error) = result {
         tracing::error!("{error}");
         return Err(Trouble::Engine(error));

@@ -40,7 +40,7 @@ use errands::Uploaded;
 use hub::{FaceEvent, Hub};
 use pace::Pace;
 use posting::{Post, Ready, Submission};
-use setup::{accept, bind, connect, remember, seat, server_configs, signals};
+use setup::{bind, faces, connect, remember, seat, server_configs, signals};
 
 /// How an engine is run.
 #[derive(Debug, Clone)]
@@ -148,9 +148,9 @@ pub async fn run(options: Options) -> Result<(), EngineError> {
     folder.check_layout()?;
     crate::folder::refuse_network_disk(&folder.state)?;
     std::fs::create_dir_all(&folder.state).map_err(folder_trouble)?;
-    let lock = lock::take(&folder)?;
-    let mut store = Store::open(&folder.state.join("store.db"))?;
     let address = Address::of(&options.root)?;
+    let lock = lock::take(&folder, &address)?;
+    let mut store = Store::open(&folder.state.join("store.db"))?;
     let listener = bind(&address)?;
 
     let (events, mut inputs) = mpsc::unbounded_channel();
@@ -204,7 +204,8 @@ pub async fn run(options: Options) -> Result<(), EngineError> {
     if !options.look_only {
         driver.watch_inboxes()?;
     }
-    let mut acceptor = accept(listener, &events);
+    let faces = faces(&events);
+    let mut acceptor = tokio::spawn(hub::accept(listener, faces.clone()));
     let signals = tokio::spawn(signals(events.clone()));
     tracing::info!("engine {VERSION} serves {} (pid {})", options.root.display(), std::process::id());
 
@@ -213,8 +214,13 @@ pub async fn run(options: Options) -> Result<(), EngineError> {
     while !driver.exit && !pace.is_over(&driver) {
         if pace.socket_check_is_due() && cfg!(unix) && !address.path().exists() {
             tracing::warn!("the socket's file has vanished: binding again");
-            acceptor.abort();
-            acceptor = accept(bind(&address)?, &events);
+            match Address::of(&options.root).map_err(EngineError::from).and_then(|again| bind(&again)) {
+                Ok(listener) => {
+                    acceptor.abort();
+                    acceptor = tokio::spawn(hub::accept(listener, faces.clone()));
+                }
+                Err(error) => tracing::error!("{error}"),
+            }
         }
         pace.keep(&mut driver);
         driver.flush();
@@ -270,6 +276,10 @@ impl Driver {
 
     /// Lets the core decide; [`Driver::flush`] carries it out.
     fn step(&mut self, input: Input) {
+        if self.exit {
+            // What is in memory may be ahead of the store.
+            return;
+        }
         let effects = self.state.step(input, Timestamp::now());
         self.pending.extend(effects);
     }
@@ -286,6 +296,7 @@ impl Driver {
                         // A graph that needs no upload is kept in the same transaction as its attempt.
                         match self.prepare(server, job, &prompt_id, seed) {
                             Some(Ready { graph, text }) => {
+                                self.know_nodes(job, &graph);
                                 writes.push(Write::Posted { prompt_id: prompt_id.clone(), job, graph: text });
                                 acts.push(Act::Post { server, post: Post { job, prompt_id, graph } });
                             }

@@ -114,7 +114,8 @@ impl Run {
 
     /// Models were loaded in this run: few nodes, if any, came from the cache.
     fn is_cold(&self) -> bool {
-        self.cached.len() * 3 < self.nodes.len()
+        // Nodes that nobody knows tell nothing; then the cache does.
+        self.cached.len() * 3 < self.nodes.len().max(1)
     }
 
     fn seconds_by_node(&self) -> BTreeMap<String, f64> {

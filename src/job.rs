@@ -304,6 +304,8 @@ pub enum Change {
         at: Timestamp,
         seen: bool,
     },
+    /// A server that forgot it still had its file. It rendered at least until `at`.
+    Salvaged { at: Timestamp },
     /// Rendering ended well.
     Rendered {
         at: Timestamp,
@@ -371,6 +373,7 @@ impl Change {
             Self::TakenBack => "taken back",
             Self::Started { .. } => "started",
             Self::Rendered { .. } => "rendered",
+            Self::Salvaged { .. } => "salvaged",
             Self::Collected { .. } => "collected",
             Self::Measured { .. } => "measured",
             Self::Cancel { .. } => "cancel",
@@ -394,7 +397,7 @@ impl Job {
 
     /// The place in the queue: higher priority first, then rank, then age.
     pub fn order(&self) -> (i64, i64, u64) {
-        (-self.priority, self.rank, self.id.0)
+        (self.priority.saturating_neg(), self.rank, self.id.0)
     }
 
     /// What renders of about the same cost share: the key of estimates.
@@ -419,6 +422,10 @@ impl Job {
                 }
                 self.latest(|a| a.notes.extend(notes.iter().cloned()));
             }
+            // Its start, or its end, was heard before the answer to its POST.
+            (S::Running | S::Collecting | S::Measuring | S::Done, Change::Posted { notes }) => {
+                self.latest(|a| a.notes.extend(notes.iter().cloned()));
+            }
             (S::Submitting | S::Pending, Change::TakenBack) => {
                 self.attempts.pop();
                 self.state = S::Queued;
@@ -433,6 +440,11 @@ impl Job {
                         a.start_seen = *seen;
                     }
                 });
+            }
+            (s, Change::Salvaged { at }) if s.is_at_server() => {
+                self.close(*at, Ending::Success);
+                self.latest(|a| a.start_seen = false);
+                self.state = S::Collecting;
             }
             (s, Change::Rendered { at }) if s.is_at_server() => {
                 self.close(*at, Ending::Success);
@@ -455,7 +467,7 @@ impl Job {
             (S::Submitting | S::Pending | S::Running, Change::Cancel { at }) => {
                 self.state = S::Cancelling { since: *at };
             }
-            (s, Change::Cancelled { by, at }) if s.is_at_server() => {
+            (s, Change::Cancelled { by, at }) if s.is_at_server() || matches!(s, S::Collecting) => {
                 let by = *by;
                 self.close(*at, Ending::Cancelled(by));
                 self.state = S::Cancelled { by };

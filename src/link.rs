@@ -166,13 +166,13 @@ impl Talk {
         }
     }
 
-    /// Waits until the engine has closed the connection, at most so long.
-    pub fn await_end(mut self, most: Duration) {
+    /// Waits until the engine has closed the connection, at most so long; false if it has not.
+    pub fn await_end(mut self, most: Duration) -> bool {
         let (done, ended) = std::sync::mpsc::channel();
         std::thread::spawn(move || {
             while self.reader.next_line().is_ok() {}
             let _ = done.send(());
         });
-        let _ = ended.recv_timeout(most);
+        ended.recv_timeout(most).is_ok()
     }
 }

@@ -64,7 +64,12 @@ pub enum Request {
         job: JobId,
         graph: bool,
     },
-    /// All rows (for `ls`, `wait`).
+    /// Waiting jobs are not submitted until they are released.
+    Hold { jobs: Vec<JobId> },
+    Release { jobs: Vec<JobId> },
+    /// Answered with their rows when these have all ended; none named means all.
+    Wait { jobs: Vec<JobId> },
+    /// All rows.
     List,
     Status,
     /// Try the servers again now, do not wait for the back-off.

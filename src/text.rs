@@ -4,6 +4,7 @@
 //! [`clean_lines`] (several) before it reaches a terminal or a log.
 
 use std::borrow::Cow;
+use std::fmt::Write as _;
 
 /// True for characters that may move a cursor, change colours or turn text round: C0, DEL, C1,
 /// line and paragraph separators, and the bidirectional and invisible format controls.
@@ -45,9 +46,27 @@ pub fn clean_lines(text: &str) -> String {
         .join("\n")
 }
 
+/// JSON as it may be printed: what could move a cursor or turn text round stands there as `\\uXXXX`,
+/// which reads the same.
+pub fn json_text(json: &str) -> Cow<'_, str> {
+    let is_risky = |c: char| is_unsafe(c) && !matches!(c, '\n' | '\r' | '\t');
+    if !json.contains(is_risky) {
+        return Cow::Borrowed(json);
+    }
+    let mut out = String::with_capacity(json.len() + 16);
+    for c in json.chars() {
+        if is_risky(c) {
+            // Writing to a String can't fail. All of them are below U+10000.
+            let _ = write!(out, "\\u{:04x}", u32::from(c));
+        } else {
+            out.push(c);
+        }
+    }
+    Cow::Owned(out)
+}
+
 /// Bytes as lower-case hexadecimal.
 pub fn hex(bytes: &[u8]) -> String {
-    use std::fmt::Write as _;
     bytes.iter().fold(String::with_capacity(bytes.len() * 2), |mut hex, byte| {
         // Writing to a String can't fail.
         let _ = write!(hex, "{byte:02x}");
@@ -80,6 +99,16 @@ mod tests {
         assert_eq!(clean("a\u{1b}[2Jb"), "a [2Jb");
         assert_eq!(clean("x\u{9b}31my\u{202e}z\n"), "x 31my z");
         assert_eq!(clean_lines("one\ttwo\r\n\u{7}three\n"), "one    two\nthree");
+    }
+
+    #[test]
+    fn printed_json_reads_the_same_and_steers_no_terminal() {
+        let json = serde_json::json!({"name": "a\u{9b}31m\u{202e}b\u{1b}[2J\n漢"}).to_string();
+        let printed = json_text(&json);
+        assert!(!printed.contains(is_unsafe));
+        let (a, b): (serde_json::Value, serde_json::Value) =
+            (serde_json::from_str(&json).unwrap(), serde_json::from_str(&printed).unwrap());
+        assert_eq!(a, b);
     }
 
     #[test]

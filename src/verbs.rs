@@ -12,10 +12,7 @@ use jiff::Timestamp;
 use crate::job::{JobId, JobState};
 use crate::link::{LinkError, Talk};
 use crate::protocol::{Answer, Detail, JobRow, Link, Request, Status, job_json};
-use crate::text::clean;
-
-/// How often `wait` looks.
-const WAIT_EVERY: Duration = Duration::from_millis(100);
+use crate::text::{clean, json_text};
 
 /// Exit codes of all verbs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -65,7 +62,7 @@ pub fn table(rows: &[JobRow], json: bool, out: &mut dyn Write) {
     let now = Timestamp::now();
     if json {
         for row in rows {
-            say!(out, "{}", job_json(row, now));
+            say!(out, "{}", json_text(&job_json(row, now).to_string()));
         }
         return;
     }
@@ -162,7 +159,7 @@ pub fn show(talk: &mut Talk, job: JobId, graph: bool, out: &mut dyn Write) -> Ou
             eprintln!("comfytop: {job} has not been posted yet");
             return Ok(Code::No);
         };
-        say!(out, "{graph:#}");
+        say!(out, "{}", json_text(&format!("{graph:#}")));
         return Ok(Code::Ok);
     }
     show_detail(&detail, out);
@@ -284,7 +281,7 @@ fn add_one(talk: &mut Talk, file: &Path, out: &mut dyn Write) -> Result<bool, Li
     }
 }
 
-/// `comfytop cancel N…` and `comfytop requeue N…`.
+/// `comfytop cancel N…`, `requeue N…`, `hold N…` and `release N…`.
 pub fn each(talk: &mut Talk, request: Request, out: &mut dyn Write) -> Outcome {
     let Answer::Each(each) = talk.ask(request)? else { return Err(LinkError::Closed) };
     let mut code = Code::Ok;
@@ -292,7 +289,7 @@ pub fn each(talk: &mut Talk, request: Request, out: &mut dyn Write) -> Outcome {
         match result {
             Ok(done) => say!(out, "{id} {done}"),
             Err(why) => {
-                eprintln!("comfytop: {id}: {why}");
+                eprintln!("comfytop: {id}: {}", clean(&why));
                 code = Code::No;
             }
         }
@@ -301,25 +298,38 @@ pub fn each(talk: &mut Talk, request: Request, out: &mut dyn Write) -> Outcome {
 }
 
 /// `comfytop wait [N…|--all] [--timeout S]`.
-pub fn wait(talk: &mut Talk, jobs: &[JobId], timeout: Option<Duration>) -> Outcome {
-    let until = timeout.map(|t| Instant::now() + t);
-    loop {
-        let rows = list(talk)?;
-        for id in jobs {
-            if !rows.iter().any(|r| r.id == *id) {
-                eprintln!("comfytop: there is no job {id}");
-                return Ok(Code::No);
-            }
+pub fn wait(mut talk: Talk, jobs: Vec<JobId>, timeout: Option<Duration>) -> Outcome {
+    if talk.engine.look_only {
+        let rows = list(&mut talk)?;
+        let waits = rows.iter().any(|r| !r.state.is_ended() && (jobs.is_empty() || jobs.contains(&r.id)));
+        if waits {
+            eprintln!("comfytop: no engine runs, so nothing will end: `comfytop` or `comfytop engine` starts one");
+            return Ok(Code::Nobody);
         }
-        let mut waited = rows.iter().filter(|r| jobs.is_empty() || jobs.contains(&r.id));
-        if waited.clone().all(|r| r.state.is_ended()) {
-            let done = waited.all(|r| matches!(r.state, JobState::Done | JobState::Duplicate { .. }));
-            return Ok(if done { Code::Ok } else { Code::No });
+    }
+    let (answers, answer) = std::sync::mpsc::channel();
+    std::thread::spawn(move || {
+        // Nobody listens after a time-out: the process ends then.
+        let _ = answers.send(talk.ask(Request::Wait { jobs }));
+    });
+    let result = match timeout {
+        Some(timeout) => match answer.recv_timeout(timeout) {
+            Err(std::sync::mpsc::RecvTimeoutError::Timeout) => return Ok(Code::TimedOut),
+            other => other,
+        },
+        None => answer.recv().map_err(std::sync::mpsc::RecvTimeoutError::from),
+    };
+    match result.unwrap_or(Err(LinkError::Closed)) {
+        Ok(Answer::List(rows)) => {
+            let done = rows.iter().all(|r| matches!(r.state, JobState::Done | JobState::Duplicate { .. }));
+            Ok(if done { Code::Ok } else { Code::No })
         }
-        if until.is_some_and(|until| Instant::now() >= until) {
-            return Ok(Code::TimedOut);
+        Ok(_) => Err(LinkError::Closed),
+        Err(LinkError::Answer(why)) => {
+            eprintln!("comfytop: {why}");
+            Ok(Code::No)
         }
-        std::thread::sleep(WAIT_EVERY);
+        Err(error) => Err(error),
     }
 }
 
@@ -329,7 +339,7 @@ pub fn status(talk: &mut Talk, json: bool, out: &mut dyn Write) -> Outcome {
     let up = status.servers.iter().any(|s| matches!(s.link, Link::Up { .. }));
     let code = if up { Code::Ok } else { Code::Nobody };
     if json {
-        say!(out, "{}", serde_json::to_string(&status).map_err(LinkError::Unreadable)?);
+        say!(out, "{}", json_text(&serde_json::to_string(&status).map_err(LinkError::Unreadable)?));
         return Ok(code);
     }
     let engine = &status.engine;
@@ -378,12 +388,15 @@ fn settled_status(talk: &mut Talk) -> Result<Status, LinkError> {
     }
 }
 
-/// `comfytop stop`.
+/// `comfytop stop`: well when the engine has ended.
 pub fn stop(mut talk: Talk) -> Outcome {
     match talk.ask(Request::Stop) {
         Ok(_) | Err(LinkError::Closed) => {}
         Err(error) => return Err(error),
     }
-    talk.await_end(Duration::from_secs(10));
-    Ok(Code::Ok)
+    if talk.await_end(Duration::from_secs(10)) {
+        return Ok(Code::Ok);
+    }
+    eprintln!("comfytop: the engine has taken back what was pending, but does not end");
+    Ok(Code::No)
 }

@@ -115,6 +115,14 @@ impl World {
         self.step(Input::Looked { server: 0, found: vec![(JobId(id), prompt, look)] })
     }
 
+    /// Nowhere, and no file of it either.
+    fn nowhere(&mut self, id: u64) -> Vec<Effect> {
+        self.looked(id, Look::Unknown);
+        let gone = Err(CollectFailure::Gone("forgotten".to_owned()));
+        let prompt_id = self.prompt(id);
+        self.step(Input::Collected { job: JobId(id), prompt_id, result: gone })
+    }
+
     fn ask(&mut self, request: Request) -> Vec<Effect> {
         self.step(Input::Ask { ask: 9, request })
     }
@@ -181,9 +189,9 @@ fn a_last_word_that_never_comes_is_not_waited_for() {
 #[test]
 fn a_server_holds_a_window_and_posts_come_one_by_one_in_order() {
     let (mut w, effects) = World::up(2, 5);
-    assert_eq!(submitted(&effects), [1]);
-    assert_eq!(submitted(&w.accept(1)), [2]);
-    assert!(submitted(&w.accept(2)).is_empty(), "the window is full");
+    assert_eq!(submitted(&effects), [1, 2], "decided ahead; the driver posts one after the other");
+    assert!(submitted(&w.accept(1)).is_empty(), "the window is full");
+    assert!(submitted(&w.accept(2)).is_empty());
     w.begin(1);
     let prompt = w.prompt(1);
     assert_eq!(submitted(&w.hear(Heard::Rendered { prompt })), [3], "the next is sent when one has rendered");
@@ -191,10 +199,8 @@ fn a_server_holds_a_window_and_posts_come_one_by_one_in_order() {
 
 #[test]
 fn no_window_submits_everything() {
-    let (mut w, _) = World::up(0, 5);
-    for id in 1..5 {
-        assert_eq!(submitted(&w.accept(id)), [id + 1]);
-    }
+    let (_, effects) = World::up(0, 20);
+    assert_eq!(submitted(&effects), (1..=20).collect::<Vec<_>>());
 }
 
 #[test]
@@ -232,7 +238,7 @@ fn an_unanswered_post_is_looked_up_and_posted_again_under_its_own_id() {
     assert!(submitted(&effects).is_empty(), "it may still arrive");
     assert_eq!(w.word(1), "submitting");
     assert_eq!(looks(&w.wait(11)), [(First::Nothing, vec![1])]);
-    assert_eq!(submitted(&w.looked(1, Look::Unknown)), [1]);
+    assert_eq!(submitted(&w.nowhere(1)), [1]);
     assert_eq!(w.prompt(1), id, "the same id: should both arrive, one copy is deleted");
     w.accept(1);
     let effects = w.step(Input::Up { server: 0, about: About::default() });
@@ -257,7 +263,7 @@ fn a_server_that_refuses_with_its_own_error_is_not_asked_for_ever() {
         w.posted(1, PostResult::Unsure { why: "500".to_owned(), refused: true, nodes: Vec::new() });
         w.looked(1, Look::Unknown);
         w.wait(11);
-        w.looked(1, Look::Unknown);
+        w.nowhere(1);
     }
     assert_eq!(w.word(1), "failed");
 }
@@ -363,18 +369,18 @@ fn what_a_restarted_server_forgot_goes_back_in_order() {
     let now = w.now;
     w.step(Input::Down { server: 0, why: "gone".to_owned(), retry_at: now });
     w.step(Input::Up { server: 0, about: About::default() });
-    w.looked(2, Look::Unknown);
-    assert_eq!(w.state.job(JobId(2)).unwrap().attempts.len(), 1, "it is posted anew, and never had a try");
-    // The one that ran may have left its file: looked for before it is rendered again.
-    let effects = w.looked(1, Look::Unknown);
-    assert_eq!(collects(&effects), [(1, true)]);
-    let prompt_id = w.prompt(1);
-    let gone = Err(CollectFailure::Gone("forgotten".to_owned()));
-    w.step(Input::Collected { job: JobId(1), prompt_id, result: gone });
-    assert_eq!(w.word(1), "queued");
-    w.accept(2);
-    assert_eq!(w.word(1), "submitting", "before #3");
-    assert_eq!(w.word(3), "queued");
+    // Both may have left their files: looked for before anything is rendered again.
+    for id in [2, 1] {
+        let old = w.prompt(id);
+        let effects = w.looked(id, Look::Unknown);
+        assert_eq!(collects(&effects), [(id, true)]);
+        let gone = Err(CollectFailure::Gone("forgotten".to_owned()));
+        w.step(Input::Collected { job: JobId(id), prompt_id: old.clone(), result: gone });
+        assert_ne!(w.prompt(id), old, "posted anew");
+    }
+    assert_eq!(w.state.job(JobId(2)).unwrap().attempts.len(), 1, "it had not begun, so no try is counted");
+    assert_eq!(w.state.job(JobId(1)).unwrap().attempts.len(), 2);
+    assert_eq!(w.word(3), "queued", "those that were before it go first");
 }
 
 #[test]
@@ -498,4 +504,141 @@ fn messages_of_others_and_of_old_attempts_change_nothing() {
         w.hear(heard);
     }
     assert_eq!(*w.state.job(JobId(1)).unwrap(), before);
+}
+
+#[test]
+fn a_file_that_a_restarted_server_still_has_is_not_rendered_again() {
+    let (mut w, _) = World::up(2, 1);
+    w.accept(1);
+    w.begin(1);
+    w.wait(3);
+    let now = w.now;
+    w.step(Input::Down { server: 0, why: "gone".to_owned(), retry_at: now });
+    w.wait(3600);
+    w.step(Input::Up { server: 0, about: About::default() });
+    w.looked(1, Look::Unknown);
+    let prompt_id = w.prompt(1);
+    w.step(Input::Collected { job: JobId(1), prompt_id, result: Ok(clip()) });
+    assert_eq!(w.word(1), "measuring");
+    let attempt = w.state.job(JobId(1)).unwrap().attempt().unwrap();
+    assert!(attempt.elapsed_s(w.now).unwrap() < 10.0, "the outage is not rendering time");
+    assert!(!attempt.start_seen, "and the time is a lower bound");
+}
+
+#[test]
+fn a_pending_job_that_vanished_while_the_line_was_cut_was_deleted_if_the_server_remembers_others() {
+    let (mut w, _) = World::up(2, 2);
+    w.accept(1);
+    w.accept(2);
+    w.begin(1);
+    let now = w.now;
+    w.step(Input::Down { server: 0, why: "line cut".to_owned(), retry_at: now });
+    w.step(Input::Up { server: 0, about: About::default() });
+    let found = vec![
+        (JobId(1), w.prompt(1), Look::Running { copies: 1 }),
+        (JobId(2), w.prompt(2), Look::Unknown),
+    ];
+    w.step(Input::Looked { server: 0, found });
+    assert_eq!(w.state.job(JobId(2)).unwrap().state, JobState::Cancelled { by: CancelledBy::Elsewhere });
+}
+
+#[test]
+fn a_post_that_nobody_takes_is_not_tried_in_a_hot_loop() {
+    let (mut w, _) = World::up(1, 1);
+    let mut posts = 0;
+    let mut next = w.posted(1, PostResult::NotSent("413".to_owned()));
+    for _ in 0..60 {
+        if !submitted(&next).is_empty() {
+            posts += 1;
+            w.posted(1, PostResult::NotSent("413".to_owned()));
+        }
+        let mut effects = w.wait(1);
+        effects.extend(w.step(Input::Tick));
+        next = effects;
+    }
+    assert!((3..=8).contains(&posts), "{posts} in a minute");
+}
+
+#[test]
+fn a_stop_keeps_the_id_of_a_post_that_may_still_arrive() {
+    let (mut w, _) = World::up(1, 1);
+    let id = w.prompt(1);
+    w.posted(1, PostResult::Unsure { why: "cut".to_owned(), refused: false, nodes: Vec::new() });
+    w.ask(Request::Stop);
+    let effects = w.looked(1, Look::Unknown);
+    assert!(effects.contains(&Effect::Exit));
+    assert_eq!((w.word(1), w.prompt(1)), ("submitting", id));
+}
+
+#[test]
+fn a_cancel_of_a_post_that_may_still_arrive_waits_for_it() {
+    let (mut w, _) = World::up(1, 1);
+    w.posted(1, PostResult::Unsure { why: "cut".to_owned(), refused: false, nodes: Vec::new() });
+    w.ask(Request::Cancel { jobs: vec![JobId(1)] });
+    w.looked(1, Look::Unknown);
+    assert_eq!(w.word(1), "cancelling");
+    assert!(looks(&w.wait(12)).contains(&(First::Cancel, vec![1])));
+    w.looked(1, Look::Unknown);
+    assert_eq!(w.word(1), "cancelled");
+}
+
+#[test]
+fn many_cancels_are_one_question() {
+    let (mut w, _) = World::up(0, 30);
+    for id in 1..=30 {
+        w.accept(id);
+    }
+    let effects = w.ask(Request::Cancel { jobs: (1..=30).map(JobId).collect() });
+    assert_eq!(looks(&effects), [(First::Cancel, (1..=30).collect::<Vec<_>>())]);
+}
+
+#[test]
+fn a_socket_that_stays_deaf_is_left_alone_and_the_server_asked() {
+    let (mut w, _) = World::up(1, 1);
+    w.accept(1);
+    w.begin(1);
+    w.hear(Heard::Remaining(1));
+    let mut reconnects = 0;
+    for _ in 0..20 {
+        let effects = w.step(Input::Count { server: 0, remaining: 0 });
+        reconnects += effects.iter().filter(|e| matches!(e, Effect::Reconnect { .. })).count();
+        w.hear(Heard::Remaining(1));
+        w.step(Input::Count { server: 0, remaining: 2 });
+        w.step(Input::Count { server: 0, remaining: 2 });
+    }
+    assert!(reconnects <= 3, "{reconnects}");
+}
+
+#[test]
+fn the_smallest_priority_breaks_nothing() {
+    let mut job = job(1);
+    job.priority = i64::MIN;
+    let _ = job.order();
+    let mut world = World::with(1);
+    let file = OpenFile { id: 1, name: "1.json".to_owned(), jobs: vec![JobId(1)] };
+    world.step(Input::Taken { file, jobs: vec![job] });
+    assert_eq!(world.word(1), "queued");
+}
+
+#[test]
+fn a_held_job_waits_until_it_is_released() {
+    let mut w = World::with(1);
+    w.take(1);
+    w.ask(Request::Hold { jobs: vec![JobId(1)] });
+    assert_eq!(w.word(1), "held");
+    assert!(submitted(&w.step(Input::Up { server: 0, about: About::default() })).is_empty());
+    assert_eq!(submitted(&w.ask(Request::Release { jobs: vec![JobId(1)] })), [1]);
+}
+
+#[test]
+fn whoever_waits_is_answered_when_the_jobs_have_ended() {
+    let (mut w, _) = World::up(1, 1);
+    w.ask(Request::Wait { jobs: vec![JobId(1)] });
+    assert!(w.wait(2).is_empty());
+    w.accept(1);
+    let why = Failure { kind: FailureKind::Node, node: None, message: "no".to_owned(), detail: String::new() };
+    let prompt = w.prompt(1);
+    w.hear(Heard::Failed { prompt, why });
+    let replies = w.wait(1);
+    assert!(matches!(&replies[..], [Effect::Reply { ask: 9, result: Ok(Answer::List(rows)) }] if rows.len() == 1));
 }

@@ -70,6 +70,16 @@ pub enum Verb {
         #[arg(long)]
         new_seed: bool,
     },
+    /// Keep waiting jobs back until they are released
+    Hold {
+        #[arg(required = true)]
+        jobs: Vec<u64>,
+    },
+    /// Let held jobs go
+    Release {
+        #[arg(required = true)]
+        jobs: Vec<u64>,
+    },
     /// Wait until jobs have ended: 0 all done, 1 any not, 3 timed out
     Wait {
         jobs: Vec<u64>,

@@ -324,6 +324,15 @@ struct Server {
     differs: u8,
     /// A look at the unexplained count is on its way.
     surveying: bool,
+    /// What it has pending of ours, in the order of submission.
+    pending: BTreeSet<(Timestamp, JobId)>,
+    /// Nothing is posted before then: the last POST could not be sent. How often in a row that was so.
+    not_before: Option<Timestamp>,
+    misses: u32,
+    /// When it was last lost.
+    lost_at: Option<Timestamp>,
+    /// When the socket was last found deaf.
+    deaf_at: VecDeque<Timestamp>,
 }
 
 /// A render that is being watched.
@@ -345,6 +354,10 @@ enum Timer {
     Survey(usize),
     /// See whether anything was heard.
     Quiet(usize),
+    /// Something may be posted there again.
+    Room(usize),
+    /// Somebody waits for jobs to end.
+    Waits,
     /// Stop without waiting any longer.
     Exit,
 }
@@ -376,6 +389,8 @@ pub struct State {
     away_since: Option<Timestamp>,
     dashboards: u32,
     stopping: Option<Vec<u64>>,
+    /// Who waits for which jobs to end; no job named means all.
+    waits: Vec<(u64, Vec<JobId>)>,
     rng: fastrand::Rng,
     next_rank: i64,
     // what this step decided
@@ -439,6 +454,11 @@ impl State {
                 heard_at: now,
                 differs: 0,
                 surveying: false,
+                pending: BTreeSet::new(),
+                not_before: None,
+                misses: 0,
+                lost_at: None,
+                deaf_at: VecDeque::new(),
             })
             .collect();
         let mut state = Self {
@@ -462,6 +482,7 @@ impl State {
             away_since: remembered.away_since,
             dashboards: 0,
             stopping: None,
+            waits: Vec::new(),
             rng: fastrand::Rng::with_seed(seed),
             next_rank: 0,
             out: Vec::new(),
@@ -493,7 +514,9 @@ impl State {
         if matches!(job.state, JobState::Queued) {
             self.queue.insert(job.order());
         }
-        self.jobs.insert(job.id, job);
+        let id = job.id;
+        self.jobs.insert(id, job);
+        self.note_pending(id);
     }
 
     // ---- what the driver and the intake ask -------------------------------------------------
@@ -540,6 +563,16 @@ impl State {
 
     pub fn job(&self, id: JobId) -> Option<&Job> {
         self.jobs.get(&id)
+    }
+
+    /// The nodes of a graph that is about to be posted: its start may be heard before the POST's answer.
+    pub fn know_nodes(&mut self, id: JobId, nodes: Vec<Node>) {
+        self.nodes.insert(id, nodes);
+    }
+
+    /// Cancelled, or to be taken back, while its files were uploaded: it need not be posted any more.
+    pub fn is_wanted(&self, id: JobId) -> bool {
+        self.stopping.is_none() && self.jobs.get(&id).is_some_and(|j| matches!(j.state, JobState::Submitting))
     }
 
     /// Names of the servers, for `"server"` in a job file.
@@ -613,15 +646,8 @@ impl State {
 
     /// 1 = the next to render of what its server holds of ours.
     fn place(&self, id: JobId) -> Option<u32> {
-        let server = self.server_of(id)?;
-        let mut pending: Vec<_> = self
-            .at_server(server)
-            .filter(|j| matches!(j.state, JobState::Pending))
-            .filter_map(|j| Some((j.attempt()?.submitted_at, j.id)))
-            .take(SHOWN_PLACES)
-            .collect();
-        pending.sort_unstable();
-        let index = pending.iter().position(|(_, other)| *other == id)?;
+        let pending = &self.servers.get(self.server_of(id)?)?.pending;
+        let index = pending.iter().take(SHOWN_PLACES).position(|(_, other)| *other == id)?;
         u32::try_from(index + 1).ok()
     }
 
@@ -720,7 +746,7 @@ impl State {
             Input::Down { server, why, retry_at } => self.down(server, why, retry_at, now),
             Input::Heard { server, heard } => self.heard(server, heard, now),
             Input::Stats { server, sample } => self.stats(server, sample),
-            Input::Count { server, remaining } => self.count(server, remaining),
+            Input::Count { server, remaining } => self.count(server, remaining, now),
             Input::Looked { server, found } => self.looked(server, found, now),
             Input::LookFailed { server, jobs } => self.look_failed(server, &jobs, now),
             Input::Posted { server, job, prompt_id, result } => self.posted(server, job, &prompt_id, result, now),
@@ -794,12 +820,19 @@ impl State {
     fn change(&mut self, id: JobId, change: Change, now: Timestamp) -> bool {
         let Some(job) = self.jobs.get_mut(&id) else { return false };
         let before = job.order();
+        let pending_was = job.attempt().map(|a| (a.server.clone(), a.submitted_at));
         let had_prompt = job.attempt().map(|a| a.prompt_id.clone());
         if let Err(error) = job.apply(&change) {
             tracing::warn!("{error}");
             return false;
         }
         self.queue.remove(&before);
+        if matches!(change, Change::TakenBack)
+            && let Some((name, at)) = pending_was
+            && let Some(server) = self.servers.iter_mut().find(|s| s.name == name)
+        {
+            server.pending.remove(&(at, id));
+        }
         if matches!(job.state, JobState::Queued) {
             self.queue.insert(job.order());
         }
@@ -826,13 +859,9 @@ impl State {
         self.dirty_jobs.insert(id);
         if let Some(server) = self.server_of(id) {
             self.dirty_servers.insert(server);
-            let pending: Vec<_> = self
-                .at_server(server)
-                .filter(|j| matches!(j.state, JobState::Pending))
-                .map(|j| j.id)
-                .take(SHOWN_PLACES)
-                .collect();
-            self.dirty_jobs.extend(pending);
+        }
+        if self.note_pending(id) {
+            self.place_anew(id);
         }
         if !at_server {
             self.watches.remove(&id);
@@ -843,10 +872,31 @@ impl State {
             self.nodes.remove(&id);
             self.collecting.remove(&id);
         }
-        if ended && let Some(file) = file {
-            self.finish_file(file, now);
+        if ended {
+            if let Some(file) = file {
+                self.finish_file(file, now);
+            }
+            if !self.waits.is_empty() {
+                self.after(now, Duration::ZERO, Timer::Waits);
+            }
         }
         true
+    }
+
+    /// Keeps the servers' pending lists; true if they changed.
+    fn note_pending(&mut self, id: JobId) -> bool {
+        let Some(job) = self.jobs.get(&id) else { return false };
+        let pending = matches!(job.state, JobState::Pending);
+        let Some((at, name)) = job.attempt().map(|a| (a.submitted_at, a.server.clone())) else { return false };
+        let Some(server) = self.servers.iter_mut().find(|s| s.name == name) else { return false };
+        if pending { server.pending.insert((at, id)) } else { server.pending.remove(&(at, id)) }
+    }
+
+    /// The places behind this job have changed: the rows that show one go out again.
+    fn place_anew(&mut self, id: JobId) {
+        if let Some(server) = self.server_of(id).and_then(|s| self.servers.get(s)) {
+            self.dirty_jobs.extend(server.pending.iter().take(SHOWN_PLACES).map(|(_, id)| *id));
+        }
     }
 
     /// New jobs, written already.

@@ -69,15 +69,21 @@ impl Driver {
 
     fn asked(&mut self, face: u64, id: u64, request: Request) {
         let look_only = self.state.engine_row().look_only;
-        if matches!(request, Request::Add { .. } | Request::Requeue { .. })
+        if matches!(request, Request::Add { .. } | Request::Requeue { .. } | Request::Release { .. })
             && let Err(error) = self.take_up_work()
         {
             let result = Err(error.to_string());
             self.hub.send(face, &FromEngine::Answer { id, result });
             return;
         }
+        if matches!(request, Request::Wait { .. })
+            && let Some(inbox) = &self.inbox
+        {
+            // What was dropped a moment ago belongs to it.
+            inbox.rescan();
+        }
         let result = match request {
-            Request::Cancel { .. } if look_only => Err("this engine only looks: nothing of it runs".to_owned()),
+            Request::Cancel { .. } | Request::Hold { .. } if look_only => Err("this engine only looks: nothing of it runs".to_owned()),
             Request::Show { job, graph } => self.detail(job, graph),
             Request::Add { name, dir, text } => self.add(&name, &dir, &text),
             other => {

@@ -68,13 +68,14 @@ impl Hub {
         self.faces.values().any(|f| f.watch)
     }
 
-    /// One line to one face.
+    /// One line to one face; one that does not read what it asked for is let go.
     pub fn send(&mut self, face: u64, line: &FromEngine) {
         let Some(f) = self.faces.get_mut(&face) else { return };
         if let Some(text) = text(line)
             && f.lines.try_send(text).is_err()
         {
-            f.lagging = true;
+            // It asked and does not read: an answer can't be made up for by a snapshot.
+            self.close(face);
         }
     }
 

@@ -17,8 +17,10 @@ struct Rotating {
 impl Write for Rotating {
     fn write(&mut self, line: &[u8]) -> io::Result<usize> {
         if self.written > LIMIT {
-            std::fs::rename(&self.path, self.path.with_extension("log.1"))?;
-            self.file = open(&self.path)?;
+            // Where it can't be rotated it goes on growing: better than losing what is said.
+            if std::fs::rename(&self.path, self.path.with_extension("log.1")).is_ok() {
+                self.file = open(&self.path)?;
+            }
             self.written = 0;
         }
         let n = self.file.write(line)?;

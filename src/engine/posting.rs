@@ -73,6 +73,13 @@ impl Driver {
         prompt.files.is_empty().then(|| self.fill_in(prompt, prompt_id, seed, Vec::new()))
     }
 
+    /// The core hears of the nodes before the POST: messages may come before its answer.
+    pub(super) fn know_nodes(&mut self, job: JobId, graph: &Value) {
+        if let Some(graph) = graph.as_object() {
+            self.state.know_nodes(job, errands::nodes_of(graph));
+        }
+    }
+
     /// Puts seed, prefix and the names of uploads into a graph.
     fn fill_in(&self, prompt: Prompt, prompt_id: &str, seed: Option<u64>, names: Vec<Uploaded>) -> Ready {
         let mut graph = prompt.graph;
@@ -133,7 +140,11 @@ impl Driver {
             Ok(None) => return self.cannot_post(server, job, prompt_id, "its prompt is not in the store"),
             Err(error) => return self.cannot_post(server, job, prompt_id, &error.to_string()),
         };
+        if !self.state.is_wanted(job) {
+            return self.posted(server, job, prompt_id, PostResult::NotSent("cancelled".to_owned()));
+        }
         let Ready { graph, text } = self.fill_in(prompt, &prompt_id, seed, names);
+        self.know_nodes(job, &graph);
         if let Err(error) = self.store.write(&[Write::Posted { prompt_id: prompt_id.clone(), job, graph: text }]) {
             return self.cannot_post(server, job, prompt_id, &error.to_string());
         }

@@ -8,14 +8,14 @@ use interprocess::local_socket::ListenerOptions;
 use interprocess::local_socket::tokio::Listener;
 use serde_json::Value;
 use tokio::sync::{mpsc, watch};
-use tokio::task::JoinHandle;
 
 use super::connection::Connection;
 use super::core::{OpenFile, Remembered, ServerSeat};
 use super::posting::send_posts;
-use super::{EngineError, Event, ServerEnd, errands, hub};
+use super::hub::FaceEvent;
+use super::{EngineError, Event, ServerEnd, errands};
 use crate::comfy::Client;
-use crate::config::{Config, DEFAULT_SERVER, ServerConfig};
+use crate::config::{Config, DEFAULT_SERVER, ServerConfig, shown_url};
 use crate::link::Address;
 use crate::store::Store;
 
@@ -69,7 +69,7 @@ pub(super) fn connect(
     let mut servers = Vec::new();
     for (index, config) in configured.iter().enumerate() {
         let client = Arc::new(Client::new(&config.url, &config.headers)?);
-        let client_id = store.client_id(&config.url, || {
+        let client_id = store.client_id(&shown_url(&config.url), || {
             uuid::Builder::from_random_bytes(fastrand::u128(..).to_be_bytes()).into_uuid().simple().to_string()
         })?;
         let (orders, order_inbox) = mpsc::unbounded_channel();
@@ -108,22 +108,18 @@ pub(super) fn bind(address: &Address) -> Result<Listener, EngineError> {
     ListenerOptions::new().name(address.name().map_err(failed)?).create_tokio().map_err(failed)
 }
 
-pub(super) fn accept(listener: Listener, events: &mpsc::UnboundedSender<Event>) -> JoinHandle<()> {
+/// Where faces' words go. It outlives the listener: the engine may bind again.
+pub(super) fn faces(events: &mpsc::UnboundedSender<Event>) -> mpsc::UnboundedSender<FaceEvent> {
     let (faces, mut said) = mpsc::unbounded_channel();
     let events = events.clone();
     tokio::spawn(async move {
-        let accepting = hub::accept(listener, faces);
-        tokio::pin!(accepting);
-        loop {
-            tokio::select! {
-                () = &mut accepting => return,
-                event = said.recv() => match event {
-                    Some(event) => if events.send(Event::Face(event)).is_err() { return },
-                    None => return,
-                },
+        while let Some(event) = said.recv().await {
+            if events.send(Event::Face(event)).is_err() {
+                return;
             }
         }
-    })
+    });
+    faces
 }
 
 /// A stop that the system asks for takes back what is pending, as any other. A hang-up is ignored.

@@ -7,17 +7,28 @@ use std::time::Duration;
 use jiff::Timestamp;
 
 use super::{Effect, First, State, Timer};
-use crate::job::{Change, JobId, JobState, SeedWish};
+use crate::job::{CancelledBy, Change, JobId, JobState, SeedWish};
 use crate::protocol::{Answer, Request, Update};
 use crate::store::Write;
 
 /// How long a stop waits for the servers to give back what is pending.
 const STOP_PATIENCE: Duration = Duration::from_secs(8);
 
+/// A wait looks first after this long: a file dropped just before is taken by then.
+const WAIT_FOR_DROPS: Duration = Duration::from_millis(400);
+
 impl State {
     pub(super) fn asked(&mut self, ask: u64, request: Request, now: Timestamp) {
         let answer = match request {
-            Request::Cancel { jobs } => Answer::Each(jobs.into_iter().map(|id| (id, self.cancel(id, now))).collect()),
+            Request::Cancel { jobs } => Answer::Each(self.cancel_all(jobs, now)),
+            Request::Hold { jobs } => Answer::Each(self.change_each(jobs, &Change::Hold, now)),
+            Request::Release { jobs } => Answer::Each(self.change_each(jobs, &Change::Release, now)),
+            Request::Wait { jobs } => {
+                self.waits.push((ask, jobs));
+                // What was dropped a moment ago is taken first.
+                self.after(now, WAIT_FOR_DROPS, Timer::Waits);
+                return;
+            }
             Request::Requeue { jobs, new_seed } => {
                 Answer::Each(jobs.into_iter().map(|id| (id, self.requeue(id, new_seed, now))).collect())
             }
@@ -42,7 +53,14 @@ impl State {
         self.out.push(Effect::Reply { ask, result: Ok(answer) });
     }
 
-    fn cancel(&mut self, id: JobId, now: Timestamp) -> Result<String, String> {
+    fn cancel_all(&mut self, jobs: Vec<JobId>, now: Timestamp) -> Vec<(JobId, Result<String, String>)> {
+        let mut sent = Vec::new();
+        let answers = jobs.into_iter().map(|id| (id, self.cancel(id, &mut sent, now))).collect();
+        self.send_cancel(&sent, now);
+        answers
+    }
+
+    fn cancel(&mut self, id: JobId, sent: &mut Vec<JobId>, now: Timestamp) -> Result<String, String> {
         let Some(state) = self.jobs.get(&id).map(|j| j.state.clone()) else {
             return Err(format!("there is no job {id}"));
         };
@@ -51,30 +69,76 @@ impl State {
                 self.change(id, Change::Cancel { at: now }, now);
                 Ok("cancelled".to_owned())
             }
+            // Its server is not among ours any more: nobody could agree.
+            state if state.is_at_server() && self.server_of(id).is_none() => {
+                self.change(id, Change::Cancelled { by: CancelledBy::You, at: now }, now);
+                Ok("cancelled here; its server is not in the config, so nobody told it".to_owned())
+            }
             JobState::Submitting | JobState::Pending | JobState::Running => {
                 self.change(id, Change::Cancel { at: now }, now);
-                self.send_cancel(id, now);
+                sent.push(id);
                 Ok("cancelling".to_owned())
             }
             JobState::Cancelling { .. } => Ok("is being cancelled already".to_owned()),
-            JobState::Collecting | JobState::Measuring => {
-                Err("it is rendered already; its outputs are being fetched".to_owned())
+            JobState::Collecting => {
+                self.change(id, Change::Cancelled { by: CancelledBy::You, at: now }, now);
+                Ok("cancelled; it is rendered, its files stay on the server".to_owned())
             }
+            JobState::Measuring => Err("it is rendered already, and being measured".to_owned()),
             state => Err(format!("it is {} already", state.word())),
         }
     }
 
-    /// Asks the server to drop it: from the queue and, by its id, from rendering; then looks what came of it.
-    pub(super) fn send_cancel(&mut self, id: JobId, now: Timestamp) {
-        let Some(server) = self.server_of(id) else { return };
-        let Some(s) = self.servers.get_mut(server) else { return };
-        if s.posting.contains(&id) {
-            // The POST is under way: its answer calls for the cancel.
-            return;
+    /// Asks the servers to drop these: from the queue and, by their ids, from rendering; then looks what came of it.
+    pub(super) fn send_cancel(&mut self, jobs: &[JobId], now: Timestamp) {
+        let mut sent = Vec::new();
+        for id in jobs {
+            let Some(server) = self.server_of(*id) else { continue };
+            let up = self.is_up(server);
+            let Some(s) = self.servers.get_mut(server) else { continue };
+            // While its POST is under way, the answer to that calls for the cancel.
+            if up && !s.posting.contains(id) {
+                s.interrupted_at = Some(now);
+                sent.push(*id);
+            }
+            self.after(now, Duration::from_secs(5), Timer::Cancel(*id));
         }
-        s.interrupted_at = Some(now);
-        self.look(id, First::Cancel);
-        self.after(now, Duration::from_secs(5), Timer::Cancel(id));
+        self.look(&sent, First::Cancel);
+    }
+
+    fn change_each(
+        &mut self,
+        jobs: Vec<JobId>,
+        change: &Change,
+        now: Timestamp,
+    ) -> Vec<(JobId, Result<String, String>)> {
+        let answer = |state: &mut Self, id: JobId| {
+            let word = state.jobs.get(&id).map(|j| j.state.word()).ok_or(format!("there is no job {id}"))?;
+            if state.change(id, change.clone(), now) {
+                Ok(state.jobs.get(&id).map_or(word, |j| j.state.word()).to_owned())
+            } else {
+                Err(format!("it is {word}"))
+            }
+        };
+        jobs.into_iter().map(|id| (id, answer(self, id))).collect()
+    }
+
+    /// Answers those whose jobs have all ended.
+    pub(super) fn answer_waits(&mut self, now: Timestamp) {
+        for (ask, jobs) in std::mem::take(&mut self.waits) {
+            let unknown = jobs.iter().find(|id| !self.jobs.contains_key(id));
+            if let Some(id) = unknown {
+                self.out.push(Effect::Reply { ask, result: Err(format!("there is no job {id}")) });
+                continue;
+            }
+            let ids = if jobs.is_empty() { self.jobs.keys().copied().collect() } else { jobs.clone() };
+            if ids.iter().all(|id| self.jobs.get(id).is_some_and(|j| j.state.is_ended())) {
+                let rows = ids.into_iter().filter_map(|id| self.job_row(id, now)).collect();
+                self.out.push(Effect::Reply { ask, result: Ok(Answer::List(rows)) });
+            } else {
+                self.waits.push((ask, jobs));
+            }
+        }
     }
 
     pub(super) fn requeue(&mut self, id: JobId, new_seed: bool, now: Timestamp) -> Result<String, String> {
@@ -120,15 +184,17 @@ impl State {
             .copied()
             .filter(|id| matches!(self.jobs.get(id).map(|j| &j.state), Some(JobState::Pending | JobState::Submitting)))
             .collect();
+        let mut sent = Vec::new();
         for id in back {
             let Some(server) = self.server_of(id) else { continue };
             if self.is_up(server) {
                 self.taking_back.insert(id);
                 if self.servers.get(server).is_none_or(|s| !s.posting.contains(&id)) {
-                    self.look(id, First::Delete);
+                    sent.push(id);
                 }
             }
         }
+        self.look(&sent, First::Delete);
         self.after(now, STOP_PATIENCE, Timer::Exit);
         self.stop_if_all_is_back(now);
     }

@@ -4,6 +4,8 @@
 //! other, so prompts arrive in order; a few are decided ahead, so that one transaction serves them. A `prompt_id` is written before it is posted, and a POST
 //! whose fate is unknown is looked up before it is posted again, under the same id.
 
+use std::time::Duration;
+
 use jiff::Timestamp;
 
 use super::{Effect, First, MAX_REFUSALS, PostResult, State, Timer};
@@ -20,7 +22,7 @@ impl State {
             return;
         }
         for server in 0..self.servers.len() {
-            while self.has_room(server)
+            while self.has_room(server, now)
                 && let Some(id) = self.next_for(server)
             {
                 self.submit(server, id, now);
@@ -28,10 +30,11 @@ impl State {
         }
     }
 
-    fn has_room(&self, server: usize) -> bool {
+    fn has_room(&self, server: usize, now: Timestamp) -> bool {
         let Some(s) = self.servers.get(server) else { return false };
         self.is_up(server)
             && s.posting.len() < POSTS
+            && s.not_before.is_none_or(|at| at <= now)
             && (s.in_flight == 0 || self.at_server(server).take(s.in_flight).count() < s.in_flight)
     }
 
@@ -71,6 +74,9 @@ impl State {
 
     /// Posts an attempt once more, under its own id: the first POST arrived nowhere.
     pub(super) fn submit_again(&mut self, server: usize, id: JobId, now: Timestamp) {
+        if self.policy.look_only || self.stopping.is_some() {
+            return;
+        }
         let refused = self.unsure.get(&id).map_or(0, |(_, refused)| *refused);
         if refused >= MAX_REFUSALS {
             let why = Failure {
@@ -86,7 +92,7 @@ impl State {
         let (prompt_id, seed) = (attempt.prompt_id.clone(), attempt.seed);
         let Some(s) = self.servers.get_mut(server) else { return };
         if s.posting.len() >= POSTS || s.posting.contains(&id) {
-            self.after(now, std::time::Duration::from_secs(1), Timer::Look(id));
+            self.after(now, Duration::from_secs(1), Timer::Look(id));
             return;
         }
         s.posting.insert(id);
@@ -104,19 +110,23 @@ impl State {
         match result {
             PostResult::Accepted { notes, nodes } => {
                 self.unsure.remove(&id);
-                self.nodes.insert(id, nodes);
+                if let Some(s) = self.servers.get_mut(server) {
+                    s.misses = 0;
+                }
+                self.nodes.entry(id).or_insert(nodes);
                 for note in &notes {
                     self.notice(Level::Warning, format!("{id}: {note}"), now);
                 }
                 // Its start may have been heard before the answer to the POST.
-                if matches!(self.jobs.get(&id).map(|j| &j.state), Some(JobState::Submitting)) {
+                let waits = matches!(self.jobs.get(&id).map(|j| &j.state), Some(JobState::Submitting));
+                if waits || !notes.is_empty() {
                     self.change(id, Change::Posted { notes }, now);
                 }
                 if cancelling {
-                    self.send_cancel(id, now);
+                    self.send_cancel(&[id], now);
                 } else if self.taking_back.contains(&id) || self.stopping.is_some() {
                     self.taking_back.insert(id);
-                    self.look(id, First::Delete);
+                    self.look(&[id], First::Delete);
                 }
             }
             PostResult::Refused(_) | PostResult::NotSent(_) if cancelling => {
@@ -127,6 +137,7 @@ impl State {
             }
             PostResult::NotSent(why) => {
                 tracing::warn!("{id} was not sent: {why}");
+                self.wait_before_posting(server, now);
                 let retried = self.unsure.contains_key(&id);
                 if retried {
                     // An earlier POST of this id may still arrive: it stays as it is and is looked up again.
@@ -137,15 +148,23 @@ impl State {
             }
             PostResult::Unsure { why, refused, nodes } => {
                 tracing::warn!("{id}: the answer to its POST did not come: {why}");
-                self.nodes.insert(id, nodes);
-                let (asked, refusals) = self.unsure.get(&id).copied().unwrap_or((now, 0));
+                self.nodes.entry(id).or_insert(nodes);
+                let refusals = self.unsure.get(&id).map_or(0, |(_, refusals)| *refusals);
                 // Each doubtful POST has its own time of grace.
-                let asked = if refused { asked } else { now };
-                self.unsure.insert(id, (asked, refusals + u32::from(refused)));
-                self.look(id, First::Nothing);
+                self.unsure.insert(id, (now, refusals + u32::from(refused)));
+                self.look(&[id], First::Nothing);
                 self.after(now, self.policy.post_grace, Timer::Look(id));
             }
         }
         self.stop_if_all_is_back(now);
+    }
+
+    /// Nobody took the last POST: the next one waits, longer each time.
+    fn wait_before_posting(&mut self, server: usize, now: Timestamp) {
+        let Some(s) = self.servers.get_mut(server) else { return };
+        let wait = Duration::from_secs(1 << s.misses.min(5));
+        s.misses += 1;
+        s.not_before = Some(super::plus(now, wait));
+        self.after(now, wait, Timer::Room(server));
     }
 }

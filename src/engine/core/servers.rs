@@ -4,16 +4,20 @@
 //! written; an id that is nowhere was forgotten by a restart, or deleted by a person, and only a
 //! link that never broke tells which; 200 to an interrupt says nothing.
 
-use super::{About, Found, Heard, INTERRUPT_SHADOW, Look, MAX_LOST, MAX_SAMPLES, Server, State, Timer, Watch, since};
+use super::{About, Found, Heard, INTERRUPT_SHADOW, Look, MAX_LOST, MAX_SAMPLES, State, Timer, Watch, since};
 use std::time::Duration;
 
 use jiff::Timestamp;
 
 use super::{CollectFailure, Collected, Effect, First};
 use crate::estimate::Run;
-use crate::job::{CancelledBy, Change, Ending, Failure, FailureKind, Job, JobId, JobState};
+use crate::job::{CancelledBy, Change, Ending, Failure, FailureKind, Job, JobId, JobState, Reason};
 use crate::protocol::{Level, Link, Sample, Update};
 use crate::store::Write;
+
+/// A socket found deaf so often within so long is taken for one with a foreign twin.
+const DEAF_OFTEN: usize = 3;
+const DEAF_WITHIN: Duration = Duration::from_secs(300);
 
 impl State {
     pub(super) fn at_server(&self, server: usize) -> impl Iterator<Item = &Job> {
@@ -35,11 +39,14 @@ impl State {
 
     pub(super) fn up(&mut self, server: usize, about: About, now: Timestamp) {
         let Some(s) = self.servers.get_mut(server) else { return };
-        s.link = Link::Up { since: now, heard: true };
         s.up_since = Some(now);
         s.heard_at = now;
         s.differs = 0;
         s.surveying = false;
+        s.not_before = None;
+        s.misses = 0;
+        let heard = s.deaf_at.len() < DEAF_OFTEN;
+        s.link = Link::Up { since: now, heard };
         if let Some(sample) = about.sample {
             s.samples.push_back(sample);
         }
@@ -67,8 +74,8 @@ impl State {
         };
         s.link = Link::Down { since, why, retry_at };
         s.up_since = None;
+        s.lost_at = Some(since);
         self.dirty_servers.insert(server);
-        self.timers.remove(&(retry_at, Timer::Quiet(server)));
     }
 
     /// Looks where the server has everything of ours, but for what is on its way to it.
@@ -93,10 +100,17 @@ impl State {
         self.out.push(Effect::Look { server, prompts, first: First::Nothing });
     }
 
-    pub(super) fn look(&mut self, id: JobId, first: First) {
-        let (Some(server), Some(prompt)) = (self.server_of(id), self.prompt_of(id)) else { return };
-        if self.is_up(server) {
-            self.out.push(Effect::Look { server, prompts: vec![(id, prompt)], first });
+    /// Sees where these are, one question a server; `first` is done to them before.
+    pub(super) fn look(&mut self, jobs: &[JobId], first: First) {
+        for server in 0..self.servers.len() {
+            let prompts: Vec<_> = jobs
+                .iter()
+                .filter(|id| self.server_of(**id) == Some(server))
+                .filter_map(|id| Some((*id, self.prompt_of(*id)?)))
+                .collect();
+            if self.is_up(server) && !prompts.is_empty() {
+                self.out.push(Effect::Look { server, prompts, first });
+            }
         }
     }
 
@@ -122,7 +136,7 @@ impl State {
     }
 
     /// `GET /prompt` says another number than the websocket did: twice in a row means that the socket is deaf.
-    pub(super) fn count(&mut self, server: usize, remaining: u32) {
+    pub(super) fn count(&mut self, server: usize, remaining: u32, now: Timestamp) {
         let Some(s) = self.servers.get_mut(server) else { return };
         if remaining == s.remaining {
             s.differs = 0;
@@ -132,7 +146,7 @@ impl State {
         if s.differs >= 2 {
             s.differs = 0;
             s.remaining = remaining;
-            self.out.push(Effect::Reconnect { server });
+            self.deaf(server, now);
         }
     }
 
@@ -143,10 +157,13 @@ impl State {
             }
             self.timers.remove(&(at, timer));
             match timer {
-                Timer::Look(id) => self.look(id, First::Nothing),
+                Timer::Look(id) => {
+                    let first = if self.taking_back.contains(&id) { First::Delete } else { First::Nothing };
+                    self.look(&[id], first);
+                }
                 Timer::Cancel(id) => {
                     if matches!(self.jobs.get(&id).map(|j| &j.state), Some(JobState::Cancelling { .. })) {
-                        self.send_cancel(id, now);
+                        self.send_cancel(&[id], now);
                     }
                 }
                 Timer::Collect(id) => self.collect(id),
@@ -156,6 +173,9 @@ impl State {
                     }
                 }
                 Timer::Quiet(server) => self.quiet(server, now),
+                // The plan that follows every step fills the room.
+                Timer::Room(_) => {}
+                Timer::Waits => self.answer_waits(now),
                 Timer::Exit => self.out.push(Effect::Exit),
             }
         }
@@ -233,7 +253,7 @@ impl State {
                         self.collect(id);
                     } else {
                         // Its end was not heard: ask.
-                        self.look(id, First::Nothing);
+                        self.look(&[id], First::Nothing);
                     }
                 }
             }
@@ -363,14 +383,27 @@ impl State {
     // ---- where prompts are ------------------------------------------------------------------
 
     pub(super) fn looked(&mut self, server: usize, found: Vec<(JobId, String, Look)>, now: Timestamp) {
+        let (mut up_since, mut silent) = (now, Duration::ZERO);
         if let Some(s) = self.servers.get_mut(server) {
             s.surveying = false;
+            up_since = s.up_since.unwrap_or(now);
+            silent = since(now, s.heard_at);
+        }
+        // A server that still knows what it was given before the link broke was not restarted.
+        let older = |id: &JobId| {
+            let attempt = self.jobs.get(id).and_then(Job::attempt);
+            attempt.is_some_and(|a| a.submitted_at < up_since)
+        };
+        let remembers = found.iter().any(|(id, _, look)| *look != Look::Unknown && older(id));
+        // Our own end should have been heard.
+        if silent >= self.policy.quiet && found.iter().any(|(_, _, look)| matches!(look, Look::Ended { .. })) {
+            self.deaf(server, now);
         }
         for (id, prompt, look) in found {
             let current = self.held.contains(&id) && self.prompt_of(id).as_ref() == Some(&prompt);
             let posting = self.servers.get(server).is_some_and(|s| s.posting.contains(&id));
             if current && !posting {
-                self.found(server, id, look, now);
+                self.found(server, id, look, remembers, now);
             }
         }
         self.stop_if_all_is_back(now);
@@ -389,7 +422,7 @@ impl State {
         }
     }
 
-    fn found(&mut self, server: usize, id: JobId, look: Look, now: Timestamp) {
+    fn found(&mut self, server: usize, id: JobId, look: Look, remembers: bool, now: Timestamp) {
         let Some(state) = self.jobs.get(&id).map(|j| j.state.clone()) else { return };
         if let Look::Pending { copies } | Look::Running { copies } = look {
             self.unsure.remove(&id);
@@ -413,7 +446,7 @@ impl State {
             }
             (Look::Running { .. }, JobState::Running) => self.begin(id, now, false),
             (Look::Ended { ending, seconds }, _) => self.found_ended(id, ending, seconds, now),
-            (Look::Unknown, state) => self.found_nowhere(server, id, &state, now),
+            (Look::Unknown, state) => self.found_nowhere(server, id, &state, remembers, now),
             _ => {}
         }
     }
@@ -446,23 +479,27 @@ impl State {
     }
 
     /// The server answers, and has the id nowhere.
-    fn found_nowhere(&mut self, server: usize, id: JobId, state: &JobState, now: Timestamp) {
+    fn found_nowhere(&mut self, server: usize, id: JobId, state: &JobState, remembers: bool, now: Timestamp) {
         let submitted = self.jobs.get(&id).and_then(|j| j.attempt()).map(|a| a.submitted_at);
-        let unbroken = self
-            .servers
-            .get(server)
-            .and_then(|s: &Server| s.up_since)
-            .zip(submitted)
-            .is_some_and(|(up, submitted)| up <= submitted);
+        let up_since = self.servers.get(server).and_then(|s| s.up_since);
+        let unbroken = up_since.zip(submitted).is_some_and(|(up, submitted)| up <= submitted);
+        // A POST whose answer never came may still arrive.
+        let grace = self.unsure.get(&id).map(|(asked, _)| self.policy.post_grace.saturating_sub(since(now, *asked)));
+        let grace = grace.filter(|left| !left.is_zero());
         match state {
             JobState::Submitting if self.taking_back.contains(&id) => {
-                self.change(id, Change::TakenBack, now);
+                if grace.is_some() {
+                    // It keeps its id: the next engine looks for it before it is posted again.
+                    self.taking_back.remove(&id);
+                } else {
+                    self.change(id, Change::TakenBack, now);
+                }
             }
             JobState::Submitting => {
                 let (asked, _) = *self.unsure.entry(id).or_insert((now, 0));
                 let waited = since(now, asked);
                 if waited >= self.policy.post_grace {
-                    self.submit_again(server, id, now);
+                    self.salvage(server, id);
                 } else {
                     self.after(now, self.policy.post_grace.saturating_sub(waited), Timer::Look(id));
                 }
@@ -470,26 +507,47 @@ impl State {
             JobState::Pending if self.taking_back.contains(&id) => {
                 self.change(id, Change::TakenBack, now);
             }
-            JobState::Pending if unbroken => {
+            JobState::Pending if unbroken || remembers => {
                 self.change(id, Change::Cancelled { by: CancelledBy::Elsewhere, at: now }, now);
             }
-            JobState::Pending => {
-                // The server was restarted. It had not begun, so no try is counted.
-                self.change(id, Change::TakenBack, now);
-            }
-            JobState::Running => {
-                // Its file may be whole all the same: look before rendering again.
-                if self.collecting.insert(id)
-                    && let Some(prompt_id) = self.prompt_of(id)
-                {
-                    self.out.push(Effect::Collect { server, job: id, prompt_id, salvage: true });
+            // Its file may be whole all the same: look before rendering again.
+            JobState::Pending | JobState::Running => self.salvage(server, id),
+            JobState::Cancelling { .. } => match grace {
+                Some(left) => self.after(now, left, Timer::Cancel(id)),
+                None => {
+                    self.change(id, Change::Cancelled { by: CancelledBy::You, at: now }, now);
                 }
-            }
-            JobState::Cancelling { .. } => {
-                self.change(id, Change::Cancelled { by: CancelledBy::You, at: now }, now);
-            }
+            },
             _ => {}
         }
+    }
+
+    /// The server has forgotten it: sees whether its file is there.
+    fn salvage(&mut self, server: usize, id: JobId) {
+        if self.collecting.insert(id)
+            && let Some(prompt_id) = self.prompt_of(id)
+        {
+            self.out.push(Effect::Collect { server, job: id, prompt_id, salvage: true });
+        }
+    }
+
+    /// The websocket answers pings and tells nothing: connect anew. One that stays deaf (a foreign
+    /// twin with our clientId) is left alone for a while, and the server asked instead.
+    fn deaf(&mut self, server: usize, now: Timestamp) {
+        let Some(s) = self.servers.get_mut(server) else { return };
+        while s.deaf_at.front().is_some_and(|at| since(now, *at) > DEAF_WITHIN) {
+            s.deaf_at.pop_front();
+        }
+        if s.deaf_at.len() >= DEAF_OFTEN {
+            if let Link::Up { heard, .. } = &mut s.link {
+                *heard = false;
+            }
+            self.dirty_servers.insert(server);
+            self.survey(server, now);
+            return;
+        }
+        s.deaf_at.push_back(now);
+        self.out.push(Effect::Reconnect { server });
     }
 
     // ---- outputs ----------------------------------------------------------------------------
@@ -514,12 +572,15 @@ impl State {
         if self.prompt_of(id).as_deref() != Some(prompt_id) {
             return;
         }
-        let salvaged = matches!(state, JobState::Running);
+        let salvaged = matches!(state, JobState::Submitting | JobState::Pending | JobState::Running);
         match result {
             Ok(collected) if salvaged || matches!(state, JobState::Collecting) => {
                 if salvaged {
-                    self.watches.remove(&id);
-                    self.rendered(id, now, now);
+                    self.keep_peak(id, now);
+                    let lost_at = self.server_of(id).and_then(|s| self.servers.get(s)?.lost_at);
+                    let started = self.jobs.get(&id).and_then(Job::attempt).and_then(|a| a.started_at);
+                    let at = lost_at.max(started).unwrap_or(now);
+                    self.change(id, Change::Salvaged { at }, now);
                 }
                 let Collected { outputs, mut notes, to_measure } = collected;
                 if salvaged {
@@ -536,16 +597,31 @@ impl State {
                 self.after(now, Duration::from_secs(5), Timer::Collect(id));
             }
             Err(CollectFailure::Later(_)) if salvaged => self.after(now, Duration::from_secs(5), Timer::Look(id)),
-            Err(CollectFailure::Gone(why)) if salvaged || matches!(state, JobState::Collecting) => {
-                self.lost(id, why, now);
-            }
+            Err(CollectFailure::Gone(why)) => match state {
+                // It had not begun, so no try is counted.
+                JobState::Pending => {
+                    self.change(id, Change::TakenBack, now);
+                }
+                JobState::Submitting => {
+                    if let Some(server) = self.server_of(id) {
+                        self.submit_again(server, id, now);
+                    }
+                }
+                JobState::Running | JobState::Collecting => self.lost(id, why, now),
+                _ => {}
+            },
             _ => {}
         }
+        self.stop_if_all_is_back(now);
     }
 
     /// The server has forgotten it: to the queue again, but not for ever.
     fn lost(&mut self, id: JobId, why: String, now: Timestamp) {
-        let lost = |j: &Job| j.attempts.iter().filter(|a| a.ending == Some(Ending::Lost)).count();
+        // Since a person last asked for it.
+        let lost = |j: &Job| {
+            let own = j.attempts.iter().rev().take_while(|a| a.reason != Reason::Requeued);
+            own.filter(|a| a.ending == Some(Ending::Lost)).count()
+        };
         let before = self.jobs.get(&id).map_or(0, lost);
         if before + 1 >= MAX_LOST {
             let message = format!("given up after {MAX_LOST} attempts: {why}");
