@@ -32,10 +32,17 @@ impl State {
 
     fn has_room(&self, server: usize, now: Timestamp) -> bool {
         let Some(s) = self.servers.get(server) else { return false };
+        // What a restarted server has forgotten goes first: nothing is sent until that is known.
         self.is_up(server)
+            && !s.surveying
+            && !self.salvages(server)
             && s.posting.len() < POSTS
             && s.not_before.is_none_or(|at| at <= now)
             && (s.in_flight == 0 || self.at_server(server).take(s.in_flight).count() < s.in_flight)
+    }
+
+    fn salvages(&self, server: usize) -> bool {
+        !self.collecting.is_empty() && self.at_server(server).any(|j| self.collecting.contains(&j.id))
     }
 
     fn next_for(&self, server: usize) -> Option<JobId> {
