@@ -288,7 +288,7 @@ fn state_cell<'a>(_: &Context<'_>, row: &'a JobRow, room: usize) -> Cell<'a> {
         JobState::Pending => row.position.map_or("pending".into(), |n| format!("pending #{n}").into()),
         JobState::Failed { why } => told(theme::failure(why.kind), &why.message, room),
         JobState::Rejected { why } => told("rejected", &why.message, room),
-        JobState::Duplicate { of } => format!("duplicate of {of}").into(),
+        JobState::Duplicate { of } => format!("duplicate {of}").into(),
         JobState::Waiting { after } => match after.first() {
             Some(first) => format!("after {first}").into(),
             None => "waiting".into(),
