@@ -40,7 +40,7 @@ use errands::Uploaded;
 use hub::{FaceEvent, Hub};
 use pace::Pace;
 use posting::{Post, Ready, Submission};
-use setup::{bind, faces, connect, remember, seat, server_configs, signals};
+use setup::{bind, connect, faces, remember, seat, server_configs, signals};
 
 /// How an engine is run.
 #[derive(Debug, Clone)]

@@ -305,7 +305,9 @@ pub enum Change {
         seen: bool,
     },
     /// A server that forgot it still had its file. It rendered at least until `at`.
-    Salvaged { at: Timestamp },
+    Salvaged {
+        at: Timestamp,
+    },
     /// Rendering ended well.
     Rendered {
         at: Timestamp,

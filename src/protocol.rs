@@ -65,10 +65,16 @@ pub enum Request {
         graph: bool,
     },
     /// Waiting jobs are not submitted until they are released.
-    Hold { jobs: Vec<JobId> },
-    Release { jobs: Vec<JobId> },
+    Hold {
+        jobs: Vec<JobId>,
+    },
+    Release {
+        jobs: Vec<JobId>,
+    },
     /// Answered with their rows when these have all ended; none named means all.
-    Wait { jobs: Vec<JobId> },
+    Wait {
+        jobs: Vec<JobId>,
+    },
     /// All rows.
     List,
     Status,

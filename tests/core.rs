@@ -534,10 +534,7 @@ fn a_pending_job_that_vanished_while_the_line_was_cut_was_deleted_if_the_server_
     let now = w.now;
     w.step(Input::Down { server: 0, why: "line cut".to_owned(), retry_at: now });
     w.step(Input::Up { server: 0, about: About::default() });
-    let found = vec![
-        (JobId(1), w.prompt(1), Look::Running { copies: 1 }),
-        (JobId(2), w.prompt(2), Look::Unknown),
-    ];
+    let found = vec![(JobId(1), w.prompt(1), Look::Running { copies: 1 }), (JobId(2), w.prompt(2), Look::Unknown)];
     w.step(Input::Looked { server: 0, found });
     assert_eq!(w.state.job(JobId(2)).unwrap().state, JobState::Cancelled { by: CancelledBy::Elsewhere });
 }

@@ -5,10 +5,16 @@
 //! is acted on that is not written. It never waits, never reads a clock, never draws a number
 //! from outside its own seeded generator; so it runs in virtual time as well.
 
+mod collecting;
 mod commands;
+mod looking;
 mod plan;
 mod recover;
 mod servers;
+mod views;
+mod words;
+
+pub use words::{About, CollectFailure, Collected, Effect, First, Found, Heard, Input, Look, OpenFile, PostResult};
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet, VecDeque};
 use std::time::Duration;
@@ -16,13 +22,9 @@ use std::time::Duration;
 use jiff::{SignedDuration, Timestamp};
 
 use crate::estimate::{Node, NodeTimes, Run};
-use crate::job::{Change, Failure, Job, JobId, JobState, Output};
-use crate::protocol::{
-    Answer, Away, EngineRow, JobRow, Level, Link, Notice, Progress, Request, Sample, ServerPrompt, ServerRow, Snapshot,
-    Status, Update,
-};
+use crate::job::{Change, Job, JobId, JobState};
+use crate::protocol::{EngineRow, Level, Link, Notice, Progress, Sample, ServerRow, Update};
 use crate::store::Write;
-use crate::verdict::Measurement;
 
 /// How often an attempt may be lost to a dying server before the job fails.
 const MAX_LOST: usize = 3;
@@ -32,6 +34,9 @@ const MAX_REFUSALS: u32 = 3;
 const MAX_SAMPLES: usize = 600;
 /// An interruption of another job of ours this soon after our own interrupt was caused by it.
 const INTERRUPT_SHADOW: Duration = Duration::from_secs(2);
+/// A socket found deaf so often within so long is taken for one with a foreign twin.
+const DEAF_OFTEN: usize = 3;
+const DEAF_WITHIN: Duration = Duration::from_secs(300);
 /// Pending rows that show their place.
 const SHOWN_PLACES: usize = 20;
 
@@ -50,258 +55,6 @@ impl Default for Policy {
     fn default() -> Self {
         Self { post_grace: Duration::from_secs(10), quiet: Duration::from_secs(20), look_only: false }
     }
-}
-
-/// Something happened.
-#[derive(Debug, Clone)]
-pub enum Input {
-    /// A timer that [`State::next_wake`] named is due.
-    Tick,
-    /// A file was taken; its rows are in the store already.
-    Taken {
-        file: OpenFile,
-        jobs: Vec<Job>,
-    },
-    /// A server answers, and its websocket listens.
-    Up {
-        server: usize,
-        about: About,
-    },
-    /// Its websocket is closed, or it does not answer.
-    Down {
-        server: usize,
-        why: String,
-        retry_at: Timestamp,
-    },
-    Heard {
-        server: usize,
-        heard: Heard,
-    },
-    Stats {
-        server: usize,
-        sample: Sample,
-    },
-    /// `GET /prompt`: running + pending, everybody's.
-    Count {
-        server: usize,
-        remaining: u32,
-    },
-    /// The answer to [`Effect::Look`].
-    Looked {
-        server: usize,
-        found: Vec<(JobId, String, Look)>,
-    },
-    /// The answer to [`Effect::Look`], where the server could not be asked.
-    LookFailed {
-        server: usize,
-        jobs: Vec<JobId>,
-    },
-    Posted {
-        server: usize,
-        job: JobId,
-        prompt_id: String,
-        result: PostResult,
-    },
-    Collected {
-        job: JobId,
-        prompt_id: String,
-        result: Result<Collected, CollectFailure>,
-    },
-    Measured {
-        job: JobId,
-        measurement: Measurement,
-    },
-    Ask {
-        ask: u64,
-        request: Request,
-    },
-    /// A dashboard came, or left.
-    Dashboard {
-        here: bool,
-    },
-    Banners(Vec<String>),
-    Notice {
-        level: Level,
-        text: String,
-    },
-    /// A file of jobs came back into the inbox: run those again that are not done.
-    Returned {
-        file: OpenFile,
-        jobs: Vec<JobId>,
-    },
-}
-
-/// What a server says of itself when it is found.
-#[derive(Debug, Clone, Default)]
-pub struct About {
-    pub version: String,
-    pub device: Option<String>,
-    pub is_cpu: bool,
-    pub flags: Vec<String>,
-    pub sample: Option<Sample>,
-}
-
-/// A message of the websocket, reduced to what matters here. `prompt` is a `prompt_id`.
-#[derive(Debug, Clone, PartialEq)]
-pub enum Heard {
-    /// Running + pending, everybody's.
-    Remaining(u32),
-    Started {
-        prompt: String,
-    },
-    Cached {
-        prompt: String,
-        nodes: Vec<String>,
-    },
-    Node {
-        prompt: Option<String>,
-        node: String,
-    },
-    Step {
-        prompt: Option<String>,
-        node: String,
-        value: u64,
-        max: u64,
-    },
-    Rendered {
-        prompt: String,
-    },
-    Failed {
-        prompt: String,
-        why: Failure,
-    },
-    Interrupted {
-        prompt: String,
-    },
-    /// The last word on a prompt: its history is written.
-    Last {
-        prompt: String,
-    },
-    /// Anything else: the server is alive.
-    Other,
-}
-
-/// Where a server has a prompt.
-#[derive(Debug, Clone, PartialEq)]
-pub enum Look {
-    /// Neither in its queue nor in its history.
-    Unknown,
-    /// `copies`: a repeated id stands there more than once.
-    Pending {
-        copies: u32,
-    },
-    Running {
-        copies: u32,
-    },
-    Ended {
-        ending: Found,
-        seconds: Option<f64>,
-    },
-}
-
-/// How history says that a prompt ended.
-#[derive(Debug, Clone, PartialEq)]
-pub enum Found {
-    Success,
-    Failed(Failure),
-    Interrupted,
-}
-
-#[derive(Debug, Clone, PartialEq)]
-pub enum PostResult {
-    /// In the server's queue. `notes`: parts that it refused while it took the rest.
-    Accepted { notes: Vec<String>, nodes: Vec<Node> },
-    /// The server will not have it.
-    Refused(Failure),
-    /// It can't have arrived.
-    NotSent(String),
-    /// It may have arrived. `nodes` as for `Accepted`.
-    Unsure { why: String, refused: bool, nodes: Vec<Node> },
-}
-
-#[derive(Debug, Clone, PartialEq)]
-pub struct Collected {
-    pub outputs: Vec<Output>,
-    pub notes: Vec<String>,
-    /// At least one of them can be measured.
-    pub to_measure: bool,
-}
-
-#[derive(Debug, Clone, PartialEq)]
-pub enum CollectFailure {
-    /// Try again: the server can't be reached, the disk is full.
-    Later(String),
-    /// The server has no such file any more: only a new render helps.
-    Gone(String),
-}
-
-/// Something to do.
-#[derive(Debug, Clone, PartialEq)]
-pub enum Effect {
-    Write(Write),
-    /// Upload what the job needs, fill its graph, keep it, POST it.
-    Submit {
-        server: usize,
-        job: JobId,
-        prompt_id: String,
-        seed: Option<u64>,
-    },
-    /// See where the server has these prompts, having done `first` to them.
-    Look {
-        server: usize,
-        prompts: Vec<(JobId, String)>,
-        first: First,
-    },
-    /// Remove one copy of a prompt that stands twice.
-    Delete {
-        server: usize,
-        prompt_id: String,
-    },
-    /// Fetch the outputs. `salvage`: the server has forgotten the prompt; look for files under its own prefix.
-    Collect {
-        server: usize,
-        job: JobId,
-        prompt_id: String,
-        salvage: bool,
-    },
-    Measure {
-        job: JobId,
-        outputs: Vec<Output>,
-    },
-    /// Close the websocket, await the close, connect anew.
-    Reconnect {
-        server: usize,
-    },
-    /// All jobs of the file have ended.
-    FinishFile {
-        file: OpenFile,
-        failed: bool,
-        rows: Vec<JobRow>,
-    },
-    Publish(Box<Update>),
-    Reply {
-        ask: u64,
-        result: Result<Answer, String>,
-    },
-    Exit,
-}
-
-/// What to do to prompts before looking where they are.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum First {
-    Nothing,
-    /// Remove them from the queue.
-    Delete,
-    /// Remove them from the queue, and interrupt them by id.
-    Cancel,
-}
-
-/// A job file whose jobs have not all ended.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct OpenFile {
-    pub id: u64,
-    pub name: String,
-    pub jobs: Vec<JobId>,
 }
 
 #[derive(Debug)]
@@ -630,109 +383,8 @@ impl State {
         self.dirty_progress.extend(self.watches.keys());
     }
 
-    fn progress(&mut self, id: JobId, now: Timestamp) -> Option<Progress> {
-        let watch = self.watches.get_mut(&id)?;
-        Some(watch.run.progress(since(now, watch.began).as_secs_f64()))
-    }
-
-    pub fn job_row(&mut self, id: JobId, now: Timestamp) -> Option<JobRow> {
-        let mut row = JobRow::of(self.jobs.get(&id)?);
-        row.progress = self.progress(id, now);
-        if matches!(row.state, JobState::Pending) {
-            row.position = self.place(id);
-        }
-        Some(row)
-    }
-
-    /// 1 = the next to render of what its server holds of ours.
-    fn place(&self, id: JobId) -> Option<u32> {
-        let pending = &self.servers.get(self.server_of(id)?)?.pending;
-        let index = pending.iter().take(SHOWN_PLACES).position(|(_, other)| *other == id)?;
-        u32::try_from(index + 1).ok()
-    }
-
-    pub fn snapshot(&mut self, now: Timestamp) -> Snapshot {
-        let ids: Vec<_> = self.jobs.keys().copied().collect();
-        Snapshot {
-            engine: self.row.clone(),
-            servers: (0..self.servers.len()).filter_map(|s| self.server_row(s)).collect(),
-            jobs: ids.into_iter().filter_map(|id| self.job_row(id, now)).collect(),
-            expect: self.expectations(),
-            notices: self.notices.iter().cloned().collect(),
-            away: self.away(),
-        }
-    }
-
-    pub fn status(&self) -> Status {
-        Status {
-            engine: self.row.clone(),
-            servers: (0..self.servers.len()).filter_map(|s| self.server_row(s)).collect(),
-        }
-    }
-
     pub fn engine_row(&self) -> &EngineRow {
         &self.row
-    }
-
-    fn expectations(&self) -> BTreeMap<String, f64> {
-        let typical = |(kind, times): (&String, &NodeTimes)| Some((kind.clone(), times.typical()?));
-        self.estimates.iter().filter_map(typical).collect()
-    }
-
-    fn away(&self) -> Option<Away> {
-        let since = self.away_since?;
-        let ended = |j: &&Job| j.attempt().and_then(|a| a.ended_at).is_some_and(|at| at > since);
-        let mut away = Away { since, done: 0, failed: 0, best_ssim: None };
-        for job in self.jobs.values().filter(ended) {
-            match job.state {
-                JobState::Done => away.done += 1,
-                JobState::Failed { .. } => away.failed += 1,
-                _ => {}
-            }
-            let ssim = job.attempt().and_then(|a| a.measurement.as_ref()).and_then(|m| m.ssim);
-            away.best_ssim = match (away.best_ssim, ssim) {
-                (Some(a), Some(b)) => Some(f64::max(a, b)),
-                (a, b) => a.or(b),
-            };
-        }
-        (away.done + away.failed > 0).then_some(away)
-    }
-
-    fn server_row(&self, index: usize) -> Option<ServerRow> {
-        let server = self.servers.get(index)?;
-        let mut ours_running = Vec::new();
-        let mut ours = 0;
-        let mut pending_ours = 0;
-        for job in self.at_server(index) {
-            ours += 1;
-            match job.state {
-                JobState::Pending => pending_ours += 1,
-                JobState::Running | JobState::Cancelling { .. } => {
-                    ours_running.push(ServerPrompt { job: Some(job.id) });
-                }
-                _ => {}
-            }
-        }
-        let others = server.remaining.saturating_sub(ours);
-        let mut running = ours_running;
-        let mut pending_others = others;
-        if running.is_empty() && others > 0 {
-            running.push(ServerPrompt { job: None });
-            pending_others -= 1;
-        }
-        Some(ServerRow {
-            name: server.name.clone(),
-            url: server.url.clone(),
-            link: server.link.clone(),
-            version: (!server.about.version.is_empty()).then(|| server.about.version.clone()),
-            running,
-            pending_ours,
-            pending_others,
-            device: server.about.device.clone(),
-            is_cpu: server.about.is_cpu,
-            flags: server.about.flags.clone(),
-            samples: server.samples.iter().copied().collect(),
-        })
     }
 
     // ---- the step ---------------------------------------------------------------------------

@@ -83,7 +83,9 @@ impl Driver {
             inbox.rescan();
         }
         let result = match request {
-            Request::Cancel { .. } | Request::Hold { .. } if look_only => Err("this engine only looks: nothing of it runs".to_owned()),
+            Request::Cancel { .. } | Request::Hold { .. } if look_only => {
+                Err("this engine only looks: nothing of it runs".to_owned())
+            }
             Request::Show { job, graph } => self.detail(job, graph),
             Request::Add { name, dir, text } => self.add(&name, &dir, &text),
             other => {

@@ -11,8 +11,8 @@ use tokio::sync::{mpsc, watch};
 
 use super::connection::Connection;
 use super::core::{OpenFile, Remembered, ServerSeat};
-use super::posting::send_posts;
 use super::hub::FaceEvent;
+use super::posting::send_posts;
 use super::{EngineError, Event, ServerEnd, errands};
 use crate::comfy::Client;
 use crate::config::{Config, DEFAULT_SERVER, ServerConfig, shown_url};

@@ -4,20 +4,15 @@
 //! written; an id that is nowhere was forgotten by a restart, or deleted by a person, and only a
 //! link that never broke tells which; 200 to an interrupt says nothing.
 
-use super::{About, Found, Heard, INTERRUPT_SHADOW, Look, MAX_LOST, MAX_SAMPLES, State, Timer, Watch, since};
 use std::time::Duration;
 
 use jiff::Timestamp;
 
-use super::{CollectFailure, Collected, Effect, First};
+use super::{About, DEAF_OFTEN, Effect, First, Heard, INTERRUPT_SHADOW, MAX_SAMPLES, State, Timer, Watch, since};
 use crate::estimate::Run;
-use crate::job::{CancelledBy, Change, Ending, Failure, FailureKind, Job, JobId, JobState, Reason};
-use crate::protocol::{Level, Link, Sample, Update};
+use crate::job::{CancelledBy, Change, Failure, Job, JobId, JobState};
+use crate::protocol::{Link, Sample, Update};
 use crate::store::Write;
-
-/// A socket found deaf so often within so long is taken for one with a foreign twin.
-const DEAF_OFTEN: usize = 3;
-const DEAF_WITHIN: Duration = Duration::from_secs(300);
 
 impl State {
     pub(super) fn at_server(&self, server: usize) -> impl Iterator<Item = &Job> {
@@ -182,13 +177,13 @@ impl State {
     }
 
     /// Fewer prompts at the server than we believe to have there.
-    fn count_is_unexplained(&self, server: usize) -> bool {
+    pub(super) fn count_is_unexplained(&self, server: usize) -> bool {
         let Some(s) = self.servers.get(server) else { return false };
         let ours = self.at_server(server).filter(|j| !matches!(j.state, JobState::Submitting)).count();
         (s.remaining as usize) < ours && !s.surveying
     }
 
-    fn quiet(&mut self, server: usize, now: Timestamp) {
+    pub(super) fn quiet(&mut self, server: usize, now: Timestamp) {
         if !self.is_up(server) {
             return;
         }
@@ -271,7 +266,7 @@ impl State {
         }
     }
 
-    fn remaining(&mut self, server: usize, remaining: u32, now: Timestamp) {
+    pub(super) fn remaining(&mut self, server: usize, remaining: u32, now: Timestamp) {
         let Some(s) = self.servers.get_mut(server) else { return };
         s.differs = 0;
         if s.remaining != remaining {
@@ -285,11 +280,11 @@ impl State {
     }
 
     /// Our job with this `prompt_id`, while a server has it.
-    fn ours(&self, prompt: &str) -> Option<JobId> {
+    pub(super) fn ours(&self, prompt: &str) -> Option<JobId> {
         self.prompts.get(prompt).copied().filter(|id| self.held.contains(id))
     }
 
-    fn ours_or_running(&self, server: usize, prompt: Option<&str>) -> Option<JobId> {
+    pub(super) fn ours_or_running(&self, server: usize, prompt: Option<&str>) -> Option<JobId> {
         match prompt {
             Some(prompt) => self.ours(prompt),
             None => self.at_server(server).find(|j| matches!(j.state, JobState::Running)).map(|j| j.id),
@@ -297,7 +292,7 @@ impl State {
     }
 
     /// It renders now. `seen`: this is its very start.
-    fn begin(&mut self, id: JobId, now: Timestamp, seen: bool) {
+    pub(super) fn begin(&mut self, id: JobId, now: Timestamp, seen: bool) {
         let known = self.jobs.get(&id).and_then(|j| j.attempt()).is_some_and(|a| a.started_at.is_some());
         if !known || seen {
             self.change(id, Change::Started { at: now, seen }, now);
@@ -315,7 +310,7 @@ impl State {
         }
     }
 
-    fn advance(&mut self, id: JobId, now: Timestamp, tell: impl FnOnce(&mut Run, f64)) {
+    pub(super) fn advance(&mut self, id: JobId, now: Timestamp, tell: impl FnOnce(&mut Run, f64)) {
         if let Some(watch) = self.watches.get_mut(&id) {
             tell(&mut watch.run, since(now, watch.began).as_secs_f64());
             self.dirty_progress.insert(id);
@@ -323,7 +318,7 @@ impl State {
     }
 
     /// Rendered well at `at`: learn from it; its files are fetched next.
-    fn rendered(&mut self, id: JobId, at: Timestamp, now: Timestamp) {
+    pub(super) fn rendered(&mut self, id: JobId, at: Timestamp, now: Timestamp) {
         self.keep_peak(id, now);
         let seen = self.jobs.get(&id).and_then(|j| j.attempt()).is_some_and(|a| a.start_seen);
         if let Some(mut watch) = self.watches.remove(&id)
@@ -342,7 +337,7 @@ impl State {
         self.change(id, Change::Rendered { at }, now);
     }
 
-    fn keep_peak(&mut self, id: JobId, now: Timestamp) {
+    pub(super) fn keep_peak(&mut self, id: JobId, now: Timestamp) {
         let latest = self.server_of(id).and_then(|s| self.servers.get(s)?.samples.back()).map(|s| s.vram_used);
         if let Some(watch) = self.watches.get(&id) {
             let vram = watch.peak_vram.max(latest.unwrap_or(0));
@@ -352,7 +347,7 @@ impl State {
         }
     }
 
-    fn failed(&mut self, id: JobId, why: Failure, now: Timestamp) {
+    pub(super) fn failed(&mut self, id: JobId, why: Failure, now: Timestamp) {
         self.keep_peak(id, now);
         if matches!(self.jobs.get(&id).map(|j| &j.state), Some(JobState::Cancelling { .. })) {
             // It ended by itself, but its owner wanted it gone: that is what it is.
@@ -362,7 +357,7 @@ impl State {
         self.change(id, Change::Failed { why, at: now }, now);
     }
 
-    fn interrupted(&mut self, id: JobId, now: Timestamp) {
+    pub(super) fn interrupted(&mut self, id: JobId, now: Timestamp) {
         self.keep_peak(id, now);
         if matches!(self.jobs.get(&id).map(|j| &j.state), Some(JobState::Cancelling { .. })) {
             self.change(id, Change::Cancelled { by: CancelledBy::You, at: now }, now);
@@ -377,259 +372,6 @@ impl State {
             self.change(id, Change::Retry { at: now, why }, now);
         } else {
             self.change(id, Change::Cancelled { by: CancelledBy::Elsewhere, at: now }, now);
-        }
-    }
-
-    // ---- where prompts are ------------------------------------------------------------------
-
-    pub(super) fn looked(&mut self, server: usize, found: Vec<(JobId, String, Look)>, now: Timestamp) {
-        let (mut up_since, mut silent) = (now, Duration::ZERO);
-        if let Some(s) = self.servers.get_mut(server) {
-            s.surveying = false;
-            up_since = s.up_since.unwrap_or(now);
-            silent = since(now, s.heard_at);
-        }
-        // A server that still knows what it was given before the link broke was not restarted.
-        let older = |id: &JobId| {
-            let attempt = self.jobs.get(id).and_then(Job::attempt);
-            attempt.is_some_and(|a| a.submitted_at < up_since)
-        };
-        let remembers = found.iter().any(|(id, _, look)| *look != Look::Unknown && older(id));
-        // Our own end should have been heard.
-        if silent >= self.policy.quiet && found.iter().any(|(_, _, look)| matches!(look, Look::Ended { .. })) {
-            self.deaf(server, now);
-        }
-        for (id, prompt, look) in found {
-            let current = self.held.contains(&id) && self.prompt_of(id).as_ref() == Some(&prompt);
-            let posting = self.servers.get(server).is_some_and(|s| s.posting.contains(&id));
-            if current && !posting {
-                self.found(server, id, look, remembers, now);
-            }
-        }
-        self.stop_if_all_is_back(now);
-    }
-
-    pub(super) fn look_failed(&mut self, server: usize, jobs: &[JobId], now: Timestamp) {
-        if let Some(s) = self.servers.get_mut(server) {
-            s.surveying = false;
-        }
-        for id in jobs {
-            if self.held.contains(id) && self.is_up(server) {
-                let cancelling = matches!(self.jobs.get(id).map(|j| &j.state), Some(JobState::Cancelling { .. }));
-                let timer = if cancelling { Timer::Cancel(*id) } else { Timer::Look(*id) };
-                self.after(now, Duration::from_secs(2), timer);
-            }
-        }
-    }
-
-    fn found(&mut self, server: usize, id: JobId, look: Look, remembers: bool, now: Timestamp) {
-        let Some(state) = self.jobs.get(&id).map(|j| j.state.clone()) else { return };
-        if let Look::Pending { copies } | Look::Running { copies } = look {
-            self.unsure.remove(&id);
-            // A POST that we took for lost arrived after all: one copy is enough.
-            if copies > 1
-                && let Some(prompt_id) = self.prompt_of(id)
-            {
-                self.out.push(Effect::Delete { server, prompt_id });
-            }
-        }
-        match (look, state) {
-            (Look::Pending { .. }, JobState::Submitting) => {
-                self.change(id, Change::Posted { notes: Vec::new() }, now);
-            }
-            (Look::Pending { .. } | Look::Running { .. }, JobState::Cancelling { .. }) => {
-                self.after(now, Duration::from_secs(5), Timer::Cancel(id));
-            }
-            (Look::Running { .. }, JobState::Submitting | JobState::Pending) => {
-                self.taking_back.remove(&id);
-                self.begin(id, now, false);
-            }
-            (Look::Running { .. }, JobState::Running) => self.begin(id, now, false),
-            (Look::Ended { ending, seconds }, _) => self.found_ended(id, ending, seconds, now),
-            (Look::Unknown, state) => self.found_nowhere(server, id, &state, remembers, now),
-            _ => {}
-        }
-    }
-
-    fn found_ended(&mut self, id: JobId, ending: Found, seconds: Option<f64>, now: Timestamp) {
-        self.unsure.remove(&id);
-        // The end may have been minutes ago; what history gives is how long it took, on the server's clock.
-        let start_seen = self.jobs.get(&id).and_then(|j| j.attempt()).is_some_and(|a| a.start_seen);
-        let mut at = now;
-        if let Some(seconds) = seconds.and_then(|s| Duration::try_from_secs_f64(s).ok()) {
-            let began = self.jobs.get(&id).and_then(|j| j.attempt()).and_then(|a| a.started_at).filter(|_| start_seen);
-            if let Some(began) = began {
-                at = super::plus(began, seconds).min(now);
-            } else {
-                let began = now.checked_sub(seconds).unwrap_or(now);
-                self.change(id, Change::Started { at: began, seen: true }, now);
-            }
-        }
-        match ending {
-            Found::Success => {
-                // Heard too late to learn node by node.
-                self.keep_peak(id, now);
-                self.watches.remove(&id);
-                self.rendered(id, at, now);
-                self.collect(id);
-            }
-            Found::Failed(why) => self.failed(id, why, now),
-            Found::Interrupted => self.interrupted(id, now),
-        }
-    }
-
-    /// The server answers, and has the id nowhere.
-    fn found_nowhere(&mut self, server: usize, id: JobId, state: &JobState, remembers: bool, now: Timestamp) {
-        let submitted = self.jobs.get(&id).and_then(|j| j.attempt()).map(|a| a.submitted_at);
-        let up_since = self.servers.get(server).and_then(|s| s.up_since);
-        let unbroken = up_since.zip(submitted).is_some_and(|(up, submitted)| up <= submitted);
-        // A POST whose answer never came may still arrive.
-        let grace = self.unsure.get(&id).map(|(asked, _)| self.policy.post_grace.saturating_sub(since(now, *asked)));
-        let grace = grace.filter(|left| !left.is_zero());
-        match state {
-            JobState::Submitting if self.taking_back.contains(&id) => {
-                if grace.is_some() {
-                    // It keeps its id: the next engine looks for it before it is posted again.
-                    self.taking_back.remove(&id);
-                } else {
-                    self.change(id, Change::TakenBack, now);
-                }
-            }
-            JobState::Submitting => {
-                let (asked, _) = *self.unsure.entry(id).or_insert((now, 0));
-                let waited = since(now, asked);
-                if waited >= self.policy.post_grace {
-                    self.salvage(server, id);
-                } else {
-                    self.after(now, self.policy.post_grace.saturating_sub(waited), Timer::Look(id));
-                }
-            }
-            JobState::Pending if self.taking_back.contains(&id) => {
-                self.change(id, Change::TakenBack, now);
-            }
-            JobState::Pending if unbroken || remembers => {
-                self.change(id, Change::Cancelled { by: CancelledBy::Elsewhere, at: now }, now);
-            }
-            // Its file may be whole all the same: look before rendering again.
-            JobState::Pending | JobState::Running => self.salvage(server, id),
-            JobState::Cancelling { .. } => match grace {
-                Some(left) => self.after(now, left, Timer::Cancel(id)),
-                None => {
-                    self.change(id, Change::Cancelled { by: CancelledBy::You, at: now }, now);
-                }
-            },
-            _ => {}
-        }
-    }
-
-    /// The server has forgotten it: sees whether its file is there.
-    fn salvage(&mut self, server: usize, id: JobId) {
-        if self.collecting.insert(id)
-            && let Some(prompt_id) = self.prompt_of(id)
-        {
-            self.out.push(Effect::Collect { server, job: id, prompt_id, salvage: true });
-        }
-    }
-
-    /// The websocket answers pings and tells nothing: connect anew. One that stays deaf (a foreign
-    /// twin with our clientId) is left alone for a while, and the server asked instead.
-    fn deaf(&mut self, server: usize, now: Timestamp) {
-        let Some(s) = self.servers.get_mut(server) else { return };
-        while s.deaf_at.front().is_some_and(|at| since(now, *at) > DEAF_WITHIN) {
-            s.deaf_at.pop_front();
-        }
-        if s.deaf_at.len() >= DEAF_OFTEN {
-            if let Link::Up { heard, .. } = &mut s.link {
-                *heard = false;
-            }
-            self.dirty_servers.insert(server);
-            self.survey(server, now);
-            return;
-        }
-        s.deaf_at.push_back(now);
-        self.out.push(Effect::Reconnect { server });
-    }
-
-    // ---- outputs ----------------------------------------------------------------------------
-
-    pub(super) fn collect(&mut self, id: JobId) {
-        let collecting = matches!(self.jobs.get(&id).map(|j| &j.state), Some(JobState::Collecting));
-        let (Some(server), Some(prompt_id)) = (self.server_of(id), self.prompt_of(id)) else { return };
-        if collecting && self.is_up(server) && self.collecting.insert(id) {
-            self.out.push(Effect::Collect { server, job: id, prompt_id, salvage: false });
-        }
-    }
-
-    pub(super) fn collected(
-        &mut self,
-        id: JobId,
-        prompt_id: &str,
-        result: Result<Collected, CollectFailure>,
-        now: Timestamp,
-    ) {
-        self.collecting.remove(&id);
-        let Some(state) = self.jobs.get(&id).map(|j| j.state.clone()) else { return };
-        if self.prompt_of(id).as_deref() != Some(prompt_id) {
-            return;
-        }
-        let salvaged = matches!(state, JobState::Submitting | JobState::Pending | JobState::Running);
-        match result {
-            Ok(collected) if salvaged || matches!(state, JobState::Collecting) => {
-                if salvaged {
-                    self.keep_peak(id, now);
-                    let lost_at = self.server_of(id).and_then(|s| self.servers.get(s)?.lost_at);
-                    let started = self.jobs.get(&id).and_then(Job::attempt).and_then(|a| a.started_at);
-                    let at = lost_at.max(started).unwrap_or(now);
-                    self.change(id, Change::Salvaged { at }, now);
-                }
-                let Collected { outputs, mut notes, to_measure } = collected;
-                if salvaged {
-                    notes.push("the server was restarted; this file was found whole on it".to_owned());
-                }
-                let measured = outputs.clone();
-                self.change(id, Change::Collected { outputs, notes, to_measure }, now);
-                if to_measure {
-                    self.out.push(Effect::Measure { job: id, outputs: measured });
-                }
-            }
-            Err(CollectFailure::Later(why)) if matches!(state, JobState::Collecting) => {
-                tracing::warn!("{id}: its files could not be fetched yet: {why}");
-                self.after(now, Duration::from_secs(5), Timer::Collect(id));
-            }
-            Err(CollectFailure::Later(_)) if salvaged => self.after(now, Duration::from_secs(5), Timer::Look(id)),
-            Err(CollectFailure::Gone(why)) => match state {
-                // It had not begun, so no try is counted.
-                JobState::Pending => {
-                    self.change(id, Change::TakenBack, now);
-                }
-                JobState::Submitting => {
-                    if let Some(server) = self.server_of(id) {
-                        self.submit_again(server, id, now);
-                    }
-                }
-                JobState::Running | JobState::Collecting => self.lost(id, why, now),
-                _ => {}
-            },
-            _ => {}
-        }
-        self.stop_if_all_is_back(now);
-    }
-
-    /// The server has forgotten it: to the queue again, but not for ever.
-    fn lost(&mut self, id: JobId, why: String, now: Timestamp) {
-        // Since a person last asked for it.
-        let lost = |j: &Job| {
-            let own = j.attempts.iter().rev().take_while(|a| a.reason != Reason::Requeued);
-            own.filter(|a| a.ending == Some(Ending::Lost)).count()
-        };
-        let before = self.jobs.get(&id).map_or(0, lost);
-        if before + 1 >= MAX_LOST {
-            let message = format!("given up after {MAX_LOST} attempts: {why}");
-            let why = Failure { kind: FailureKind::Server, node: None, message, detail: String::new() };
-            self.change(id, Change::Failed { why, at: now }, now);
-        } else {
-            self.notice(Level::Warning, format!("{id} goes back to the queue: {why}"), now);
-            self.change(id, Change::Lost { at: now, why }, now);
         }
     }
 }

@@ -1,0 +1,113 @@
+//! What faces are shown: rows, snapshot, status. Nothing is decided here.
+
+use std::collections::BTreeMap;
+
+use jiff::Timestamp;
+
+use super::{SHOWN_PLACES, State, since};
+use crate::estimate::NodeTimes;
+use crate::job::{Job, JobId, JobState};
+use crate::protocol::{Away, JobRow, Progress, ServerPrompt, ServerRow, Snapshot, Status};
+
+impl State {
+    pub(super) fn progress(&mut self, id: JobId, now: Timestamp) -> Option<Progress> {
+        let watch = self.watches.get_mut(&id)?;
+        Some(watch.run.progress(since(now, watch.began).as_secs_f64()))
+    }
+
+    pub fn job_row(&mut self, id: JobId, now: Timestamp) -> Option<JobRow> {
+        let mut row = JobRow::of(self.jobs.get(&id)?);
+        row.progress = self.progress(id, now);
+        if matches!(row.state, JobState::Pending) {
+            row.position = self.place(id);
+        }
+        Some(row)
+    }
+
+    /// 1 = the next to render of what its server holds of ours.
+    fn place(&self, id: JobId) -> Option<u32> {
+        let pending = &self.servers.get(self.server_of(id)?)?.pending;
+        let index = pending.iter().take(SHOWN_PLACES).position(|(_, other)| *other == id)?;
+        u32::try_from(index + 1).ok()
+    }
+
+    pub fn snapshot(&mut self, now: Timestamp) -> Snapshot {
+        let ids: Vec<_> = self.jobs.keys().copied().collect();
+        Snapshot {
+            engine: self.row.clone(),
+            servers: (0..self.servers.len()).filter_map(|s| self.server_row(s)).collect(),
+            jobs: ids.into_iter().filter_map(|id| self.job_row(id, now)).collect(),
+            expect: self.expectations(),
+            notices: self.notices.iter().cloned().collect(),
+            away: self.away(),
+        }
+    }
+
+    pub fn status(&self) -> Status {
+        Status {
+            engine: self.row.clone(),
+            servers: (0..self.servers.len()).filter_map(|s| self.server_row(s)).collect(),
+        }
+    }
+
+    fn expectations(&self) -> BTreeMap<String, f64> {
+        let typical = |(kind, times): (&String, &NodeTimes)| Some((kind.clone(), times.typical()?));
+        self.estimates.iter().filter_map(typical).collect()
+    }
+
+    fn away(&self) -> Option<Away> {
+        let since = self.away_since?;
+        let ended = |j: &&Job| j.attempt().and_then(|a| a.ended_at).is_some_and(|at| at > since);
+        let mut away = Away { since, done: 0, failed: 0, best_ssim: None };
+        for job in self.jobs.values().filter(ended) {
+            match job.state {
+                JobState::Done => away.done += 1,
+                JobState::Failed { .. } => away.failed += 1,
+                _ => {}
+            }
+            let ssim = job.attempt().and_then(|a| a.measurement.as_ref()).and_then(|m| m.ssim);
+            away.best_ssim = match (away.best_ssim, ssim) {
+                (Some(a), Some(b)) => Some(f64::max(a, b)),
+                (a, b) => a.or(b),
+            };
+        }
+        (away.done + away.failed > 0).then_some(away)
+    }
+
+    pub(super) fn server_row(&self, index: usize) -> Option<ServerRow> {
+        let server = self.servers.get(index)?;
+        let mut ours_running = Vec::new();
+        let mut ours = 0;
+        let mut pending_ours = 0;
+        for job in self.at_server(index) {
+            ours += 1;
+            match job.state {
+                JobState::Pending => pending_ours += 1,
+                JobState::Running | JobState::Cancelling { .. } => {
+                    ours_running.push(ServerPrompt { job: Some(job.id) });
+                }
+                _ => {}
+            }
+        }
+        let others = server.remaining.saturating_sub(ours);
+        let mut running = ours_running;
+        let mut pending_others = others;
+        if running.is_empty() && others > 0 {
+            running.push(ServerPrompt { job: None });
+            pending_others -= 1;
+        }
+        Some(ServerRow {
+            name: server.name.clone(),
+            url: server.url.clone(),
+            link: server.link.clone(),
+            version: (!server.about.version.is_empty()).then(|| server.about.version.clone()),
+            running,
+            pending_ours,
+            pending_others,
+            device: server.about.device.clone(),
+            is_cpu: server.about.is_cpu,
+            flags: server.about.flags.clone(),
+            samples: server.samples.iter().copied().collect(),
+        })
+    }
+}
