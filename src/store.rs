@@ -29,7 +29,9 @@ pub enum StoreError {
         "the store {path} was written by a newer comfytop (its version is {found}, this one knows {known}): use that one; the file is left as it is"
     )]
     Newer { path: PathBuf, found: i64, known: usize },
-    #[error("{path} is not a comfytop store: it is left as it is; move it away, or name another folder with --state")]
+    #[error(
+        "{path} is not a comfytop store, or is damaged: it is left as it is; move it away, or name another folder with --state"
+    )]
     Foreign { path: PathBuf },
     #[error("the store holds something unreadable in {table} {key}: {source}")]
     Record { table: &'static str, key: String, source: serde_json::Error },
@@ -143,7 +145,12 @@ pub struct Store {
 impl Store {
     /// Opens the store, makes it where there is none, and brings an older one up to date.
     pub fn open(path: &Path) -> Result<Self, StoreError> {
-        let open = |source| StoreError::Open { path: path.to_owned(), source };
+        let open = |source: rusqlite::Error| match source.sqlite_error_code() {
+            Some(rusqlite::ErrorCode::NotADatabase | rusqlite::ErrorCode::DatabaseCorrupt) => {
+                StoreError::Foreign { path: path.to_owned() }
+            }
+            _ => StoreError::Open { path: path.to_owned(), source },
+        };
         let mut db = Connection::open(path).map_err(open)?;
         db.busy_timeout(std::time::Duration::from_secs(5)).map_err(open)?;
         let version: i64 = db.query_row("PRAGMA user_version", [], |r| r.get(0)).map_err(open)?;

@@ -5,6 +5,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use super::args::PlaceArgs;
+use crate::comfy::Client;
 use crate::config::{Config, ConfigError, ServerConfig};
 use crate::engine::EngineError;
 use crate::folder::{self, CONFIG, Found, STATE};
@@ -112,7 +113,8 @@ impl Place {
         let root = root.canonicalize().map_err(|source| Trouble::Folder { path: root.clone(), source })?;
         let mut config = read(&root.join(CONFIG))?;
         let from_env = std::env::var("COMFYTOP_SERVER").ok().filter(|s| !s.trim().is_empty());
-        let server = args.server.clone().or(from_env);
+        let named = args.server.clone().or(from_env);
+        let server = named.map(|named| address(&config, named)).transpose()?;
         if let Some(named) = &server {
             // One of the config's servers by its name, else an address.
             let known = config.servers.iter().find(|s| s.name.as_ref() == Some(named)).cloned();
@@ -138,6 +140,18 @@ impl Place {
     /// The engine's log.
     pub fn log(&self) -> PathBuf {
         self.asked_state.clone().unwrap_or_else(|| self.root.join(STATE)).join("engine.log")
+    }
+}
+
+/// One of the config's servers by its name, or an address, `http://` added where it is left out.
+fn address(config: &Config, named: String) -> Result<String, Trouble> {
+    if config.servers.iter().any(|s| s.name.as_ref() == Some(&named)) {
+        return Ok(named);
+    }
+    let url = if named.contains("://") { named } else { format!("http://{named}") };
+    match Client::new(&url, &std::collections::BTreeMap::new()) {
+        Ok(_) => Ok(url),
+        Err(error) => Err(Trouble::Usage(format!("--server: {error}"))),
     }
 }
 
