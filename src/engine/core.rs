@@ -166,8 +166,10 @@ pub enum Heard {
     Rendered {
         prompt: String,
     },
+    /// `node`: the id of the one to blame.
     Failed {
         prompt: String,
+        node: Option<String>,
         why: Failure,
     },
     Interrupted {
@@ -203,7 +205,11 @@ pub enum Look {
 #[derive(Debug, Clone, PartialEq)]
 pub enum Found {
     Success,
-    Failed(Failure),
+    /// `node`: the id of the one to blame.
+    Failed {
+        node: Option<String>,
+        why: Failure,
+    },
     Interrupted,
 }
 

@@ -237,9 +237,9 @@ impl State {
                     }
                 }
             }
-            Heard::Failed { prompt, why } => {
+            Heard::Failed { prompt, node, why } => {
                 if let Some(id) = self.ours(&prompt) {
-                    self.failed(id, why, now);
+                    self.failed(id, node.as_deref(), why, now);
                 }
             }
             Heard::Interrupted { prompt } => {
@@ -332,7 +332,11 @@ impl State {
         }
     }
 
-    fn failed(&mut self, id: JobId, why: Failure, now: Timestamp) {
+    fn failed(&mut self, id: JobId, node: Option<&str>, mut why: Failure, now: Timestamp) {
+        let nodes = self.nodes.get(&id).map(Vec::as_slice).unwrap_or_default();
+        if let Some(blamed) = nodes.iter().find(|n| Some(n.id.as_str()) == node && !n.title.is_empty()) {
+            why.node = Some(blamed.title.clone());
+        }
         self.keep_peak(id, now);
         if matches!(self.jobs.get(&id).map(|j| &j.state), Some(JobState::Cancelling { .. })) {
             // It ended by itself, but its owner wanted it gone: that is what it is.
@@ -440,7 +444,7 @@ impl State {
                 self.rendered(id, at, now);
                 self.collect(id);
             }
-            Found::Failed(why) => self.failed(id, why, now),
+            Found::Failed { node, why } => self.failed(id, node.as_deref(), why, now),
             Found::Interrupted => self.interrupted(id, now),
         }
     }

@@ -1,19 +1,17 @@
 //! Where prompts are, and how they ended.
 
 use super::super::core::{First, Found, Look};
+use super::caught;
 use crate::comfy::{self, Client, ComfyError, History, LookUp, QueueItem};
-use crate::estimate::Node;
 use crate::job::{Failure, FailureKind, JobId};
 use crate::text;
 
-/// A node's exception in people's words.
-pub fn failure(why: &comfy::Failure, nodes: Option<&[Node]>) -> Failure {
+/// A node's exception in people's words; the node by its class, as its title is not known here.
+pub fn failure(why: &comfy::Failure) -> Failure {
     let message = text::clean(why.exception_message.lines().next().unwrap_or_default()).into_owned();
     let out_of_memory = why.exception_type.contains("OutOfMemory")
         || why.exception_message.contains("ran out of memory on your GPU")
         || why.exception_message.contains("CUDA out of memory");
-    let title = |id: &String| nodes.and_then(|n| n.iter().find(|n| n.id == *id)).map(|n| n.title.clone());
-    let node = why.node_id.as_ref().and_then(title).or_else(|| why.node_type.clone());
     let kind = text::clean(&why.exception_type).into_owned();
     let mut detail = text::clean_lines(&why.exception_message);
     if !why.traceback.is_empty() {
@@ -22,7 +20,7 @@ pub fn failure(why: &comfy::Failure, nodes: Option<&[Node]>) -> Failure {
     }
     Failure {
         kind: if out_of_memory { FailureKind::OutOfMemory } else { FailureKind::Node },
-        node: node.map(|n| text::clean(&n).into_owned()),
+        node: why.node_type.as_ref().or(why.node_id.as_ref()).map(|n| text::clean(n).into_owned()),
         message: if out_of_memory {
             "out of memory".to_owned()
         } else if kind.is_empty() {
@@ -42,7 +40,7 @@ fn ended(history: &History) -> Look {
     };
     let ending = match &history.ending {
         comfy::Ending::Success => Found::Success,
-        comfy::Ending::Error(why) => Found::Failed(failure(why, None)),
+        comfy::Ending::Error(why) => Found::Failed { node: why.node_id.clone(), why: failure(why) },
         comfy::Ending::Interrupted => Found::Interrupted,
     };
     Look::Ended { ending, seconds }
@@ -50,6 +48,14 @@ fn ended(history: &History) -> Look {
 
 /// Does `first` to the prompts, then sees where each is.
 pub async fn look(
+    client: &Client,
+    prompts: Vec<(JobId, String)>,
+    first: First,
+) -> Result<Vec<(JobId, String, Look)>, String> {
+    caught(look_on(client, prompts, first)).await?.map_err(|error| error.to_string())
+}
+
+async fn look_on(
     client: &Client,
     prompts: Vec<(JobId, String)>,
     first: First,
