@@ -6,7 +6,13 @@
 mod collect;
 mod look;
 mod post;
+#[cfg(test)]
+mod tests;
 
+use std::any::Any;
+use std::panic::AssertUnwindSafe;
+
+use futures_util::FutureExt;
 use serde_json::{Map, Value};
 
 use crate::estimate::Node;
@@ -20,6 +26,24 @@ pub use post::{Uploaded, post, upload};
 
 /// Endings of files that can be measured.
 const MEASURABLE: &[&str] = &["mp4", "mov", "m4v", "mkv", "webm", "gif", "webp", "png", "apng", "avi"];
+
+/// Does the work; should it panic, the words of the panic. A job waits for every errand's end.
+async fn caught<T>(work: impl Future<Output = T>) -> Result<T, String> {
+    AssertUnwindSafe(work).catch_unwind().await.map_err(|panic| words_of(panic.as_ref()))
+}
+
+/// Does work that waits for the disk, or decodes, beside the engine's own thread.
+pub async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Result<T, String> {
+    tokio::task::spawn_blocking(work).await.map_err(|error| match error.try_into_panic() {
+        Ok(panic) => words_of(panic.as_ref()),
+        Err(error) => error.to_string(),
+    })
+}
+
+fn words_of(panic: &(dyn Any + Send)) -> String {
+    let words = panic.downcast_ref::<&str>().copied().or_else(|| panic.downcast_ref::<String>().map(String::as_str));
+    text::clean(&format!("an error inside comfytop: {}", words.unwrap_or("a panic without words"))).into_owned()
+}
 
 /// The nodes of a graph, as progress names them.
 pub fn nodes_of(graph: &Map<String, Value>) -> Vec<Node> {
