@@ -250,7 +250,7 @@ mod tests {
         tokio::select! {
             asked = listener.accept() => drop(asked.unwrap()),
             () = flapping => {}
-            () = tokio::time::sleep(Duration::from_secs(60)) => panic!("never asked"),
+            () = tokio::time::sleep(Duration::from_mins(1)) => panic!("never asked"),
         }
     }
 }

@@ -212,7 +212,7 @@ impl Collecting {
 
     /// Nothing will come of it: removes its parts and its record. What has its name already stays.
     pub fn give_up(self) {
-        let start = self.folder.part_start(&self.prompt_id);
+        let start = part_start(&self.prompt_id);
         for entry in fs::read_dir(&self.folder.outputs).into_iter().flatten().filter_map(Result::ok) {
             if entry.file_name().to_str().is_some_and(|name| name.starts_with(&start)) {
                 let _ = fs::remove_file(entry.path());
@@ -317,16 +317,12 @@ impl Folder {
         self.records().join(format!("{}.json", name::safe_stem(prompt_id)))
     }
 
-    fn part_start(&self, prompt_id: &str) -> String {
-        format!("{}{}-", HiddenFile::PREFIX, name::safe_stem(prompt_id))
-    }
-
     fn part_name(&self, prompt_id: &str, subfolder: &str, filename: &str) -> String {
         use sha2::Digest;
         let digest = sha2::Sha256::new().chain_update(subfolder).chain_update([0]).chain_update(filename).finalize();
         let mut hex = format!("{digest:x}");
         hex.truncate(16);
-        format!("{}{hex}.{}", self.part_start(prompt_id), self.mark())
+        format!("{}{hex}.{}", part_start(prompt_id), self.mark())
     }
 
     /// The parts that open collections name, by file name. Records of others go: `is_open` knows a `prompt_id`
@@ -346,6 +342,11 @@ impl Folder {
         }
         parts
     }
+}
+
+/// How the names of an attempt's parts begin.
+fn part_start(prompt_id: &str) -> String {
+    format!("{}{}-", HiddenFile::PREFIX, name::safe_stem(prompt_id))
 }
 
 fn is_file_of(path: &Path, bytes: u64) -> bool {

@@ -210,10 +210,10 @@ impl Collect {
     async fn salvage(&self, collecting: &Collecting) -> Result<(Vec<Fetched>, Vec<String>), CollectFailure> {
         let forgotten = || CollectFailure::Gone("the server was restarted and has forgotten it".to_owned());
         let empty = serde_json::Map::new();
-        let nodes = self.graph.as_ref().and_then(Value::as_object).unwrap_or(&empty);
+        let graph = self.graph.as_ref().and_then(Value::as_object).unwrap_or(&empty);
         let own = self.prompt_id.get(..8).unwrap_or_default();
         let (mut fetched, mut notes) = (Vec::new(), Vec::new());
-        for (id, node) in nodes {
+        for (id, node) in graph {
             let Some(prefix) = own_prefix(node, own) else { continue };
             let Some(ending) = saved_ending(node) else { return Err(forgotten()) };
             let (subfolder, base) = prefix.rsplit_once('/').unwrap_or(("", prefix));

@@ -92,7 +92,7 @@ async fn post_on(client: &Client, client_id: &str, prompt_id: &str, graph: &Valu
     let submission = Submission { prompt_id, client_id, graph, extra_data: None };
     match client.submit(&submission).await {
         Ok(accepted) => {
-            let notes = accepted
+            let left_out = accepted
                 .node_errors
                 .iter()
                 .flat_map(|node| {
@@ -103,7 +103,7 @@ async fn post_on(client: &Client, client_id: &str, prompt_id: &str, graph: &Valu
                     })
                 })
                 .collect();
-            PostResult::Accepted { notes, nodes }
+            PostResult::Accepted { notes: left_out, nodes }
         }
         Err(ComfyError::Rejected(validation)) => {
             let node = validation.node_errors.first().map(|e| title(&e.node_id));

@@ -234,8 +234,11 @@ fn saving(id: &str, class: &str) -> (String, Value) {
     (id.to_owned(), json!({"class_type": class, "inputs": {"filename_prefix": prefix}}))
 }
 
+/// A file's name on the server, and its bytes.
+type Kept = (&'static str, fn() -> Vec<u8>);
+
 /// A server that has forgotten the prompt, and has these files.
-async fn restarted(files: &'static [(&'static str, fn() -> Vec<u8>)]) -> Server {
+async fn restarted(files: &'static [Kept]) -> Server {
     Server::with(move |asked| {
         assert!(asked.contains("subfolder=video") || !asked.contains("/view"), "{asked}");
         match files.iter().find(|(name, _)| asked.contains(&format!("filename={name}&"))) {
