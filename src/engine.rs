@@ -16,7 +16,7 @@ mod pace;
 mod posting;
 mod setup;
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::{HashMap, HashSet, VecDeque};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -30,7 +30,7 @@ use crate::comfy::{Client, ComfyError};
 use crate::config::Config;
 use crate::folder::{Folder, FolderError};
 use crate::inbox;
-use crate::job::JobId;
+use crate::job::{Job, JobId, JobState};
 use crate::link::{Address, LinkError, VERSION};
 use crate::protocol::{EngineRow, FromEngine, Level, PROTOCOL, Request, Update};
 use crate::store::{Place, Store, StoreError, Write};
@@ -167,6 +167,11 @@ pub async fn run(options: Options) -> Result<(), EngineError> {
     let configured = server_configs(&options.config);
     let seats = configured.iter().map(seat).collect();
     let remembered = remember(&store)?;
+    // What a crash left half fetched, but for what is about to be collected.
+    let collected_next = |j: &&Job| j.state.is_at_server() || matches!(j.state, JobState::Collecting);
+    let open = remembered.jobs.iter().filter(collected_next).filter_map(|j| Some(j.attempt()?.prompt_id.as_str()));
+    let open: HashSet<&str> = open.collect();
+    folder.sweep(|prompt| open.contains(prompt));
     let mut policy = Policy { look_only: options.look_only, ..Policy::default() };
     if let Some(grace) = options.config.queue.post_grace {
         policy.post_grace = grace;
@@ -315,6 +320,7 @@ impl Driver {
                 self.exit = true;
                 return;
             }
+            self.forget_collected(&writes);
             for act in acts {
                 match act {
                     Act::Effect(effect) => self.act(effect),
@@ -386,8 +392,6 @@ impl Driver {
     fn watch_inboxes(&mut self) -> Result<(), EngineError> {
         let failed = |source| EngineError::FolderIo { path: self.folder.root.clone(), source };
         self.folder.create().map_err(failed)?;
-        // What a crash left half fetched.
-        self.folder.sweep();
         let offers = self.events.clone();
         let watched = inbox::watch(intake::watched(&self.config, &self.folder), move |event| {
             let _ = offers.send(Event::Inbox(event));

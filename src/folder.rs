@@ -4,6 +4,7 @@
 //! replace or delete a file that it did not make itself, and never write outside the folders named here;
 //! names that come from servers or job files are made safe first ([`name::safe_stem`]).
 
+pub mod collecting;
 pub mod disk;
 pub mod inputs;
 pub mod intake;
@@ -17,10 +18,10 @@ use std::path::{Component, Path, PathBuf};
 
 use thiserror::Error;
 
+pub use collecting::{Collecting, Part};
 pub use disk::{disk_free, refuse_network_disk};
 pub use inputs::KeptInput;
 pub use intake::{Ending, Finished, number_of};
-pub use outputs::Reserved;
 pub use workflows::{WorkflowFileError, WorkflowText};
 
 use crate::text;

@@ -9,6 +9,7 @@ use comfytop::engine::core::{
     About, CollectFailure, Collected, Effect, First, Found, Heard, Input, Look, OpenFile, Policy, PostResult,
     Remembered, ServerSeat, State,
 };
+use comfytop::estimate::Node;
 use comfytop::job::{CancelledBy, Failure, FailureKind, Job, JobId, JobState, Output, Reason, SeedWish, Shape};
 use comfytop::protocol::{Answer, EngineRow, Request};
 use comfytop::verdict::Measurement;
@@ -125,6 +126,39 @@ impl World {
 
     fn ask(&mut self, request: Request) -> Vec<Effect> {
         self.step(Input::Ask { ask: 9, request })
+    }
+}
+
+#[test]
+fn a_failed_node_is_called_by_its_title() {
+    let why = |class: &str| Failure {
+        kind: FailureKind::Node,
+        node: Some(class.to_owned()),
+        message: "it broke".to_owned(),
+        detail: String::new(),
+    };
+    let node =
+        |id: &str, title: &str| Node { id: id.to_owned(), title: title.to_owned(), class: "KSampler".to_owned() };
+    for (blamed, shown) in
+        [(Some("13"), "High noise"), (Some("14"), "KSampler"), (Some("99"), "KSampler"), (None, "KSampler")]
+    {
+        let (mut heard, _) = World::up(2, 2);
+        for id in [1, 2] {
+            heard.posted(
+                id,
+                PostResult::Accepted { notes: Vec::new(), nodes: vec![node("13", "High noise"), node("14", "")] },
+            );
+        }
+        heard.begin(1);
+        let (prompt, node) = (heard.prompt(1), blamed.map(str::to_owned));
+        heard.hear(Heard::Failed { prompt, node: node.clone(), why: why("KSampler") });
+        heard.looked(2, Look::Ended { ending: Found::Failed { node, why: why("KSampler") }, seconds: None });
+        for id in [1, 2] {
+            match &heard.state.job(JobId(id)).unwrap().state {
+                JobState::Failed { why } => assert_eq!(why.node.as_deref(), Some(shown), "{blamed:?}"),
+                other => panic!("{other:?}"),
+            }
+        }
     }
 }
 
@@ -635,7 +669,7 @@ fn whoever_waits_is_answered_when_the_jobs_have_ended() {
     w.accept(1);
     let why = Failure { kind: FailureKind::Node, node: None, message: "no".to_owned(), detail: String::new() };
     let prompt = w.prompt(1);
-    w.hear(Heard::Failed { prompt, why });
+    w.hear(Heard::Failed { prompt, node: None, why });
     let replies = w.wait(1);
     assert!(matches!(&replies[..], [Effect::Reply { ask: 9, result: Ok(Answer::List(rows)) }] if rows.len() == 1));
 }

@@ -8,6 +8,7 @@ use std::time::Duration;
 use jiff::{SignedDuration, Timestamp};
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinHandle;
+use tokio::time::Instant;
 
 use super::core::{About, Heard, Input};
 use super::errands::failure;
@@ -128,10 +129,13 @@ async fn poll(
     mut busy: watch::Receiver<bool>,
 ) {
     let mut looks = 0;
+    let mut last = Instant::now();
     loop {
         let is_busy = *busy.borrow_and_update();
+        // From the last look on, however often it becomes busy and idle in between.
+        let due = last + if is_busy { BUSY } else { IDLE };
         tokio::select! {
-            () = tokio::time::sleep(if is_busy { BUSY } else { IDLE }) => {}
+            () = tokio::time::sleep_until(due) => {}
             changed = busy.changed() => {
                 if changed.is_err() {
                     return;
@@ -139,6 +143,7 @@ async fn poll(
                 continue;
             }
         }
+        last = Instant::now();
         match client.system_stats().await {
             Ok(stats) => {
                 if let Some(sample) = sample(&stats) {
@@ -215,10 +220,37 @@ pub fn reduce(message: Message) -> Vec<Heard> {
         }
         Message::ExecutionSuccess { prompt_id, .. } => Heard::Rendered { prompt: prompt_id },
         Message::ExecutionError { prompt_id, failure: why, .. } => {
-            Heard::Failed { prompt: prompt_id, why: failure(&why, None) }
+            Heard::Failed { prompt: prompt_id, node: why.node_id.clone(), why: failure(&why) }
         }
         Message::ExecutionInterrupted { prompt_id, .. } => Heard::Interrupted { prompt: prompt_id },
         _ => Heard::Other,
     };
     vec![heard]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_server_that_flips_between_busy_and_idle_is_asked_all_the_same() {
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let url = format!("http://{}", listener.local_addr().unwrap());
+        let client = Arc::new(Client::new(&url, &std::collections::BTreeMap::new()).unwrap());
+        let (inputs, _heard) = mpsc::unbounded_channel();
+        let (busy, is_busy) = watch::channel(true);
+        let _poller = AbortOnDrop(tokio::spawn(poll(0, client, inputs, is_busy)));
+        let flapping = async {
+            // Far more often than it is asked.
+            loop {
+                tokio::time::sleep(BUSY / 20).await;
+                busy.send_modify(|b| *b = !*b);
+            }
+        };
+        tokio::select! {
+            asked = listener.accept() => drop(asked.unwrap()),
+            () = flapping => {}
+            () = tokio::time::sleep(Duration::from_mins(1)) => panic!("never asked"),
+        }
+    }
 }

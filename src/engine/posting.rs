@@ -10,8 +10,9 @@ use super::core::{CollectFailure, First, Input, PostResult};
 use super::errands::{self, Uploaded};
 use super::{Driver, Event};
 use crate::comfy::Client;
-use crate::job::{Failure, FailureKind, JobId};
+use crate::job::{Change, Failure, FailureKind, JobId};
 use crate::store::{Prompt, Write};
+use crate::verdict::Measurement;
 
 /// A graph as it will be posted.
 pub(super) struct Ready {
@@ -215,6 +216,21 @@ impl Driver {
         });
     }
 
+    /// The store has these outputs now: how they came to be named need not be remembered.
+    pub(super) fn forget_collected(&self, written: &[Write]) {
+        let prompts: Vec<_> = written
+            .iter()
+            .filter_map(|write| match write {
+                Write::Job { job, change: Change::Collected { .. }, .. } => Some(job.attempt()?.prompt_id.clone()),
+                _ => None,
+            })
+            .collect();
+        if !prompts.is_empty() {
+            let folder = Arc::clone(&self.folder);
+            tokio::task::spawn_blocking(move || prompts.iter().for_each(|prompt| folder.collected(prompt)));
+        }
+    }
+
     /// One measurement at a time, beside the engine's own thread.
     pub(super) fn measure_next(&mut self) {
         if self.measures {
@@ -223,8 +239,9 @@ impl Driver {
         let Some((job, outputs)) = self.measuring.pop_front() else { return };
         self.measures = true;
         let (folder, events) = (Arc::clone(&self.folder), self.events.clone());
-        tokio::task::spawn_blocking(move || {
-            let measurement = errands::measure(&folder, &outputs);
+        tokio::spawn(async move {
+            let measured = errands::blocking(move || errands::measure(&folder, &outputs)).await;
+            let measurement = measured.unwrap_or_else(|why| Measurement { note: Some(why), ..Default::default() });
             let _ = events.send(Event::Input(Input::Measured { job, measurement }));
         });
     }

@@ -101,7 +101,7 @@ impl State {
                 self.rendered(id, at, now);
                 self.collect(id);
             }
-            Found::Failed(why) => self.failed(id, why, now),
+            Found::Failed { node, why } => self.failed(id, node.as_deref(), why, now),
             Found::Interrupted => self.interrupted(id, now),
         }
     }

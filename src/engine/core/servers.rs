@@ -252,9 +252,9 @@ impl State {
                     }
                 }
             }
-            Heard::Failed { prompt, why } => {
+            Heard::Failed { prompt, node, why } => {
                 if let Some(id) = self.ours(&prompt) {
-                    self.failed(id, why, now);
+                    self.failed(id, node.as_deref(), why, now);
                 }
             }
             Heard::Interrupted { prompt } => {
@@ -347,7 +347,11 @@ impl State {
         }
     }
 
-    pub(super) fn failed(&mut self, id: JobId, why: Failure, now: Timestamp) {
+    pub(super) fn failed(&mut self, id: JobId, node: Option<&str>, mut why: Failure, now: Timestamp) {
+        let nodes = self.nodes.get(&id).map(Vec::as_slice).unwrap_or_default();
+        if let Some(blamed) = nodes.iter().find(|n| Some(n.id.as_str()) == node && !n.title.is_empty()) {
+            why.node = Some(blamed.title.clone());
+        }
         self.keep_peak(id, now);
         if matches!(self.jobs.get(&id).map(|j| &j.state), Some(JobState::Cancelling { .. })) {
             // It ended by itself, but its owner wanted it gone: that is what it is.

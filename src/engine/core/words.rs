@@ -122,8 +122,10 @@ pub enum Heard {
     Rendered {
         prompt: String,
     },
+    /// `node`: the id of the one to blame.
     Failed {
         prompt: String,
+        node: Option<String>,
         why: Failure,
     },
     Interrupted {
@@ -159,7 +161,11 @@ pub enum Look {
 #[derive(Debug, Clone, PartialEq)]
 pub enum Found {
     Success,
-    Failed(Failure),
+    /// `node`: the id of the one to blame.
+    Failed {
+        node: Option<String>,
+        why: Failure,
+    },
     Interrupted,
 }
 
