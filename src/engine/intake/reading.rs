@@ -105,7 +105,7 @@ impl Reader<'_> {
 
     /// A rejection that names the place in the file.
     fn at(&self, index: usize, path: &[&str], message: &str) -> Failure {
-        placed(job_file::error_at(&self.drop.bytes, index, path, message))
+        placed(job_file::Places::new(&self.drop.bytes).error(index, path, message))
     }
 
     fn fill(&self, index: usize, spec: &JobSpec, named: Option<&str>) -> Result<(Workflow, Filled), Failure> {
