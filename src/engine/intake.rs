@@ -84,6 +84,7 @@ impl Driver {
                 inbox::Event::Unreadable { path, why, .. } | inbox::Event::TooBig { path, why, .. } => {
                     self.reject_unread(&path, &why);
                 }
+                inbox::Event::Gone { .. } => {}
                 inbox::Event::Trouble { dir, why } => {
                     self.inbox_trouble.insert(dir, why);
                     self.tell_banners();
