@@ -3,6 +3,7 @@
 //! The row first, then the rename, then the place: whatever dies in between, the file is either
 //! still in the inbox and unknown, or known and found again by its number.
 
+mod numbering;
 mod reading;
 mod reconcile;
 mod shelf;
@@ -14,30 +15,21 @@ use std::collections::{BTreeMap, HashMap};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use jiff::Timestamp;
-use serde_json::{Map, Value};
-use sha2::{Digest, Sha256};
-
 use super::core::{Effect, Input, OpenFile};
 use super::{Driver, Event};
 use crate::config::Config;
 use crate::folder::{Folder, KeptInput, dropped_name, number_of};
 use crate::inbox::{self, WatchedDir};
-use crate::job::{Job, JobId, JobState, Reason, SeedWish, Shape};
+use crate::job::{JobId, JobState};
 use crate::protocol::{Answer, Level};
-use crate::store::{FileRow, InputFile, NewFile, Place, StoreError, Write};
+use crate::store::{FileRow, NewFile, Place, StoreError, Write};
 use crate::text;
-use crate::workflow::SeedChoice;
 
 pub use words::error_text;
 
-use reading::{Draft, Reader, Ready, Wait, rejection};
+use numbering::{Batch, hash};
+use reading::{Draft, Reader, Wait, rejection};
 use shelf::Shelf;
-
-/// Jobs taken in one transaction, about: a file is never parted.
-const BATCH_JOBS: usize = 256;
-/// The same in bytes of prompts and files, so that many large ones take no more room than a few.
-const BATCH_BYTES: usize = 4 << 20;
 
 /// What the intake remembers between two offers.
 #[derive(Debug, Default)]
@@ -112,34 +104,6 @@ enum Made {
     Copies(Vec<PathBuf>),
     /// It came back from `failed/`: these of its jobs are to run again.
     Returned(FileRow, Vec<JobId>),
-}
-
-/// Files on their way into the store together.
-#[derive(Default)]
-struct Batch {
-    files: Vec<(Option<PathBuf>, NewFile)>,
-    jobs: usize,
-    bytes: usize,
-    /// What their jobs render: the state does not know them yet.
-    prints: HashMap<String, JobId>,
-}
-
-impl Batch {
-    fn add(&mut self, path: Option<PathBuf>, file: NewFile) {
-        self.jobs += file.jobs.len();
-        self.bytes += file.text.len();
-        for (job, prompt) in &file.jobs {
-            self.bytes += prompt.as_ref().map_or(0, String::len);
-            if let Some(print) = job.fingerprint.as_ref().filter(|_| !job.state.is_ended()) {
-                self.prints.entry(print.clone()).or_insert(job.id);
-            }
-        }
-        self.files.push((path, file));
-    }
-
-    fn is_full(&self) -> bool {
-        self.jobs >= BATCH_JOBS || self.bytes >= BATCH_BYTES
-    }
 }
 
 impl Driver {
@@ -360,71 +324,6 @@ impl Driver {
         self.step(Input::Returned { file: OpenFile { id: file.id, name: file.name, jobs: all }, jobs });
     }
 
-    /// Gives the drafts their numbers, ranks, seeds and states.
-    fn number(&mut self, drop: &mut Drop, drafts: Vec<Draft>, batch: &Batch) -> NewFile {
-        let now = Timestamp::now();
-        let first = self.take_numbers(drafts.len() as u64);
-        let text = std::mem::take(&mut drop.bytes);
-        let file_hash = hash(&text);
-        let same_file = short_hash(&[drop.name.as_bytes(), file_hash.as_bytes()]);
-        let mut jobs = Vec::with_capacity(drafts.len());
-        for (index, draft) in drafts.into_iter().enumerate() {
-            let mut job = Job {
-                id: JobId(first + index as u64),
-                name: draft.name,
-                workflow: draft.workflow,
-                file: Some(first),
-                only_server: draft.server,
-                priority: draft.priority,
-                rank: self.state.take_rank(),
-                seed: SeedWish::None,
-                shape: Shape::default(),
-                note: draft.note,
-                tags: draft.tags,
-                fingerprint: None,
-                queued_at: now,
-                next_reason: Reason::First,
-                state: JobState::Queued,
-                attempts: Vec::new(),
-            };
-            let prompt = match draft.filled {
-                Err(why) => {
-                    job.state = JobState::Rejected { why };
-                    None
-                }
-                Ok(Ready { prompt, fingerprint, seed, shape }) => {
-                    job.shape = shape;
-                    job.seed = match seed {
-                        SeedChoice::Given(seed) => SeedWish::Given(seed),
-                        SeedChoice::Random => SeedWish::Drawn(self.state.draw_seed()),
-                        SeedChoice::None => SeedWish::None,
-                    };
-                    let print = match job.seed {
-                        // Left to chance: the same only if the whole file is (rsync does that).
-                        SeedWish::Drawn(_) => short_hash(&[same_file.as_bytes(), &index.to_le_bytes()]),
-                        _ => fingerprint,
-                    };
-                    if let Some(of) = self.state.same_as(&print).or_else(|| batch.prints.get(&print).copied()) {
-                        job.state = JobState::Duplicate { of };
-                    } else if drop.held || draft.hold {
-                        job.state = JobState::Held;
-                    }
-                    job.fingerprint = Some(print);
-                    Some(prompt)
-                }
-            };
-            jobs.push((job, prompt));
-        }
-        let row = FileRow {
-            id: first,
-            name: drop.name.clone(),
-            place: Place::Taking,
-            origin: drop.path.clone(),
-            hash: file_hash,
-        };
-        NewFile { row, text, jobs }
-    }
-
     /// A job file's text from a verb.
     pub(super) fn add(&mut self, name: &str, dir: &Path, text: &str) -> Result<Answer, String> {
         let name = dropped_name(text::clean(name).replace(['/', '\\', ':'], "-").as_ref());
@@ -454,30 +353,4 @@ impl Driver {
         }
         Ok(Answer::Added { jobs: ids, rejected })
     }
-}
-
-fn hash(bytes: &[u8]) -> String {
-    text::hex(&Sha256::digest(bytes))
-}
-
-fn short_hash(parts: &[&[u8]]) -> String {
-    let mut sha = Sha256::new();
-    for part in parts {
-        sha.update((part.len() as u64).to_le_bytes());
-        sha.update(part);
-    }
-    text::hex(&sha.finalize()[..16])
-}
-
-/// What makes two jobs the same: the filled graph, and the bytes of its inputs.
-fn fingerprint(graph: &Map<String, Value>, files: &[InputFile]) -> String {
-    // A map of values is always JSON.
-    let graph = serde_json::to_string(graph).unwrap_or_default();
-    let mut parts: Vec<Vec<u8>> = vec![graph.into_bytes()];
-    for file in files {
-        // Inputs are kept under the hash of their bytes.
-        let name = file.stored.as_ref().and_then(|p| p.file_name()).map(|n| n.as_encoded_bytes().to_vec());
-        parts.push(name.unwrap_or_else(|| file.name.clone().into_bytes()));
-    }
-    short_hash(&parts.iter().map(Vec::as_slice).collect::<Vec<_>>())
 }

@@ -8,8 +8,9 @@ use std::sync::Arc;
 
 use serde_json::Value;
 
+use super::Drop;
+use super::numbering::fingerprint;
 use super::shelf::Shelf;
-use super::{Drop, fingerprint};
 use crate::folder::Folder;
 use crate::job::{Failure, FailureKind, Shape};
 use crate::job_file::{self, JobFileError, JobSpec, Places, Source};

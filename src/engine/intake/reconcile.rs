@@ -4,7 +4,7 @@
 
 use std::path::Path;
 
-use super::hash;
+use super::numbering::hash;
 use crate::engine::core::Effect;
 use crate::engine::{Driver, EngineError};
 use crate::folder::{Ending, number_of};

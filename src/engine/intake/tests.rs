@@ -5,6 +5,7 @@ use std::collections::{HashMap, VecDeque};
 use std::fs;
 use std::time::{Duration, SystemTime};
 
+use jiff::Timestamp;
 use tokio::sync::mpsc;
 
 use super::*;
