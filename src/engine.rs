@@ -85,6 +85,8 @@ enum Event {
     Input(Input),
     Face(FaceEvent),
     Inbox(inbox::Event),
+    /// The large files that a dropped one names are kept.
+    Copied(Box<intake::Drop>),
     /// What a job's files are called on its server, or why it can't be posted.
     Uploaded {
         server: usize,
@@ -120,7 +122,7 @@ struct Driver {
     servers: Vec<ServerEnd>,
     events: mpsc::UnboundedSender<Event>,
     inbox: Option<inbox::Handle>,
-    inbox_trouble: HashMap<PathBuf, String>,
+    intake: intake::Intake,
     /// Who asked, by the core's number for it.
     asks: HashMap<u64, (u64, u64)>,
     next_ask: u64,
@@ -191,7 +193,7 @@ pub async fn run(options: Options) -> Result<(), EngineError> {
         servers,
         events: events.clone(),
         inbox: None,
-        inbox_trouble: HashMap::new(),
+        intake: intake::Intake::default(),
         asks: HashMap::new(),
         next_ask: 1,
         next_job,
@@ -271,6 +273,7 @@ impl Driver {
                 Event::Uploaded { server, job, prompt_id, seed, names } => {
                     self.uploaded(server, job, prompt_id, seed, names);
                 }
+                Event::Copied(drop) => self.copied(*drop),
                 Event::Stop => self.step(Input::Ask { ask: 0, request: Request::Stop }),
             }
         }

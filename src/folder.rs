@@ -11,6 +11,7 @@ pub mod intake;
 pub mod name;
 mod no_replace;
 pub mod outputs;
+pub mod stamp;
 pub mod workflows;
 
 use std::io;
@@ -21,7 +22,8 @@ use thiserror::Error;
 pub use collecting::{Collecting, Part};
 pub use disk::{disk_free, refuse_network_disk};
 pub use inputs::KeptInput;
-pub use intake::{Ending, Finished, number_of};
+pub use intake::{Ending, Finished, dropped_name, number_of};
+pub use stamp::Stamp;
 pub use workflows::{WorkflowFileError, WorkflowText};
 
 use crate::text;

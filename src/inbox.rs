@@ -71,6 +71,10 @@ pub enum Event {
         dir_index: usize,
         why: String,
     },
+    /// A file to be offered [`Handle::again`] is not there any more.
+    Gone {
+        path: PathBuf,
+    },
     /// A folder that cannot be listed; told once, until it is [`Event::Well`] again.
     Trouble {
         dir: PathBuf,
@@ -92,6 +96,12 @@ impl Handle {
     /// something changes in its folder, and each second; after `max_settle` one last time.
     pub fn not_yet(&self, path: &Path) {
         let _ = self.sender.send(Message::NotYet(path.to_owned()));
+    }
+
+    /// The answer to anything told of a file that could not be taken, though nothing is wrong with it (the store
+    /// is full, the file can't be moved): after a pause it is told anew, as often as it takes.
+    pub fn again(&self, path: &Path) {
+        let _ = self.sender.send(Message::Again(path.to_owned()));
     }
 
     /// Looks at everything anew: what still lies there is offered again.

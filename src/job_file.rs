@@ -6,7 +6,6 @@
 
 mod locate;
 
-use locate::Step;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 use thiserror::Error;
@@ -20,6 +19,8 @@ pub const MAX_BYTES: u64 = 16 << 20;
 pub const MAX_JOBS: usize = 1000;
 /// The longest job name, in characters.
 pub const MAX_NAME: usize = 200;
+/// The highest priority, and with a minus the lowest.
+pub const MAX_PRIORITY: i64 = 1_000_000;
 
 /// The keys of a job that are not slots.
 pub const OWN_KEYS: &[&str] = &[
@@ -43,7 +44,7 @@ pub struct JobSpec {
     /// Edits of single inputs: `"14.cfg": 1.0`.
     #[serde(default)]
     pub set: Map<String, Value>,
-    /// Higher goes first; 0 where left out.
+    /// Higher goes first; 0 where left out. Between -[`MAX_PRIORITY`] and [`MAX_PRIORITY`].
     #[serde(default)]
     pub priority: i64,
     pub note: Option<String>,
@@ -56,8 +57,6 @@ pub struct JobSpec {
     pub after: Vec<String>,
     #[serde(default)]
     pub tags: Vec<String>,
-    /// Where the job begins in its file, from 1.
-    pub line: usize,
 }
 
 /// What is to be rendered.
@@ -94,8 +93,8 @@ impl JobFileError {
         Self { message: text::clean(message.as_ref()).into_owned(), place: None, excerpt: String::new() }
     }
 
-    fn at(file: &str, place: Place, message: impl AsRef<str>) -> Self {
-        let excerpt = excerpt(file, place.line, place.column);
+    fn at(file: &str, place: Place, offset: usize, message: impl AsRef<str>) -> Self {
+        let excerpt = excerpt(file, place.line, offset);
         Self { place: Some(place), excerpt, ..Self::whole(message) }
     }
 }
@@ -124,46 +123,71 @@ pub fn parse(bytes: &[u8]) -> Result<Vec<JobSpec>, JobFileError> {
                     items.len()
                 )));
             }
-            items.into_iter().enumerate().map(|(index, item)| Reader { file, job: Some(index) }.job(item)).collect()
+            let places = Places::of(file);
+            let reader = |job| Reader { places: &places, job };
+            items.into_iter().enumerate().map(|(index, item)| reader(index).job(item)).collect()
         }
-        single => Ok(vec![Reader { file, job: None }.job(single)?]),
+        single => Ok(vec![Reader { places: &Places::of(file), job: 0 }.job(single)?]),
     }
 }
 
-/// The same error as [`parse`] makes, for something found wrong later (a slot, say): `path` leads to it
-/// within the job with this index, `["set", "14.cfg"]`.
-#[must_use]
-pub fn error_at(bytes: &[u8], job: usize, path: &[&str], message: &str) -> JobFileError {
-    let Ok(file) = decode(bytes) else { return JobFileError::whole(message) };
-    let is_list = file.trim_start().starts_with('[');
-    Reader { file, job: is_list.then_some(job) }.error(path, message)
+/// Where the jobs of a file stand in its text, found in one walk: for errors.
+#[derive(Debug, Clone)]
+pub struct Places<'a> {
+    file: &'a str,
+    jobs: Vec<locate::Spot>,
 }
 
-/// The line with its number and a caret below `column`; a long line is cut round the caret.
-/// Line and column count from 1. Empty when there is no such line.
-#[must_use]
-pub fn excerpt(file: &str, line: usize, column: usize) -> String {
+impl<'a> Places<'a> {
+    /// Of a job file's bytes; nothing has a place in bytes that are no text.
+    #[must_use]
+    pub fn new(bytes: &'a [u8]) -> Self {
+        Self::of(decode(bytes).unwrap_or_default())
+    }
+
+    fn of(file: &'a str) -> Self {
+        Self { file, jobs: locate::jobs(file) }
+    }
+
+    /// The same error as [`parse`] makes, for something found wrong later (a slot, say): `path` leads to it
+    /// within the job with this index, `["set", "14.cfg"]`. What is not there (a slot that is missing) has
+    /// the place of its job.
+    #[must_use]
+    pub fn error(&self, job: usize, path: &[&str], message: &str) -> JobFileError {
+        let Some(start) = self.jobs.get(job) else { return JobFileError::whole(message) };
+        let spot = match locate::offset(self.file, start.offset, path) {
+            Some(offset) => start.on(self.file, offset),
+            None => *start,
+        };
+        JobFileError::at(self.file, Place { line: spot.line, column: spot.column }, spot.offset, message)
+    }
+}
+
+/// The line with its number and a caret below the character at `offset`; a long line is cut round the caret.
+fn excerpt(file: &str, line: usize, offset: usize) -> String {
     const AROUND: usize = 44;
-    let Some(source) = line.checked_sub(1).and_then(|at| file.lines().nth(at)) else { return String::new() };
-    let caret = column.saturating_sub(1);
-    let from = caret.saturating_sub(AROUND);
+    let (before, after) = file.split_at(file.floor_char_boundary(offset));
+    let mut back = before.chars().rev().take_while(|c| *c != '\n');
+    let mut head: Vec<char> = back.by_ref().take(AROUND).collect();
+    head.reverse();
+    let lead = if back.next().is_some() { "…" } else { "" };
+    let mut rest = after.chars().take_while(|c| *c != '\n');
+    let tail: Vec<char> = rest.by_ref().take(2 * AROUND - head.len()).collect();
+    let more = if rest.next().is_some_and(|c| c != '\r') { "…" } else { "" };
     // each character by itself, so that what `clean` drops or widens cannot shift the caret
-    let shown: Vec<String> = source
-        .chars()
-        .skip(from)
-        .take(2 * AROUND)
-        .map(|c| {
+    let shown = |chars: &[char]| -> String {
+        let show = |c: &char| {
             let probe = format!("x{c}x");
-            if text::clean(&probe) == probe { c.to_string() } else { " ".to_owned() }
-        })
-        .collect();
-    let lead = if from > 0 { "…" } else { "" };
-    let tail = if source.chars().nth(from + 2 * AROUND).is_some() { "…" } else { "" };
-    let before: String = shown.iter().take(caret - from).map(String::as_str).collect();
+            if text::clean(&probe) == probe { *c } else { ' ' }
+        };
+        chars.iter().map(show).collect()
+    };
+    let head = shown(&head);
     let number = line.to_string();
     let margin = " ".repeat(number.len());
-    let pad = " ".repeat(lead.width() + before.width());
-    format!("{number} | {lead}{}{tail}\n{margin} | {pad}^", shown.concat().trim_end())
+    let pad = " ".repeat(lead.width() + head.width());
+    let source = format!("{head}{}", shown(&tail));
+    format!("{number} | {lead}{}{more}\n{margin} | {pad}^", source.trim_end())
 }
 
 fn without_bom(bytes: &[u8]) -> &[u8] {
@@ -199,7 +223,8 @@ fn syntax_error(file: &str, error: &serde_json::Error) -> JobFileError {
     let full = error.to_string();
     let said = full.split(" at line ").next().unwrap_or(&full);
     let line = error.line().max(1);
-    let source = file.lines().nth(line - 1).unwrap_or("");
+    let start: usize = file.split_inclusive('\n').take(line - 1).map(str::len).sum();
+    let source = file.get(start..).and_then(|rest| rest.lines().next()).unwrap_or("");
     // serde_json counts bytes, and stands on the last byte it has read
     let wrong_at = source.floor_char_boundary(error.column().saturating_sub(1));
     let column = source.get(..wrong_at).map_or(1, |before| before.chars().count() + 1);
@@ -214,29 +239,19 @@ fn syntax_error(file: &str, error: &serde_json::Error) -> JobFileError {
         (_, Some('N' | 'I' | 'T' | 'F')) => "; JSON knows only true, false, null and finite numbers",
         _ => "",
     };
-    JobFileError::at(file, Place { line, column }, format!("not JSON: {said}{hint}"))
+    JobFileError::at(file, Place { line, column }, start + wrong_at, format!("not JSON: {said}{hint}"))
 }
 
 /// Reads one job of a file.
 struct Reader<'a> {
-    file: &'a str,
-    /// Its index, when the file is a list.
-    job: Option<usize>,
+    places: &'a Places<'a>,
+    /// Its index.
+    job: usize,
 }
 
 impl Reader<'_> {
-    fn place(&self, path: &[&str]) -> Option<Place> {
-        let steps: Vec<Step<'_>> =
-            self.job.map(Step::Index).into_iter().chain(path.iter().map(|key| Step::Key(key))).collect();
-        let (line, column) = locate::line_and_column(self.file, locate::offset(self.file, &steps)?);
-        Some(Place { line, column })
-    }
-
     fn error(&self, path: &[&str], message: impl AsRef<str>) -> JobFileError {
-        match self.place(path).or_else(|| self.place(&[])) {
-            Some(place) => JobFileError::at(self.file, place, message),
-            None => JobFileError::whole(message),
-        }
+        self.places.error(self.job, path, message.as_ref())
     }
 
     fn job(&self, value: Value) -> Result<JobSpec, JobFileError> {
@@ -257,7 +272,6 @@ impl Reader<'_> {
             hold: false,
             after: Vec::new(),
             tags: Vec::new(),
-            line: self.place(&[]).map_or(1, |place| place.line),
         };
         if is_api_graph(&map) {
             spec.workflow = Source::Graph(map);
@@ -290,8 +304,7 @@ impl Reader<'_> {
             spec.set = self.set(value)?;
         }
         if let Some(value) = map.shift_remove("priority") {
-            spec.priority =
-                value.as_i64().ok_or_else(|| self.wrong("priority", "a whole number, 0 being usual", &value))?;
+            spec.priority = self.priority(&value)?;
         }
         if let Some(value) = map.shift_remove("hold") {
             spec.hold = value.as_bool().ok_or_else(|| self.wrong("hold", "true or false", &value))?;
@@ -314,10 +327,22 @@ impl Reader<'_> {
         }
     }
 
+    fn priority(&self, value: &Value) -> Result<i64, JobFileError> {
+        let number = value.as_number().filter(|n| !n.is_f64());
+        let number = number.ok_or_else(|| self.wrong("priority", "a whole number, 0 being usual", value))?;
+        number.as_i64().filter(|p| (-MAX_PRIORITY..=MAX_PRIORITY).contains(p)).ok_or_else(|| {
+            self.error(
+                &["priority"],
+                format!("`priority` is {number}: it lies between -{MAX_PRIORITY} and {MAX_PRIORITY}, 0 being usual"),
+            )
+        })
+    }
+
     fn text(&self, key: &str, value: Option<Value>) -> Result<Option<String>, JobFileError> {
         match value {
             None => Ok(None),
-            Some(Value::String(text)) if text.trim().is_empty() => {
+            // control characters alone are nothing to show either
+            Some(Value::String(text)) if text::clean(&text).is_empty() => {
                 Err(self.error(&[key], format!("`{key}` is empty: fill it or leave it out")))
             }
             Some(Value::String(text)) => Ok(Some(text)),
@@ -400,7 +425,7 @@ mod tests {
         assert_eq!(job.name.as_deref(), Some("reading_loop"));
         assert_eq!(job.slots.keys().collect::<Vec<_>>(), ["image", "prompt", "seed"]);
         assert_eq!(job.slots["seed"], json!(123));
-        assert_eq!((job.line, job.priority, job.hold), (1, 0, false));
+        assert_eq!((job.priority, job.hold), (0, false));
     }
 
     #[test]
@@ -416,9 +441,28 @@ mod tests {
     }
 
     #[test]
-    fn a_list_is_several_jobs_each_with_its_line() {
-        let jobs = parse(b"\xEF\xBB\xBF[{\"a\": 1},\n  {\"b\": 2},\n\n{\"c\": 3}]").expect("jobs");
-        assert_eq!(jobs.iter().map(|job| job.line).collect::<Vec<_>>(), [1, 2, 4]);
+    fn a_list_is_several_jobs_each_with_its_place() {
+        let file = b"\xEF\xBB\xBF[{\"a\": 1},\n  {\"b\": 2},\n\n{\"c\": 3}]";
+        assert_eq!(parse(file).expect("jobs").len(), 3);
+        let places = Places::new(file);
+        let places = (0..3).map(|job| places.error(job, &[], "").place);
+        assert_eq!(places.collect::<Vec<_>>(), [(1, 2), (2, 3), (4, 1)].map(|(l, c)| Some(place(l, c))));
+    }
+
+    #[test]
+    fn a_large_file_is_walked_once_and_not_for_each_of_its_jobs() {
+        // 16 MB on one line: walked for each job, this takes minutes
+        let job = format!("{{\"prompt\": \"{}\", \"sed\": 1}}", "x".repeat(16_000));
+        let file = format!("[{}]", vec![job.as_str(); MAX_JOBS].join(", "));
+        assert_eq!(parse(file.as_bytes()).expect("jobs").len(), MAX_JOBS);
+        let places = Places::new(file.as_bytes());
+        for index in 0..MAX_JOBS {
+            let error = places.error(index, &["sed"], "no such slot");
+            let column = 2 + index * (job.len() + 2) + job.len() - "\"sed\": 1}".len();
+            assert_eq!(error.place, Some(place(1, column)), "{index}");
+            let line = error.excerpt.lines().next().expect("a line").to_owned();
+            assert!(line.contains("\"sed\": 1}"), "{line}");
+        }
     }
 
     #[test]
@@ -467,6 +511,10 @@ mod tests {
             ("{}", Some(place(1, 1)), "empty"),
             ("{\"name\":\n 5}", Some(place(1, 2)), "`name` must be a text"),
             ("{\"a\": 1,\n  \"priority\": 1.5}", Some(place(2, 3)), "whole number"),
+            ("{\"priority\": -9223372036854775808}", Some(place(1, 2)), "between -1000000 and 1000000"),
+            ("{\"priority\": 18446744073709551615}", Some(place(1, 2)), "between -1000000 and 1000000"),
+            ("{\"priority\": 1000001}", Some(place(1, 2)), "between -1000000 and 1000000"),
+            ("{\"name\": \"\\u001b\\u0007 \"}", Some(place(1, 2)), "`name` is empty"),
             ("{\"hold\": \"yes\"}", Some(place(1, 2)), "true or false"),
             ("{\"tags\": \"a\"}", Some(place(1, 2)), "list of texts"),
             ("{\"workflow\": 3}", Some(place(1, 2)), "name of a workflow"),
@@ -522,31 +570,33 @@ mod tests {
     #[test]
     fn an_excerpt_is_cut_round_the_caret_and_safe_to_show() {
         let long = format!("{{\"prompt\": \"{}\u{1b}[2J\" ? {}}}", "x".repeat(300), "y".repeat(300));
-        let text = excerpt(&long, 1, long.find('?').expect("there") + 1);
+        let text = excerpt(&long, 1, long.find('?').expect("there"));
         let lines: Vec<&str> = text.lines().collect();
         assert_eq!(lines.len(), 2);
         assert!(lines.iter().all(|line| line.width() < 100), "{text}");
         assert!(!text.contains('\u{1b}'));
         let caret = lines[1].chars().count() - 1;
         assert_eq!(lines[0].chars().nth(caret), Some('?'));
-        assert_eq!(excerpt("a", 3, 1), "");
         assert_eq!(excerpt("ab", 1, 9), "1 | ab\n  |   ^");
+        assert_eq!(excerpt("x\r\nab\r\ny", 2, 4), "2 | ab\n  |  ^");
     }
 
     #[test]
     fn an_error_found_later_points_into_the_file_too() {
         let file = b"[{\"a\": 1},\n {\"set\": {\"9.cfg\": 1}}]";
-        assert_eq!(error_at(file, 1, &["set", "9.cfg"], "no node 9").place, Some(place(2, 11)));
-        assert_eq!(error_at(b"{\"sed\": 1}", 0, &["sed"], "no such slot").place, Some(place(1, 2)));
+        assert_eq!(Places::new(file).error(1, &["set", "9.cfg"], "no node 9").place, Some(place(2, 11)));
+        assert_eq!(Places::new(b"{\"sed\": 1}").error(0, &["sed"], "no such slot").place, Some(place(1, 2)));
         // a slot that is missing has no place of its own: the job's
-        assert_eq!(error_at(file, 1, &["image"], "missing").place, Some(place(2, 2)));
+        assert_eq!(Places::new(file).error(1, &["image"], "missing").place, Some(place(2, 2)));
+        assert_eq!(Places::new(b"\xFF").error(0, &["a"], "x").place, None);
     }
 
     proptest::proptest! {
         #[test]
         fn no_bytes_make_it_panic(bytes in proptest::collection::vec(proptest::num::u8::ANY, 0..200), cut in "[\\[\\]{}\":,a-z0-9 \n\\\\é]{0,80}") {
             let _ = (parse(&bytes), is_complete(&bytes), parse(cut.as_bytes()));
-            let _ = error_at(cut.as_bytes(), 0, &["a", "b"], "x");
+            let places = Places::new(cut.as_bytes());
+            let _ = (places.error(0, &["a", "b"], "x"), places.error(1, &["a"], "x"));
         }
     }
 }

@@ -53,6 +53,13 @@ pub struct Prompt {
     pub slots: Vec<(String, Value)>,
 }
 
+impl Prompt {
+    /// As the store keeps it. Written down at once, so that a thousand drafts are not kept as trees of values.
+    pub fn to_text(&self) -> Result<String, StoreError> {
+        json(self)
+    }
+}
+
 /// A file that an input names.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct InputFile {
@@ -64,7 +71,16 @@ pub struct InputFile {
     pub name: String,
 }
 
-/// A dropped job file.
+/// A file to be taken: everything that is kept of it.
+#[derive(Debug, Clone, PartialEq)]
+pub struct NewFile {
+    pub row: FileRow,
+    pub text: Vec<u8>,
+    /// Each with its [`Prompt::to_text`]; `None` for a rejected one.
+    pub jobs: Vec<(Job, Option<String>)>,
+}
+
+/// A dropped job file, without its text.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct FileRow {
     /// The number of its first job.
@@ -75,13 +91,14 @@ pub struct FileRow {
     pub origin: Option<PathBuf>,
     /// Hash of its bytes.
     pub hash: String,
-    pub text: Vec<u8>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Place {
     /// Its row is written, the file may still lie in the inbox.
     Taking,
+    /// It came back from `failed/` and may still lie in the inbox; its jobs are not requeued yet.
+    Returning,
     Queued,
     Done,
     Failed,
@@ -91,6 +108,7 @@ impl Place {
     fn word(self) -> &'static str {
         match self {
             Self::Taking => "taking",
+            Self::Returning => "returning",
             Self::Queued => "queued",
             Self::Done => "done",
             Self::Failed => "failed",
@@ -100,6 +118,7 @@ impl Place {
     fn from_word(word: &str) -> Self {
         match word {
             "taking" => Self::Taking,
+            "returning" => Self::Returning,
             "done" => Self::Done,
             "failed" => Self::Failed,
             _ => Self::Queued,
@@ -196,9 +215,9 @@ impl Store {
         Ok(last.map_or(1, |n| n.unsigned_abs() + 1))
     }
 
-    /// Files that are not finished yet (taking or queued), without their text.
+    /// Files that are not finished yet: taking, returning or queued.
     pub fn open_files(&self) -> Result<Vec<FileRow>, StoreError> {
-        self.files("place IN ('taking', 'queued')", [])
+        self.files("place IN ('taking', 'returning', 'queued')", [])
     }
 
     /// The latest file with these bytes.
@@ -210,9 +229,15 @@ impl Store {
         Ok(self.files("id = ?1", [id.cast_signed()])?.pop())
     }
 
+    /// The bytes of a file, as it was dropped.
+    pub fn file_text(&self, id: u64) -> Result<Option<Vec<u8>>, StoreError> {
+        let sql = "SELECT text FROM files WHERE id = ?1";
+        Ok(self.db.query_row(sql, [id.cast_signed()], |r| r.get(0)).optional()?)
+    }
+
     fn files(&self, condition: &str, params: impl rusqlite::Params) -> Result<Vec<FileRow>, StoreError> {
-        let sql = format!("SELECT id, name, place, origin, hash, text FROM files WHERE {condition}");
-        let mut query = self.db.prepare(&sql)?;
+        let sql = format!("SELECT id, name, place, origin, hash FROM files WHERE {condition}");
+        let mut query = self.db.prepare_cached(&sql)?;
         let rows = query.query_map(params, |r| {
             Ok(FileRow {
                 id: r.get::<_, i64>(0)?.unsigned_abs(),
@@ -220,29 +245,27 @@ impl Store {
                 place: Place::from_word(&r.get::<_, String>(2)?),
                 origin: r.get::<_, Option<String>>(3)?.map(PathBuf::from),
                 hash: r.get(4)?,
-                text: r.get(5)?,
             })
         })?;
         Ok(rows.collect::<Result<_, _>>()?)
     }
 
     /// Takes files: their rows and their jobs, in one transaction.
-    pub fn take(&mut self, taken: &[(FileRow, Vec<(Job, Option<Prompt>)>)]) -> Result<(), StoreError> {
+    pub fn take(&mut self, taken: &[NewFile]) -> Result<(), StoreError> {
         let tx = self.db.transaction()?;
-        for (file, jobs) in taken {
+        for NewFile { row, text, jobs } in taken {
             tx.prepare_cached(
                 "INSERT INTO files (id, name, place, origin, hash, text) VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
             )?
             .execute(params![
-                file.id.cast_signed(),
-                file.name,
-                file.place.word(),
-                file.origin.as_ref().map(|p| p.to_string_lossy()),
-                file.hash,
-                file.text
+                row.id.cast_signed(),
+                row.name,
+                row.place.word(),
+                row.origin.as_ref().map(|p| p.to_string_lossy()),
+                row.hash,
+                text
             ])?;
             for (job, prompt) in jobs {
-                let prompt = prompt.as_ref().map(json).transpose()?;
                 tx.prepare_cached("INSERT INTO jobs (id, record, prompt) VALUES (?1, ?2, ?3)")?.execute(params![
                     job.id.0.cast_signed(),
                     json(job)?,
@@ -251,6 +274,13 @@ impl Store {
             }
         }
         Ok(tx.commit()?)
+    }
+
+    /// A file is coming back from `failed/`, from here.
+    pub fn returning(&mut self, file: u64, origin: &Path) -> Result<(), StoreError> {
+        let (file, origin, place) = (file.cast_signed(), origin.to_string_lossy(), Place::Returning.word());
+        self.db.execute("UPDATE files SET place = ?3, origin = ?2 WHERE id = ?1", params![file, origin, place])?;
+        Ok(())
     }
 
     /// Gives up files whose taking was won by another engine: as if they had never been seen.

@@ -140,6 +140,17 @@ fn a_file_that_waits_for_another_is_offered_when_that_comes_and_one_last_time() 
 }
 
 #[test]
+fn a_file_that_could_not_be_taken_and_is_removed_is_said_to_be_gone() {
+    let inbox = Inbox::open(|_, _| {});
+    let path = inbox.jobs().join("a.json");
+    fs::write(&path, "{}").expect("written");
+    assert_eq!(inbox.offer().0, path);
+    inbox.handle.again(&path);
+    fs::remove_file(&path).expect("removed");
+    assert_eq!(inbox.next(), Event::Gone { path });
+}
+
+#[test]
 fn a_rescan_offers_again_what_still_lies_there() {
     let inbox = Inbox::open(|_, _| {});
     let path = inbox.jobs().join("a.json");

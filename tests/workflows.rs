@@ -420,7 +420,7 @@ fn the_docs_work() {
     // and the error it shows is the one that comes
     let file = "{\n  \"workflow\": \"wan2.2-i2v\",\n  \"image\": \"a.png\",\n  \"lenght\": 33\n}";
     let fault = &faults("wan2.2-i2v", &serde_json::from_str(file).expect("JSON"))[0];
-    let error = job_file::error_at(file.as_bytes(), 0, &fault.path(), &fault.to_string());
+    let error = job_file::Places::new(file.as_bytes()).error(0, &fault.path(), &fault.to_string());
     let shown = format!("{error}\n{}", error.excerpt);
     let wanted = blocks("text").remove(0);
     for (shown, wanted) in shown.lines().zip(wanted.lines()) {

@@ -34,16 +34,13 @@ pub fn number_of(file_name: &OsStr) -> Option<(u64, &str)> {
 }
 
 impl Folder {
-    /// Moves a dropped file to its inbox's `queued/000049-NAME`. `None`: it is not there any more, somebody
-    /// else took it.
+    /// Moves a dropped file to its inbox's `queued/000049-NAME`; `name` is what [`dropped_name`] makes of its own,
+    /// without the number of an earlier round. `None`: it is not there any more, somebody else took it.
     ///
     /// # Errors
     /// `AlreadyExists` when that name is taken (another engine with the same number on a shared inbox).
-    pub fn take(&self, file: &Path, number: u64) -> io::Result<Option<PathBuf>> {
-        let name = file.file_name().ok_or_else(|| io::Error::new(io::ErrorKind::InvalidInput, "no file name"))?;
-        let mut numbered = std::ffi::OsString::from(format!("{number:06}-"));
-        numbered.push(name);
-        let target = inbox_of(file).join("queued").join(numbered);
+    pub fn take(&self, file: &Path, number: u64, name: &str) -> io::Result<Option<PathBuf>> {
+        let target = self.queued_path(Some(file), number, name);
         match no_replace::rename(file, &target) {
             Ok(()) => Ok(Some(target)),
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
@@ -101,11 +98,30 @@ impl Folder {
         let file = match no_replace::rename(queued, &target) {
             Ok(()) => Some(target),
             Err(error) if error.kind() == io::ErrorKind::NotFound => None,
-            // finished once already, before a crash
-            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Some(target),
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Some(beside(queued, &target)?),
             Err(error) => return Err(named(&target, &error)),
         };
         Ok(Finished { file, sidecar })
+    }
+
+    /// Moves a file whose jobs have ended out of `queued/`, where it has come again. Its text is there already.
+    ///
+    /// # Errors
+    /// When the folder cannot be written to.
+    pub fn put_back(&self, queued: &Path, ending: Ending) -> io::Result<()> {
+        let name = queued.file_name().ok_or_else(|| io::Error::new(io::ErrorKind::InvalidInput, "no file name"))?;
+        let dir = inbox_of(queued).join(match ending {
+            Ending::Done => "done",
+            Ending::Failed => "failed",
+        });
+        fs::create_dir_all(&dir).map_err(|error| named(&dir, &error))?;
+        let target = dir.join(name);
+        match no_replace::rename(queued, &target) {
+            Ok(()) => Ok(()),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => beside(queued, &target).map(|_| ()),
+            Err(error) => Err(named(&target, &error)),
+        }
     }
 
     /// Every file in the inboxes' `queued/` that carries a number, for reconciling after a crash.
@@ -131,6 +147,49 @@ impl Folder {
         files.sort_unstable();
         Ok(files)
     }
+}
+
+/// The name that a dropped file is known by: fit to carry a number in front and what we put beside it behind
+/// (255 bytes are the most that file systems take), and to be written in the store.
+#[must_use]
+pub fn dropped_name(file_name: &OsStr) -> String {
+    /// `000049-` (room for longer numbers) and `.result.json`.
+    const MOST: usize = 255 - 21 - 12;
+    let name = file_name.to_string_lossy();
+    if name.len() <= MOST {
+        return name.into_owned();
+    }
+    let (stem, ending) = name.rsplit_once('.').unwrap_or((&name, ""));
+    let room = MOST.saturating_sub(ending.len() + 1);
+    if room == 0 || ending.is_empty() {
+        return cut(&name, MOST).to_owned();
+    }
+    format!("{}.{ending}", cut(stem, room))
+}
+
+fn cut(text: &str, most: usize) -> &str {
+    text.get(..text.floor_char_boundary(most)).unwrap_or_default().trim_end()
+}
+
+/// Puts a file away where one of its name lies already: one copied back instead of moved, or one put away just
+/// before a crash. The same bytes are not kept twice, others get a name of their own.
+fn beside(queued: &Path, target: &Path) -> io::Result<PathBuf> {
+    let same = |other: &Path| Ok::<_, io::Error>(fs::read(queued)? == fs::read(other)?);
+    if same(target).map_err(|error| named(target, &error))? {
+        fs::remove_file(queued).map_err(|error| named(queued, &error))?;
+        return Ok(target.to_owned());
+    }
+    let stem = target.file_stem().unwrap_or_default().to_string_lossy().into_owned();
+    let ending = target.extension().map_or_else(String::new, |ending| format!(".{}", ending.to_string_lossy()));
+    for count in 2..1000 {
+        let other = target.with_file_name(format!("{stem}-{count}{ending}"));
+        match no_replace::rename(queued, &other) {
+            Ok(()) => return Ok(other),
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
+            Err(error) => return Err(named(&other, &error)),
+        }
+    }
+    Err(named(target, &io::Error::from(io::ErrorKind::AlreadyExists)))
 }
 
 /// The same, after making the folder that somebody removed.
@@ -162,7 +221,7 @@ mod tests {
         let (dir, folder) = folder();
         let drop = dir.path().join("jobs/held/clip.json");
         fs::write(&drop, "{}").expect("written");
-        let queued = folder.take(&drop, 49).expect("taken").expect("there");
+        let queued = folder.take(&drop, 49, "clip.json").expect("taken").expect("there");
         assert_eq!(queued, dir.path().join("jobs/queued/000049-clip.json"));
         assert!(!drop.exists() && queued.is_file());
         assert_eq!(folder.queued_files().expect("listed"), [(49, queued)]);
@@ -171,7 +230,7 @@ mod tests {
     #[test]
     fn the_slower_of_two_engines_gets_nothing() {
         let (dir, folder) = folder();
-        assert_eq!(folder.take(&dir.path().join("jobs/gone.json"), 1).expect("no error"), None);
+        assert_eq!(folder.take(&dir.path().join("jobs/gone.json"), 1, "gone.json").expect("no error"), None);
     }
 
     #[test]
@@ -181,10 +240,10 @@ mod tests {
         fs::write(&drop, "new").expect("written");
         let taken = dir.path().join("jobs/queued/000001-a.json");
         fs::write(&taken, "old").expect("written");
-        assert_eq!(folder.take(&drop, 1).expect_err("taken").kind(), io::ErrorKind::AlreadyExists);
+        assert_eq!(folder.take(&drop, 1, "a.json").expect_err("taken").kind(), io::ErrorKind::AlreadyExists);
         assert_eq!(fs::read_to_string(&taken).expect("there"), "old");
         fs::remove_dir_all(dir.path().join("jobs/queued")).expect("removed");
-        assert_eq!(folder.take(&drop, 1).expect("taken"), Some(taken));
+        assert_eq!(folder.take(&drop, 1, "a.json").expect("taken"), Some(taken));
     }
 
     #[test]
@@ -196,7 +255,7 @@ mod tests {
         ] {
             let drop = dir.path().join("jobs/a.json");
             fs::write(&drop, "{}").expect("written");
-            let queued = folder.take(&drop, number).expect("taken").expect("there");
+            let queued = folder.take(&drop, number, "a.json").expect("taken").expect("there");
             let finished = folder.finish(&queued, ending, "words").expect("finished");
             assert_eq!(finished, Finished { file: Some(dir.path().join(at)), sidecar: dir.path().join(beside) });
             assert_eq!(fs::read_to_string(&finished.sidecar).expect("there"), "words");
@@ -206,6 +265,42 @@ mod tests {
             assert!(dir.path().join(at).is_file());
         }
         assert!(folder.queued_files().expect("listed").is_empty());
+    }
+
+    #[test]
+    fn one_put_away_where_its_name_is_taken_replaces_nothing_and_stays_nowhere() {
+        let (dir, folder) = folder();
+        let queued = dir.path().join("jobs/queued/000001-a.json");
+        let done = dir.path().join("jobs/failed");
+        fs::write(done.join("000001-a.json"), "one").expect("written");
+        for (text, lies_at) in [("one", "000001-a.json"), ("two", "000001-a-2.json"), ("three", "000001-a-3.json")] {
+            fs::write(&queued, text).expect("written");
+            let finished = folder.finish(&queued, Ending::Failed, "words").expect("finished");
+            assert_eq!(finished.file, Some(done.join(lies_at)));
+            assert_eq!(fs::read_to_string(done.join(lies_at)).expect("there"), text);
+            assert!(!queued.exists());
+        }
+        fs::write(&queued, "one").expect("written");
+        folder.put_back(&queued, Ending::Done).expect("moved");
+        folder.put_back(&queued, Ending::Done).expect("nothing to move");
+        assert!(dir.path().join("jobs/done/000001-a.json").is_file());
+    }
+
+    #[test]
+    fn the_longest_names_that_can_be_dropped_can_be_put_away() {
+        let (dir, folder) = folder();
+        for (number, stem, ending) in [(1, "漢".repeat(83), ".json"), (2, "x".repeat(250), ".json")] {
+            let long = format!("{stem}{ending}");
+            let drop = dir.path().join("jobs").join(&long);
+            fs::write(&drop, "{}").expect("a name of the greatest length");
+            let name = dropped_name(OsStr::new(&long));
+            assert!(name.strip_suffix(ending).is_some_and(|short| stem.starts_with(short)), "{name}");
+            let queued = folder.take(&drop, number, &name).expect("taken").expect("there");
+            assert_eq!(queued, folder.queued_path(Some(&drop), number, &name));
+            folder.finish(&queued, Ending::Failed, "words").expect("put away");
+        }
+        assert_eq!(dropped_name(OsStr::new("漢字.json")), "漢字.json");
+        assert!(dropped_name(OsStr::new(&format!("a.{}", "x".repeat(250)))).len() < 230);
     }
 
     #[test]

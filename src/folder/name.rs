@@ -75,8 +75,12 @@ mod tests {
         ] {
             assert_eq!(safe_stem(name), safe, "{name:?}");
         }
-        let long = safe_stem(&"漢".repeat(300));
-        assert!(long.len() <= MAX_STEM && long.chars().all(|c| c == '漢'));
+        for count in [200, 300] {
+            let long = safe_stem(&"漢".repeat(count));
+            assert!(long.len() <= MAX_STEM && long.chars().all(|c| c == '漢'));
+            // with what `claim` and other tools add to it
+            assert!(format!("{long}-9999.veryverylo.result.json").len() <= 255);
+        }
     }
 
     #[test]

@@ -92,7 +92,7 @@ impl Folder {
 }
 
 /// A name that stays in its folder, on every system, and that can be shown as it is.
-fn is_plain(name: &str) -> bool {
+pub(super) fn is_plain(name: &str) -> bool {
     !name.is_empty() && !name.starts_with('.') && !name.contains(['/', '\\', ':']) && text::clean(name) == name
 }
 

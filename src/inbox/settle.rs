@@ -15,6 +15,8 @@ const WRITING: Duration = Duration::from_millis(50);
 const AGAIN: Duration = Duration::from_secs(1);
 /// The same, while things change in its folder.
 const AGAIN_STIRRED: Duration = Duration::from_millis(200);
+/// How long a file rests that could not be taken.
+const REST: Duration = Duration::from_secs(5);
 /// Changes in a folder make it walk over the waiting files at most this often.
 const WALK: Duration = Duration::from_millis(50);
 
@@ -90,6 +92,10 @@ enum Phase {
     Wanting {
         offered: Duration,
     },
+    /// The answer was: it could not be taken, tell of it anew.
+    Resting {
+        until: Duration,
+    },
     /// There is nothing more to say of this state of the file.
     Closed,
     TooBig,
@@ -109,6 +115,8 @@ pub(super) struct Settle {
     dirs: Vec<Dir>,
     /// How many entries are `Wanting`: as long as none is, a stir costs nothing.
     wanting: usize,
+    /// Should rest, and are gone.
+    missed: Vec<PathBuf>,
     /// Nothing is due before; kept so that an event among many files costs no walk over them.
     next: Option<Duration>,
     walked: Duration,
@@ -118,7 +126,7 @@ impl Settle {
     /// `max_settle`: how long to wait at most, one entry a folder.
     pub(super) fn new(max_settle: impl IntoIterator<Item = Duration>) -> Self {
         let dirs = max_settle.into_iter().map(|max_settle| Dir { max_settle, stirred: None }).collect();
-        Self { entries: HashMap::new(), dirs, wanting: 0, next: None, walked: Duration::ZERO }
+        Self { entries: HashMap::new(), dirs, wanting: 0, missed: Vec::new(), next: None, walked: Duration::ZERO }
     }
 
     /// A file is there.
@@ -138,6 +146,9 @@ impl Settle {
             }
         };
         if stamp.size > MAX_BYTES {
+            if matches!(phase, Phase::Resting { until } if now < until) {
+                return Look::Leave;
+            }
             self.put(path, Phase::TooBig);
             return if phase == Phase::TooBig { Look::Leave } else { Look::TooBig };
         }
@@ -152,6 +163,11 @@ impl Settle {
                 Look::Leave
             }
             Phase::Wanting { .. } if cause == Cause::Due && !changed => Look::Read,
+            Phase::Resting { until } if now >= until => {
+                self.put(path, new);
+                Look::Read
+            }
+            Phase::Resting { .. } => Look::Leave,
             // another file by the same name, or changed before it was taken
             _ if changed => {
                 self.put(path, new);
@@ -194,6 +210,20 @@ impl Settle {
         }
     }
 
+    /// The engine could not take it, through no fault of the file.
+    pub(super) fn again(&mut self, path: &Path, now: Duration) {
+        if self.entries.contains_key(path) {
+            self.put(path, Phase::Resting { until: now + REST });
+        } else {
+            self.missed.push(path.to_owned());
+        }
+    }
+
+    /// The files that should rest and are gone.
+    pub(super) fn missed(&mut self) -> Vec<PathBuf> {
+        std::mem::take(&mut self.missed)
+    }
+
     /// Something changed in a folder: what was missing may have come.
     pub(super) fn stir(&mut self, dir: usize, now: Duration) {
         if let Some(dir) = self.dirs.get_mut(dir) {
@@ -206,8 +236,10 @@ impl Settle {
 
     /// It is not there any more.
     pub(super) fn gone(&mut self, path: &Path) {
-        if let Some(Entry { phase: Phase::Wanting { .. }, .. }) = self.entries.remove(path) {
-            self.wanting -= 1;
+        match self.entries.remove(path).map(|entry| entry.phase) {
+            Some(Phase::Wanting { .. }) => self.wanting -= 1,
+            Some(Phase::Resting { .. }) => self.missed.push(path.to_owned()),
+            _ => {}
         }
     }
 
@@ -265,6 +297,7 @@ impl Settle {
                 let soon = offered + AGAIN_STIRRED;
                 Some(if stirred { soon } else { (offered + AGAIN).min(end.max(soon)) })
             }
+            Phase::Resting { until } => Some(until),
             Phase::Offered { .. } | Phase::Closed | Phase::TooBig => None,
         }
     }
@@ -468,6 +501,33 @@ mod tests {
         assert_eq!(look(MAX_BYTES + 1), Look::TooBig);
         assert_eq!((look(MAX_BYTES + 2), look(MAX_BYTES + 2)), (Look::Leave, Look::Leave));
         assert_eq!(look(3), Look::Read, "replaced by a small one");
+    }
+
+    #[test]
+    fn what_could_not_be_taken_is_told_anew_after_a_pause_as_often_as_it_takes() {
+        let mut s = settle();
+        // also past the time that a file is waited for
+        for round in 0..20 {
+            let now = ms(round * 5000);
+            let cause = if round == 0 { Cause::Ended } else { Cause::Due };
+            step(&mut s, 5, cause, Read::Whole, now);
+            s.again(path(), now);
+            assert_eq!(s.look(path(), 0, stamp(6), Cause::Hint, now + ms(1)), Look::Leave, "it rests");
+            assert_eq!(s.look(path(), 0, stamp(5), Cause::Hint, now + ms(2)), Look::Leave);
+            assert_eq!((due(&mut s, now + ms(4999)), due(&mut s, now + ms(5000))), (0, 1), "{round}");
+        }
+        assert!(s.missed().is_empty());
+        s.gone(path());
+        assert_eq!((s.missed(), s.missed()), (vec![path().to_owned()], Vec::new()));
+    }
+
+    #[test]
+    fn one_too_big_that_could_not_be_put_away_is_told_anew() {
+        let mut s = settle();
+        assert_eq!(s.look(path(), 0, stamp(MAX_BYTES + 1), Cause::Hint, ms(0)), Look::TooBig);
+        s.again(path(), ms(0));
+        assert_eq!(s.look(path(), 0, stamp(MAX_BYTES + 1), Cause::Hint, ms(10)), Look::Leave);
+        assert_eq!(s.look(path(), 0, stamp(MAX_BYTES + 1), Cause::Due, ms(5000)), Look::TooBig);
     }
 
     #[test]

@@ -26,6 +26,7 @@ const RESCAN_POLLED: Duration = Duration::from_secs(2);
 pub(super) enum Message {
     Notify(notify::Result<notify::Event>),
     NotYet(PathBuf),
+    Again(PathBuf),
     Rescan,
     Stop,
 }
@@ -105,6 +106,7 @@ impl<F: FnMut(Event)> Thread<F> {
                 Ok(Message::Stop) | Err(RecvTimeoutError::Disconnected) => return,
                 Ok(Message::Notify(event)) => self.event(event),
                 Ok(Message::NotYet(path)) => self.settle.not_yet(&path),
+                Ok(Message::Again(path)) => self.settle.again(&path, self.now()),
                 Ok(Message::Rescan) => {
                     self.settle.forget();
                     self.scan();
@@ -117,6 +119,9 @@ impl<F: FnMut(Event)> Thread<F> {
             }
             if self.now() >= self.next_scan {
                 self.scan();
+            }
+            for path in self.settle.missed() {
+                (self.on_event)(Event::Gone { path });
             }
         }
     }

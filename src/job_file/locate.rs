@@ -3,33 +3,60 @@
 //! Pure. Works on text that `serde_json` has already accepted; on anything else it finds nothing.
 //! It never decides whether JSON is right.
 
-/// One step down into a JSON value.
+/// A place in a text.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Step<'a> {
-    Index(usize),
-    Key(&'a str),
+pub(super) struct Spot {
+    pub offset: usize,
+    /// From 1.
+    pub line: usize,
+    /// From 1, in characters.
+    pub column: usize,
 }
 
-/// The byte offset of what `path` leads to: of the key for a key, of the value for an element.
-pub(super) fn offset(text: &str, path: &[Step<'_>]) -> Option<usize> {
+impl Spot {
+    /// The place of a later offset: only what lies between is looked at.
+    pub(super) fn on(self, text: &str, offset: usize) -> Self {
+        let between = text.get(self.offset..offset).unwrap_or_default();
+        match between.rfind('\n') {
+            None => Self { offset, column: self.column + between.chars().count(), ..self },
+            Some(last) => Self {
+                offset,
+                line: self.line + between.bytes().filter(|b| *b == b'\n').count(),
+                column: between.get(last + 1..).unwrap_or_default().chars().count() + 1,
+            },
+        }
+    }
+}
+
+/// Where the elements of a list begin; where the value begins, for any other value.
+pub(super) fn jobs(text: &str) -> Vec<Spot> {
     let mut cursor = Cursor { text: text.as_bytes(), at: 0 };
     cursor.space();
-    let mut found = cursor.at;
-    for step in path {
-        found = match *step {
-            Step::Index(index) => cursor.enter_element(index)?,
-            Step::Key(key) => cursor.enter_member(text, key)?,
-        };
+    let mut spot = Spot { offset: 0, line: 1, column: 1 }.on(text, cursor.at);
+    if cursor.take(b'[').is_none() {
+        return if cursor.peek().is_some() { vec![spot] } else { Vec::new() };
     }
-    Some(found)
+    let mut spots = Vec::new();
+    loop {
+        spot = spot.on(text, cursor.at);
+        if cursor.skip_value().is_none() || cursor.at == spot.offset {
+            return spots;
+        }
+        spots.push(spot);
+        if cursor.take(b',').is_none() {
+            return spots;
+        }
+    }
 }
 
-/// Line and column, both from 1, the column in characters.
-pub(super) fn line_and_column(text: &str, offset: usize) -> (usize, usize) {
-    let before = text.get(..offset).unwrap_or(text);
-    let line_start = before.rfind('\n').map_or(0, |at| at + 1);
-    let line = before.bytes().filter(|b| *b == b'\n').count() + 1;
-    (line, before.get(line_start..).unwrap_or("").chars().count() + 1)
+/// The byte offset of the key that `path` leads to, from the value that begins at `start`.
+pub(super) fn offset(text: &str, start: usize, path: &[&str]) -> Option<usize> {
+    let mut cursor = Cursor { text: text.as_bytes(), at: start };
+    let mut found = start;
+    for key in path {
+        found = cursor.enter_member(text, key)?;
+    }
+    Some(found)
 }
 
 struct Cursor<'a> {
@@ -54,16 +81,6 @@ impl Cursor<'_> {
         (self.peek()? == wanted).then(|| self.at += 1)?;
         self.space();
         Some(())
-    }
-
-    /// Stops before the value of element `index`.
-    fn enter_element(&mut self, index: usize) -> Option<usize> {
-        self.take(b'[')?;
-        for _ in 0..index {
-            self.skip_value()?;
-            self.take(b',')?;
-        }
-        Some(self.at)
     }
 
     /// Stops before the value of `key`; the answer is where the key itself stands. Of a key that
@@ -143,33 +160,34 @@ mod tests {
     const TEXT: &str =
         "[\n {\"a\": 1, \"b\": [1, {\"é\\n\": 2}], \"a\": 3},\n  {\"set\": {\"14.cfg\" : true}, \"x\":-1.5e3}\n]";
 
+    fn place(job: usize, path: &[&str]) -> Option<(usize, usize)> {
+        let start = *jobs(TEXT).get(job)?;
+        let spot = start.on(TEXT, offset(TEXT, start.offset, path)?);
+        Some((spot.line, spot.column))
+    }
+
     #[test]
-    fn keys_and_elements_are_found_where_they_stand() {
-        let place = |path: &[Step<'_>]| offset(TEXT, path).map(|at| line_and_column(TEXT, at));
-        assert_eq!(place(&[]), Some((1, 1)));
-        assert_eq!(place(&[Step::Index(0)]), Some((2, 2)));
-        assert_eq!(place(&[Step::Index(1)]), Some((3, 3)));
-        assert_eq!(place(&[Step::Index(1), Step::Key("set"), Step::Key("14.cfg")]), Some((3, 12)));
-        assert_eq!(place(&[Step::Index(1), Step::Key("x")]), Some((3, 30)));
-        assert_eq!(place(&[Step::Index(0), Step::Key("b"), Step::Index(1), Step::Key("é\n")]), Some((2, 21)));
+    fn jobs_and_keys_are_found_where_they_stand() {
+        assert_eq!(place(0, &[]), Some((2, 2)));
+        assert_eq!(place(1, &[]), Some((3, 3)));
+        assert_eq!(place(1, &["set", "14.cfg"]), Some((3, 12)));
+        assert_eq!(place(1, &["x"]), Some((3, 30)));
+        assert_eq!(jobs(" \n {}"), [Spot { offset: 3, line: 2, column: 2 }], "a single one");
     }
 
     #[test]
     fn of_a_key_that_stands_twice_the_last_is_meant() {
-        assert_eq!(offset(TEXT, &[Step::Index(0), Step::Key("a")]), TEXT.rfind("\"a\""));
+        assert_eq!(offset(TEXT, 3, &["a"]), TEXT.rfind("\"a\""));
     }
 
     #[test]
     fn what_is_not_there_is_not_found() {
-        for path in [
-            &[Step::Index(2)][..],
-            &[Step::Key("a")],
-            &[Step::Index(0), Step::Key("c")],
-            &[Step::Index(0), Step::Index(0)],
-        ] {
-            assert_eq!(offset(TEXT, path), None, "{path:?}");
+        for (job, path) in [(2, &[][..]), (0, &["c"]), (0, &["b", "c"]), (1, &["set", "x"])] {
+            assert_eq!(place(job, path), None, "{job} {path:?}");
         }
-        assert_eq!(offset("", &[Step::Key("a")]), None);
-        assert_eq!(offset("{\"a", &[Step::Key("a")]), None);
+        for torn in ["", "{\"a", "[", "[]", "[,", "[{\"a\": ", "[1 2"] {
+            assert_eq!(offset(torn, 0, &["a"]), None, "{torn}");
+            assert!(jobs(torn).len() <= 1, "{torn}");
+        }
     }
 }

@@ -77,7 +77,7 @@ pub enum FillFault {
 }
 
 impl FillFault {
-    /// Where in the job it stands, for [`crate::job_file::error_at`].
+    /// Where in the job it stands, for [`crate::job_file::Places::error`].
     pub fn path(&self) -> Vec<&str> {
         match self {
             Self::UnknownSlot { slot, .. }

@@ -1,0 +1,413 @@
+//! The intake against a real folder and store, with no server and no thread of the inbox. A kill is a
+//! driver that is dropped; what it had not written is lost with it.
+
+use std::collections::{HashMap, VecDeque};
+use std::fs;
+use std::time::{Duration, SystemTime};
+
+use jiff::Timestamp;
+use tokio::sync::mpsc;
+
+use super::*;
+use crate::engine::core::{Policy, State};
+use crate::engine::hub::Hub;
+use crate::engine::setup::remember;
+use crate::protocol::{EngineRow, PROTOCOL, Request};
+use crate::store::Store;
+
+struct World {
+    dir: tempfile::TempDir,
+    driver: Driver,
+    events: mpsc::UnboundedReceiver<Event>,
+}
+
+fn start(dir: &Path) -> (Driver, mpsc::UnboundedReceiver<Event>) {
+    let folder = Folder::new(dir).expect("a folder");
+    fs::create_dir_all(&folder.state).expect("made");
+    let store = Store::open(&folder.state.join("store.db")).expect("a store");
+    let row = EngineRow {
+        protocol: PROTOCOL,
+        version: String::new(),
+        pid: 1,
+        folder: String::new(),
+        log: String::new(),
+        simulated: false,
+        look_only: false,
+        banners: Vec::new(),
+    };
+    let remembered = remember(&store).expect("remembered");
+    let (events, inputs) = mpsc::unbounded_channel();
+    let mut driver = Driver {
+        state: State::new(Policy::default(), row, Vec::new(), remembered, 1, Timestamp::now()),
+        next_job: store.next_job().expect("a number"),
+        store,
+        folder: Arc::new(folder),
+        config: Config::default(),
+        hub: Hub::default(),
+        servers: Vec::new(),
+        events,
+        inbox: None,
+        intake: Intake::default(),
+        asks: HashMap::new(),
+        next_ask: 1,
+        measuring: VecDeque::new(),
+        measures: false,
+        progress_due: false,
+        pending: Vec::new(),
+        ends_with_faces: false,
+        exit: false,
+    };
+    driver.reconcile_files().expect("reconciled");
+    let effects = driver.state.recover(Timestamp::now());
+    driver.pending.extend(effects);
+    driver.flush();
+    driver.folder.create().expect("made");
+    (driver, inputs)
+}
+
+impl World {
+    fn new() -> Self {
+        let dir = tempfile::tempdir().expect("a temporary folder");
+        let (driver, events) = start(dir.path());
+        fs::write(dir.path().join("jobs/a.png"), "an image").expect("written");
+        Self { dir, driver, events }
+    }
+
+    /// Kills the engine, and starts the next.
+    fn restart(self) -> Self {
+        let Self { dir, driver, events } = self;
+        drop((driver, events));
+        let (driver, events) = start(dir.path());
+        Self { dir, driver, events }
+    }
+
+    fn path(&self, path: &str) -> PathBuf {
+        self.dir.path().join(path)
+    }
+
+    fn write(&self, path: &str, text: &str) {
+        fs::write(self.path(path), text).expect("written");
+    }
+
+    fn offer(&self, path: &str, last_call: bool) -> inbox::Event {
+        let path = self.path(path);
+        let bytes = fs::read(&path).unwrap_or_default();
+        inbox::Event::Offer { path, dir_index: 0, held: false, bytes, last_call }
+    }
+
+    fn take(&mut self, path: &str) {
+        self.driver.take_offers(vec![self.offer(path, false)]);
+        self.driver.flush();
+    }
+
+    /// Drops a file of jobs.
+    fn drop(&mut self, name: &str, text: &str) {
+        self.write(&format!("jobs/{name}"), text);
+        self.take(&format!("jobs/{name}"));
+    }
+
+    fn cancel(&mut self, job: u64) {
+        self.driver.step(Input::Ask { ask: 0, request: Request::Cancel { jobs: vec![JobId(job)] } });
+        self.driver.flush();
+    }
+
+    fn move_back(&self, name: &str) {
+        fs::rename(self.path("jobs/failed").join(name), self.path("jobs").join(name)).expect("moved");
+    }
+
+    fn state(&self, job: u64) -> &'static str {
+        self.driver.state.job(JobId(job)).map_or("none", |job| job.state.word())
+    }
+
+    fn place(&self, file: u64) -> Option<Place> {
+        self.driver.store.file(file).expect("readable").map(|file| file.place)
+    }
+
+    fn there(&self, path: &str) -> bool {
+        self.path(path).exists()
+    }
+
+    fn banners(&self) -> &[String] {
+        &self.driver.state.engine_row().banners
+    }
+}
+
+/// A job of the built-in workflow.
+fn job(seed: u64) -> String {
+    format!(r#"{{"workflow": "wan2.2-i2v", "image": "a.png", "prompt": "a cat", "seed": {seed}}}"#)
+}
+
+#[test]
+fn a_dropped_file_becomes_jobs() {
+    let mut world = World::new();
+    world.drop("a.json", &format!("[{}, {}]", job(1), job(2)));
+    assert_eq!((world.state(1), world.state(2), world.place(1)), ("queued", "queued", Some(Place::Queued)));
+    assert!(world.there("jobs/queued/000001-a.json"));
+    let files = world.driver.store.open_files().expect("read");
+    assert_eq!(files.iter().map(|f| f.name.as_str()).collect::<Vec<_>>(), ["a.json"]);
+    assert!(world.driver.store.file_text(1).expect("read").expect("there").starts_with(b"[{"));
+    let prompt = world.driver.store.prompt(JobId(2)).expect("read").expect("there");
+    assert_eq!(prompt.files.len(), 1);
+    let world = world.restart();
+    assert_eq!((world.state(1), world.place(1)), ("queued", Some(Place::Queued)));
+}
+
+#[test]
+fn the_same_render_in_two_files_that_come_together_is_a_duplicate() {
+    let mut world = World::new();
+    world.write("jobs/a.json", &format!("[{}, {}]", job(1), job(1)));
+    world.write("jobs/b.json", &job(1));
+    world.driver.take_offers(vec![world.offer("jobs/a.json", false), world.offer("jobs/b.json", false)]);
+    world.driver.flush();
+    // jobs of one file are never each other's duplicates
+    assert_eq!((world.state(1), world.state(2), world.state(3)), ("queued", "queued", "duplicate"));
+}
+
+#[test]
+fn many_files_at_once_are_all_taken_and_copy_their_image_once() {
+    let mut world = World::new();
+    let old = SystemTime::now() - Duration::from_mins(1);
+    let image = fs::File::options().write(true).open(world.path("jobs/a.png")).expect("open");
+    image.set_modified(old).expect("dated");
+    let offers: Vec<_> = (0..300_u64)
+        .map(|n| {
+            world.write(&format!("jobs/{n}.json"), &job(n));
+            world.offer(&format!("jobs/{n}.json"), false)
+        })
+        .collect();
+    world.driver.take_offers(offers);
+    world.driver.flush();
+    assert_eq!(world.state(300), "queued");
+    assert_eq!(fs::read_dir(world.path("jobs/queued")).expect("there").count(), 300);
+    assert_eq!(fs::read_dir(world.path(".comfytop/inputs")).expect("there").count(), 1);
+}
+
+#[test]
+fn an_image_that_changed_is_kept_anew() {
+    let mut world = World::new();
+    let old = SystemTime::now() - Duration::from_mins(1);
+    for (n, text) in [(1, "one"), (2, "two")] {
+        world.write("jobs/a.png", text);
+        fs::File::options().write(true).open(world.path("jobs/a.png")).expect("open").set_modified(old).expect("dated");
+        world.drop(&format!("{n}.json"), &job(7));
+    }
+    assert_eq!((world.state(1), world.state(2)), ("queued", "queued"), "other bytes are another render");
+}
+
+#[tokio::test]
+async fn a_large_image_is_copied_beside_the_engine() {
+    let mut world = World::new();
+    world.write("jobs/a.png", &"x".repeat(9 << 20));
+    world.drop("a.json", &format!("[{}, {}]", job(1), job(2)));
+    assert_eq!(world.state(1), "none", "not yet");
+    let Some(Event::Copied(copied)) = world.events.recv().await else { panic!("a copy") };
+    assert_eq!(copied.copies.len(), 1);
+    world.driver.copied(*copied);
+    world.driver.flush();
+    assert_eq!((world.state(1), world.state(2)), ("queued", "queued"));
+    assert_eq!(fs::read_dir(world.path(".comfytop/inputs")).expect("there").count(), 1);
+
+    // one that is changed meanwhile is offered anew by the inbox, and not taken as it was
+    world.drop("b.json", &job(3).replace("a cat", "a dog"));
+    let Some(Event::Copied(copied)) = world.events.recv().await else { panic!("a copy") };
+    world.write("jobs/b.json", &job(4));
+    world.driver.copied(*copied);
+    assert!(world.there("jobs/b.json"));
+    assert_eq!(world.state(3), "none");
+}
+
+#[test]
+fn an_image_that_never_comes_is_said_to_be_missing() {
+    let mut world = World::new();
+    let text = r#"{"workflow": "wan2.2-i2v", "prompt": "x", "image": "pics/none.png"}"#;
+    world.drop("a.json", text);
+    assert_eq!(world.state(1), "none", "it may still come");
+    assert!(world.there("jobs/a.json"));
+    world.driver.take_offers(vec![world.offer("jobs/a.json", true)]);
+    world.driver.flush();
+    assert_eq!(world.state(1), "rejected");
+    let words = fs::read_to_string(world.path("jobs/failed/000001-a.json.error.txt")).expect("there");
+    assert!(words.contains("there is no file") && words.contains("pics/none.png"), "{words}");
+    // a bare name may be one of the server's: that is asked before the job is posted
+    world.write("jobs/b.json", &text.replace("pics/", ""));
+    world.driver.take_offers(vec![world.offer("jobs/b.json", true)]);
+    assert_eq!(world.state(2), "queued");
+}
+
+#[test]
+fn a_name_that_shows_nothing_falls_back_to_the_file() {
+    let mut world = World::new();
+    world.drop(" \u{1b}.json", &job(1));
+    world.drop("漢字.json", &job(2));
+    let name = |job| world.driver.state.job(JobId(job)).expect("there").name.clone();
+    assert_eq!((name(1), name(2)), ("job".to_owned(), "漢字".to_owned()));
+}
+
+#[test]
+fn a_file_moved_back_from_failed_runs_what_is_not_done() {
+    let mut world = World::new();
+    world.drop("a.json", &format!("[{}, {}]", job(1), job(2)));
+    world.cancel(1);
+    world.cancel(2);
+    assert_eq!(world.place(1), Some(Place::Failed));
+    world.move_back("000001-a.json");
+    world.take("jobs/000001-a.json");
+    assert_eq!((world.state(1), world.state(2), world.state(3)), ("queued", "queued", "none"));
+    assert_eq!(world.place(1), Some(Place::Queued));
+    assert!(world.there("jobs/queued/000001-a.json"));
+    world.cancel(1);
+    world.cancel(2);
+    assert!(world.there("jobs/failed/000001-a.json") && !world.there("jobs/queued/000001-a.json"));
+}
+
+#[test]
+fn a_file_copied_back_from_failed_does_not_stay_in_queued() {
+    let mut world = World::new();
+    world.drop("a.json", &job(1));
+    world.cancel(1);
+    fs::copy(world.path("jobs/failed/000001-a.json"), world.path("jobs/000001-a.json")).expect("copied");
+    world.take("jobs/000001-a.json");
+    assert_eq!(world.state(1), "queued");
+    world.cancel(1);
+    assert!(!world.there("jobs/queued/000001-a.json") && world.there("jobs/failed/000001-a.json"));
+}
+
+#[test]
+fn wherever_a_return_is_cut_off_the_next_start_sets_it_right() {
+    for kill_after in ["the row", "the rename", "the step"] {
+        let mut world = World::new();
+        world.drop("a.json", &job(1));
+        world.cancel(1);
+        world.move_back("000001-a.json");
+        let path = world.path("jobs/000001-a.json");
+        if kill_after == "the row" {
+            world.driver.store.returning(1, &path).expect("written");
+        } else if kill_after == "the rename" {
+            world.driver.store.returning(1, &path).expect("written");
+            world.driver.folder.take(&path, 1, "a.json").expect("moved");
+        } else {
+            // decided, not written
+            world.driver.take_offers(vec![world.offer("jobs/000001-a.json", false)]);
+        }
+        let mut world = world.restart();
+        if kill_after == "the row" {
+            assert_eq!((world.state(1), world.place(1)), ("cancelled", Some(Place::Failed)));
+            world.take("jobs/000001-a.json");
+        }
+        assert_eq!((world.state(1), world.place(1)), ("queued", Some(Place::Queued)), "{kill_after}");
+        assert!(world.there("jobs/queued/000001-a.json") && !world.there("jobs/000001-a.json"), "{kill_after}");
+        let world = world.restart();
+        assert_eq!(world.state(1), "queued", "{kill_after}");
+    }
+}
+
+#[test]
+fn files_that_lie_in_queued_for_no_reason_are_set_right() {
+    let mut world = World::new();
+    for (name, seed) in [("a.json", 1), ("b.json", 2), ("c.json", 3)] {
+        world.drop(name, &job(seed));
+    }
+    world.cancel(1);
+    world.cancel(2);
+    let to_queued = |world: &World, name: &str| {
+        fs::rename(world.path("jobs/failed").join(name), world.path("jobs/queued").join(name)).expect("moved");
+    };
+    to_queued(&world, "000001-a.json");
+    to_queued(&world, "000002-b.json");
+    world.driver.store.write(&[Write::FilePlace { file: 2, place: Place::Done }]).expect("written");
+    // gone by hand: nothing changes
+    fs::remove_file(world.path("jobs/queued/000003-c.json")).expect("removed");
+    // another engine's, on a shared inbox
+    world.write("jobs/queued/000009-x.json", "{}");
+    world.write("jobs/queued/000002-other.json", "{}");
+    let world = world.restart();
+    assert_eq!((world.state(1), world.place(1)), ("queued", Some(Place::Queued)));
+    assert!(world.there("jobs/queued/000001-a.json"));
+    assert!(world.there("jobs/done/000002-b.json") && !world.there("jobs/queued/000002-b.json"));
+    assert_eq!(world.state(3), "queued");
+    assert!(world.there("jobs/queued/000009-x.json") && world.there("jobs/queued/000002-other.json"));
+}
+
+#[test]
+fn a_taking_that_was_cut_off_is_kept_only_where_it_is_ours() {
+    // where the file lies after the kill, and whether its job is kept
+    for (lies, kept) in [("queued", true), ("inbox", false), ("nowhere", false), ("unknown", true)] {
+        let mut world = World::new();
+        world.write("jobs/a.json", &job(1));
+        let mut drop = Drop::at(world.path("jobs/a.json"), job(1).into_bytes());
+        let Ok(Made::File(file)) = world.driver.make(&mut drop, &Batch::default()) else { panic!("made") };
+        world.driver.store.take(&[file]).expect("written");
+        match lies {
+            "queued" => {
+                world.driver.folder.take(&world.path("jobs/a.json"), 1, "a.json").expect("moved");
+            }
+            "nowhere" => fs::remove_file(world.path("jobs/a.json")).expect("taken by another"),
+            "unknown" => fs::remove_dir_all(world.path("jobs")).expect("unmounted"),
+            _ => {}
+        }
+        let world = world.restart();
+        assert_eq!(world.state(1) == "queued", kept, "{lies}");
+        assert_eq!(world.place(1), kept.then_some(Place::Queued), "{lies}");
+    }
+}
+
+#[test]
+fn one_handed_in_by_a_verb_is_ours_wherever_its_file_is() {
+    let mut world = World::new();
+    let Ok(Answer::Added { jobs, .. }) = world.driver.add("a.json", &world.path("jobs"), &job(1)) else {
+        panic!("added")
+    };
+    assert_eq!(jobs, [JobId(1)]);
+    // killed before the place was written
+    fs::remove_file(world.path("jobs/queued/000001-a.json")).expect("removed");
+    let world = world.restart();
+    assert_eq!((world.state(1), world.place(1)), ("queued", Some(Place::Queued)));
+    assert!(world.there("jobs/queued/000001-a.json"), "put there again");
+}
+
+#[test]
+fn a_file_that_cannot_be_moved_is_a_banner_and_taken_later() {
+    let mut world = World::new();
+    fs::remove_dir(world.path("jobs/queued")).expect("removed");
+    world.write("jobs/queued", "not a folder");
+    world.drop("a.json", &job(1));
+    world.drop("b.json", &job(2));
+    assert_eq!((world.state(1), world.state(2), world.place(1)), ("none", "none", None));
+    assert_eq!(world.banners().len(), 1);
+    let banner = &world.banners()[0];
+    assert!(banner.starts_with("a.json can't be taken") && banner.contains("(and 1 more)"), "{banner}");
+    fs::remove_file(world.path("jobs/queued")).expect("removed");
+    world.take("jobs/a.json");
+    assert!(world.banners()[0].starts_with("b.json"), "{:?}", world.banners());
+    world.driver.take_offers(vec![inbox::Event::Gone { path: world.path("jobs/b.json") }]);
+    assert!(world.banners().is_empty());
+    assert_eq!(world.state(3), "queued", "numbers are never used again");
+}
+
+#[test]
+fn a_store_that_takes_nothing_is_a_banner_and_the_file_stays() {
+    let mut world = World::new();
+    let other = rusqlite::Connection::open(world.path(".comfytop/store.db")).expect("opened");
+    let full = "CREATE TRIGGER full BEFORE INSERT ON files BEGIN SELECT RAISE(ABORT, 'disk full'); END";
+    other.execute_batch(full).expect("made");
+    world.drop("a.json", &job(1));
+    assert!(world.there("jobs/a.json"));
+    assert!(world.banners()[0].contains("disk full"), "{:?}", world.banners());
+    other.execute_batch("DROP TRIGGER full").expect("dropped");
+    world.take("jobs/a.json");
+    assert!(world.banners().is_empty() && !world.there("jobs/a.json"));
+}
+
+#[test]
+fn a_mended_file_keeps_its_first_name() {
+    let mut world = World::new();
+    world.drop("clip.json", r#"{"workflow": "wan2.2-i2v", "imag": "a.png", "prompt": "a cat"}"#);
+    assert_eq!((world.state(1), world.place(1)), ("rejected", Some(Place::Failed)));
+    world.move_back("000001-clip.json");
+    world.drop("000001-clip.json", &job(1));
+    assert!(world.there("jobs/queued/000002-clip.json"));
+    assert_eq!(world.driver.state.job(JobId(2)).expect("there").name, "clip");
+    // the same unchanged: its rejected job can't be run, so it is read anew
+    world.drop("000007-clip.json", &job(2));
+    assert!(world.there("jobs/queued/000003-000007-clip.json"), "not one of ours");
+}
