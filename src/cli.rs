@@ -103,7 +103,7 @@ fn ids(jobs: &[u64]) -> Vec<JobId> {
 
 /// A connection to the engine that runs; none is started.
 fn running(place: &Place) -> Result<Talk, Trouble> {
-    let talk = Talk::open(&place.address()?, place.server.clone())?;
+    let talk = Talk::open(&place.address()?, place.server.as_deref())?;
     // One that only looks for somebody else is none to command.
     if talk.engine.look_only { Err(Trouble::Link(LinkError::NoEngine)) } else { Ok(talk) }
 }
@@ -111,8 +111,8 @@ fn running(place: &Place) -> Result<Talk, Trouble> {
 /// A connection to the engine; one is started where none runs (`look_only`: one that takes nothing).
 fn starting(place: &Place, look_only: bool) -> Result<Talk, Trouble> {
     let address = place.address()?;
-    match Talk::open(&address, place.server.clone()) {
-        Err(LinkError::NoEngine) => Ok(link::start(&address, &launch(place, look_only), place.server.clone())?),
+    match Talk::open(&address, place.server.as_deref()) {
+        Err(LinkError::NoEngine) => Ok(link::start(&address, &launch(place, look_only), place.server.as_deref())?),
         other => Ok(other?),
     }
 }
@@ -141,6 +141,9 @@ fn engine(place: &Place, detached: bool, look_only: bool) -> Result<Code, Troubl
     } else {
         crate::engine::log::to_stderr();
     }
+    if !look_only {
+        end_looking(place)?;
+    }
     let options = crate::engine::Options {
         root: place.root.clone(),
         state: place.asked_state.clone(),
@@ -159,6 +162,18 @@ fn engine(place: &Place, detached: bool, look_only: bool) -> Result<Code, Troubl
         return Err(Trouble::Engine(error));
     }
     Ok(Code::Ok)
+}
+
+/// An engine that only looks for somebody makes way for one that works.
+fn end_looking(place: &Place) -> Result<(), Trouble> {
+    if let Ok(mut talk) = Talk::open(&place.address()?, None)
+        && talk.engine.look_only
+    {
+        // It may be gone before it has answered.
+        let _ = talk.ask(Request::Stop);
+        talk.await_end(Duration::from_secs(5));
+    }
+    Ok(())
 }
 
 /// Out of the login session: its end must not be ours.

@@ -24,7 +24,7 @@ const LOCK: &str = "demo.lock";
 const WATCHED: f64 = 12.0;
 const HEADLESS: f64 = 1.0;
 /// A headless demo gives up after this long.
-const PATIENCE: Duration = Duration::from_secs(600);
+const PATIENCE: Duration = Duration::from_mins(10);
 
 /// What the sample jobs are called, what they show and their seeds (the seed picks the clip).
 const SAMPLES: &[(&str, &str)] = &[

@@ -68,7 +68,7 @@ pub enum EngineError {
     Store(#[from] StoreError),
     #[error(transparent)]
     Link(#[from] LinkError),
-    #[error("the render folder {folder} is served by another engine already ({holder})")]
+    #[error("the render folder {folder} {} ({holder})", crate::link::SERVED)]
     Served { folder: PathBuf, holder: String },
     #[error("the lock {path} can't be used: {source}")]
     Lock { path: PathBuf, source: std::io::Error },
@@ -113,6 +113,7 @@ struct ServerEnd {
     busy: watch::Sender<bool>,
 }
 
+#[expect(clippy::struct_excessive_bools, reason = "independent facts of a process")]
 struct Driver {
     state: State,
     store: Store,
@@ -156,34 +157,9 @@ pub async fn run(options: Options) -> Result<(), EngineError> {
     let listener = bind(&address)?;
 
     let (events, mut inputs) = mpsc::unbounded_channel();
-    let row = EngineRow {
-        protocol: PROTOCOL,
-        version: VERSION.to_owned(),
-        pid: std::process::id(),
-        folder: options.root.display().to_string(),
-        log: options.log.clone(),
-        simulated: options.simulated,
-        look_only: options.look_only,
-        banners: Vec::new(),
-    };
-    let configured = server_configs(&options.config);
-    let seats = configured.iter().map(seat).collect();
-    let remembered = remember(&store)?;
-    // What a crash left half fetched, but for what is about to be collected.
-    let collected_next = |j: &&Job| j.state.is_at_server() || matches!(j.state, JobState::Collecting);
-    let open = remembered.jobs.iter().filter(collected_next).filter_map(|j| Some(j.attempt()?.prompt_id.as_str()));
-    let open: HashSet<&str> = open.collect();
-    folder.sweep(|prompt| open.contains(prompt));
-    let mut policy = Policy { look_only: options.look_only, ..Policy::default() };
-    if let Some(grace) = options.config.queue.post_grace {
-        policy.post_grace = grace;
-    }
-    if let Some(quiet) = options.config.queue.quiet {
-        policy.quiet = quiet;
-    }
-    let state = State::new(policy, row, seats, remembered, fastrand::u64(..), Timestamp::now());
+    let state = state_of(&options, &store, &folder)?;
     let next_job = store.next_job()?;
-    let servers = connect(&configured, &mut store, &events)?;
+    let servers = connect(&server_configs(&options.config), &mut store, &events)?;
     let mut driver = Driver {
         state,
         store,
@@ -252,6 +228,35 @@ pub async fn run(options: Options) -> Result<(), EngineError> {
     drop(lock);
     tracing::info!("engine ends");
     Ok(())
+}
+
+/// What the store remembers, and how it is to be gone on with.
+fn state_of(options: &Options, store: &Store, folder: &Folder) -> Result<State, EngineError> {
+    let row = EngineRow {
+        protocol: PROTOCOL,
+        version: VERSION.to_owned(),
+        pid: std::process::id(),
+        folder: options.root.display().to_string(),
+        log: options.log.clone(),
+        simulated: options.simulated,
+        look_only: options.look_only,
+        banners: Vec::new(),
+    };
+    let seats = server_configs(&options.config).iter().map(seat).collect();
+    let remembered = remember(store)?;
+    // What a crash left half fetched, but for what is about to be collected.
+    let collected_next = |j: &&Job| j.state.is_at_server() || matches!(j.state, JobState::Collecting);
+    let open = remembered.jobs.iter().filter(collected_next).filter_map(|j| Some(j.attempt()?.prompt_id.as_str()));
+    let open: HashSet<&str> = open.collect();
+    folder.sweep(|prompt| open.contains(prompt));
+    let mut policy = Policy { look_only: options.look_only, ..Policy::default() };
+    if let Some(grace) = options.config.queue.post_grace {
+        policy.post_grace = grace;
+    }
+    if let Some(quiet) = options.config.queue.quiet {
+        policy.quiet = quiet;
+    }
+    Ok(State::new(policy, row, seats, remembered, fastrand::u64(..), Timestamp::now()))
 }
 
 impl Driver {
@@ -422,7 +427,7 @@ impl Driver {
             (crate::folder::Ending::Failed, intake::error_text(rows))
         } else {
             let list: Vec<Value> = rows.iter().map(|r| crate::protocol::job_json(r, now)).collect();
-            (crate::folder::Ending::Done, format!("{:#}\n", Value::Array(list)))
+            (crate::folder::Ending::Done, format!("{}\n", crate::text::json_text(&format!("{:#}", Value::Array(list)))))
         };
         let origin = self.store.file(file.id).ok().flatten().and_then(|f| f.origin);
         let queued = self.folder.queued_path(origin.as_deref(), file.id, &file.name);

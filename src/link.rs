@@ -17,7 +17,7 @@ use interprocess::local_socket::traits::Stream as _;
 use thiserror::Error;
 
 pub use address::Address;
-pub use start::{Launch, start};
+pub use start::{Launch, SERVED, start};
 
 use crate::protocol::{Answer, FromEngine, FromFace, Hello, MAX_LINE, PROTOCOL, Request};
 
@@ -82,7 +82,8 @@ pub fn connect(address: &Address, hello: &Hello) -> Result<(Reader, Writer), Lin
 }
 
 /// What this face says first.
-pub fn hello(watch: bool, dashboard: bool, server: Option<String>) -> Hello {
+pub fn hello(watch: bool, dashboard: bool, server: Option<&str>) -> Hello {
+    let server = server.map(str::to_owned);
     Hello { protocol: PROTOCOL, version: VERSION.to_owned(), watch, dashboard, server }
 }
 
@@ -142,7 +143,7 @@ impl Talk {
     ///
     /// # Errors
     /// [`LinkError::NoEngine`] when nobody listens, [`LinkError::Refused`] when it will not serve us.
-    pub fn open(address: &Address, server: Option<String>) -> Result<Self, LinkError> {
+    pub fn open(address: &Address, server: Option<&str>) -> Result<Self, LinkError> {
         let (mut reader, writer) = connect(address, &hello(false, false, server))?;
         match reader.next_line()? {
             FromEngine::Welcome(engine) => Ok(Self { reader, writer, engine }),

@@ -30,9 +30,11 @@ pub enum StoreError {
     )]
     Newer { path: PathBuf, found: i64, known: usize },
     #[error(
-        "{path} is not a comfytop store, or is damaged: it is left as it is; move it away, or name another folder with --state"
+        "the store {path} is not a comfytop store, or is damaged: it is left as it is; move it away, or name another folder with --state"
     )]
     Foreign { path: PathBuf },
+    #[error("the store {path} may only be read: make the file and its folder writable for this user")]
+    ReadOnly { path: PathBuf },
     #[error("the store holds something unreadable in {table} {key}: {source}")]
     Record { table: &'static str, key: String, source: serde_json::Error },
     #[error("the store can't be written: {0}")]
@@ -171,6 +173,11 @@ impl Store {
             _ => StoreError::Open { path: path.to_owned(), source },
         };
         let mut db = Connection::open(path).map_err(open)?;
+        // SQLite opens what it may not write all the same, and says so at the first write. Before the first
+        // look: that would leave files beside it which may not be written either.
+        if db.is_readonly("main").map_err(open)? {
+            return Err(StoreError::ReadOnly { path: path.to_owned() });
+        }
         db.busy_timeout(std::time::Duration::from_secs(5)).map_err(open)?;
         let version: i64 = db.query_row("PRAGMA user_version", [], |r| r.get(0)).map_err(open)?;
         let ours: i32 = db.query_row("PRAGMA application_id", [], |r| r.get(0)).map_err(open)?;
@@ -186,14 +193,20 @@ impl Store {
         // FULL: a job that was taken, or a prompt_id that was posted, must outlive a power cut.
         db.pragma_update(None, "synchronous", "FULL").map_err(open)?;
         db.pragma_update(None, "foreign_keys", true).map_err(open)?;
-        let tx = db.transaction().map_err(open)?;
-        for step in &migrations::STEPS[done..] {
-            tx.execute_batch(step).map_err(open)?;
+        // Can it be written at all? Asked now rather than when the first job comes.
+        db.execute_batch("BEGIN IMMEDIATE; ROLLBACK").map_err(open)?;
+        let missing = migrations::STEPS.get(done..).unwrap_or_default();
+        // One that is up to date is not written to: it may turn out to be damaged.
+        if !missing.is_empty() {
+            let tx = db.transaction().map_err(open)?;
+            for step in missing {
+                tx.execute_batch(step).map_err(open)?;
+            }
+            tx.pragma_update(None, "application_id", APPLICATION_ID).map_err(open)?;
+            let version = i64::try_from(migrations::STEPS.len()).unwrap_or(i64::MAX);
+            tx.pragma_update(None, "user_version", version).map_err(open)?;
+            tx.commit().map_err(open)?;
         }
-        tx.pragma_update(None, "application_id", APPLICATION_ID).map_err(open)?;
-        tx.pragma_update(None, "user_version", i64::try_from(migrations::STEPS.len()).unwrap_or(i64::MAX))
-            .map_err(open)?;
-        tx.commit().map_err(open)?;
         Ok(Self { db })
     }
 

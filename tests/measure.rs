@@ -1,5 +1,7 @@
 //! The clips of `tests/media/` against their known truth, and files that nobody means well.
 
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "tests fail by panicking")]
+
 use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};

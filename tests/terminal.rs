@@ -1,6 +1,8 @@
 //! The dashboard in a real (pseudo) terminal: every way out leaves it clean, and soon.
 //!
 //! This test binary runs itself again inside the terminal, as a dashboard that is told nothing.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "tests fail by panicking")]
 #![cfg(unix)]
 
 use std::io::{Read, Write};

@@ -29,8 +29,12 @@ pub struct PlaceArgs {
     /// The render folder [default: the nearest parent with comfytop.toml or .comfytop/, else here]
     #[arg(long, global = true, value_name = "FOLDER")]
     pub dir: Option<PathBuf>,
-    /// ComfyUI's address [default: comfytop.toml, COMFYTOP_SERVER, else http://127.0.0.1:8188]
-    #[arg(long, global = true, value_name = "URL")]
+    #[arg(
+        long,
+        global = true,
+        value_name = "URL",
+        help = "ComfyUI's address [default: comfytop.toml, COMFYTOP_SERVER, else http://127.0.0.1:8188]"
+    )]
     pub server: Option<String>,
     /// Where store, inputs and cache are kept [default: .comfytop in the render folder]
     #[arg(long, global = true, value_name = "FOLDER")]

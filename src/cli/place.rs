@@ -114,7 +114,7 @@ impl Place {
         let mut config = read(&root.join(CONFIG))?;
         let from_env = std::env::var("COMFYTOP_SERVER").ok().filter(|s| !s.trim().is_empty());
         let named = args.server.clone().or(from_env);
-        let server = named.map(|named| address(&config, named)).transpose()?;
+        let server = named.map(|named| address(&config, &named)).transpose()?;
         if let Some(named) = &server {
             // One of the config's servers by its name, else an address.
             let known = config.servers.iter().find(|s| s.name.as_ref() == Some(named)).cloned();
@@ -144,11 +144,11 @@ impl Place {
 }
 
 /// One of the config's servers by its name, or an address, `http://` added where it is left out.
-fn address(config: &Config, named: String) -> Result<String, Trouble> {
-    if config.servers.iter().any(|s| s.name.as_ref() == Some(&named)) {
-        return Ok(named);
+fn address(config: &Config, named: &str) -> Result<String, Trouble> {
+    if config.servers.iter().any(|s| s.name.as_deref() == Some(named)) {
+        return Ok(named.to_owned());
     }
-    let url = if named.contains("://") { named } else { format!("http://{named}") };
+    let url = if named.contains("://") { named.to_owned() } else { format!("http://{named}") };
     match Client::new(&url, &std::collections::BTreeMap::new()) {
         Ok(_) => Ok(url),
         Err(error) => Err(Trouble::Usage(format!("--server: {error}"))),

@@ -36,7 +36,7 @@ const MAX_SAMPLES: usize = 600;
 const INTERRUPT_SHADOW: Duration = Duration::from_secs(2);
 /// A socket found deaf so often within so long is taken for one with a foreign twin.
 const DEAF_OFTEN: usize = 3;
-const DEAF_WITHIN: Duration = Duration::from_secs(300);
+const DEAF_WITHIN: Duration = Duration::from_mins(5);
 /// Pending rows that show their place.
 const SHOWN_PLACES: usize = 20;
 

@@ -23,6 +23,7 @@ pub enum FaceEvent {
     Left { face: u64 },
 }
 
+#[expect(clippy::struct_excessive_bools, reason = "four independent facts of a face")]
 struct Face {
     lines: mpsc::Sender<Arc<str>>,
     watch: bool,

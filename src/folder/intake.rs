@@ -94,6 +94,12 @@ impl Folder {
         fs::write(&draft.path, sidecar_text).map_err(|error| named(&sidecar, &error))?;
         fs::rename(&draft.path, &sidecar).map_err(|error| named(&sidecar, &error))?;
         draft.moved();
+        if ending == Ending::Done {
+            // What was wrong with it in an earlier round is mended.
+            let mut stale = name.to_owned();
+            stale.push(".error.txt");
+            let _ = fs::remove_file(inbox_of(queued).join("failed").join(stale));
+        }
         let target = dir.join(name);
         let file = match no_replace::rename(queued, &target) {
             Ok(()) => Some(target),

@@ -11,7 +11,9 @@ use super::{Address, LinkError, Talk};
 /// How long a new engine may take until it listens.
 const PATIENCE: Duration = Duration::from_secs(15);
 
-/// How often an engine is started that ends at once.
+/// What an engine says that finds the folder's lock taken.
+pub const SERVED: &str = "is served by another engine already";
+/// How often an engine is started that ends so.
 const TRIES: u32 = 3;
 
 /// How an engine is started.
@@ -28,7 +30,7 @@ pub struct Launch {
 ///
 /// # Errors
 /// What the engine said before it ended, or that it does not listen in time.
-pub fn start(address: &Address, launch: &Launch, server: Option<String>) -> Result<Talk, LinkError> {
+pub fn start(address: &Address, launch: &Launch, server: Option<&str>) -> Result<Talk, LinkError> {
     let failed = |e: &dyn std::fmt::Display| LinkError::Start(e.to_string());
     let program = std::env::current_exe().map_err(|e| failed(&e))?;
     if let Some(folder) = launch.log.parent() {
@@ -46,23 +48,22 @@ pub fn start(address: &Address, launch: &Launch, server: Option<String>) -> Resu
     let until = Instant::now() + PATIENCE;
     let mut wait = Duration::from_millis(2);
     loop {
-        match Talk::open(address, server.clone()) {
+        match Talk::open(address, server) {
             Err(LinkError::NoEngine | LinkError::Closed) => {}
             other => return other,
         }
         if let Ok(Some(status)) = child.try_wait() {
             // One that lost the race for the lock ends; the winner may not listen yet.
-            if let Ok(talk) = Talk::open(address, server.clone()) {
+            if let Ok(talk) = Talk::open(address, server) {
                 return Ok(talk);
             }
+            let said = last_words(&launch.log, before);
             // Or an engine is just ending, and its lock was not free yet.
-            if tries < TRIES {
+            if said.contains(SERVED) && tries < TRIES {
                 tries += 1;
-                std::thread::sleep(Duration::from_millis(100));
                 child = again()?;
                 continue;
             }
-            let said = last_words(&launch.log, before);
             return Err(LinkError::Start(if said.is_empty() { format!("it ended with {status}") } else { said }));
         }
         if Instant::now() > until {

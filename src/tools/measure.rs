@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use serde::Serialize;
 use unicode_width::UnicodeWidthStr;
 
-use crate::text::clean;
+use crate::text::{clean, json_text};
 use crate::verdict::Measurement;
 use crate::video::{self, Limits, VideoError};
 
@@ -37,7 +37,7 @@ pub fn run_with(files: &[PathBuf], json: bool, limits: &Limits, out: &mut dyn Wr
         let line = Line::of(path, &outcome);
         all &= line.ssim.is_some();
         if json {
-            writeln!(out, "{}", serde_json::to_string(&line)?)?;
+            writeln!(out, "{}", json_text(&serde_json::to_string(&line)?))?;
         } else {
             table.row(&line, out)?;
         }

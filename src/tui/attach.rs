@@ -71,12 +71,12 @@ fn connect(door: &Door, replace: bool) -> Result<(Reader, Writer), LinkError> {
         let _ = talk.ask(Request::Stop);
         talk.await_end(Duration::from_secs(12));
     }
-    let hello = link::hello(true, true, door.server.clone());
+    let hello = link::hello(true, true, door.server.as_deref());
     match link::connect(&door.address, &hello) {
         Err(LinkError::NoEngine) => {
             // The connection that waited for it is kept until ours stands: an engine that ends
             // with its faces must not take this moment for the end.
-            let _waited = link::start(&door.address, &door.launch, door.server.clone())?;
+            let _waited = link::start(&door.address, &door.launch, door.server.as_deref())?;
             link::connect(&door.address, &hello)
         }
         other => other,

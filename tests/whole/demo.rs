@@ -1,0 +1,23 @@
+//! The demo without a terminal: everything real but the server.
+
+use std::fs;
+
+use serde_json::Value;
+
+use super::stage::{Stage, ran};
+
+#[test]
+fn a_headless_demo_renders_its_jobs_and_leaves_nothing() {
+    let stage = Stage::bare();
+    let mut command = stage.plain();
+    command.args(["demo", "--headless", "--jobs", "3", "--render-seconds", "0.2", "--json"]);
+    let demo = ran(command);
+    let rows: Vec<Value> = demo.out.lines().map(|line| serde_json::from_str(line).expect("JSON")).collect();
+    assert_eq!(demo.code, 0, "{demo:?}");
+    assert_eq!(rows.len(), 3);
+    for row in rows {
+        assert_eq!(row["state"], "done");
+        assert!(row["ssim"].is_f64(), "{row}");
+    }
+    assert_eq!(fs::read_dir(stage.temp()).unwrap().count(), 0, "its folder is gone");
+}

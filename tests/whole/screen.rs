@@ -1,0 +1,336 @@
+//! The dashboard in a terminal of its own, and every way out of it.
+
+use std::io::{Read as _, Write};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Instant;
+
+use portable_pty::{Child, CommandBuilder, MasterPty, PtySize, native_pty_system};
+use rustix::process::Signal;
+
+use super::stage::{PATIENCE, Stage, Wish, job, signal};
+
+/// A terminal with the program in it.
+struct Screen {
+    child: Box<dyn Child + Send + Sync>,
+    keys: Option<Box<dyn Write + Send>>,
+    master: Option<Box<dyn MasterPty + Send>>,
+    shown: Arc<Mutex<vt100::Parser>>,
+    /// The reader is to let go of the terminal.
+    cut: Arc<AtomicBool>,
+}
+
+impl Screen {
+    /// The dashboard of the stage's render folder.
+    fn open(stage: &Stage) -> Self {
+        let place = stage.place();
+        Self::with(stage, &place.each_ref().map(String::as_str), (100, 30))
+    }
+
+    fn with(stage: &Stage, args: &[&str], (cols, rows): (u16, u16)) -> Self {
+        let size = PtySize { rows, cols, pixel_width: 0, pixel_height: 0 };
+        let pair = native_pty_system().openpty(size).expect("a terminal");
+        let like = stage.plain();
+        let mut command = CommandBuilder::new(like.get_program());
+        command.args(args);
+        command.cwd(stage.temp());
+        command.env("TERM", "xterm-256color");
+        for (name, value) in like.get_envs() {
+            match value {
+                Some(value) => command.env(name, value),
+                None => command.env_remove(name),
+            }
+        }
+        let child = pair.slave.spawn_command(command).expect("it starts");
+        // Ours would keep the terminal open after the program's end.
+        drop(pair.slave);
+        let at_least_one = |n| std::num::NonZero::new(n).expect("a size");
+        let shown = Arc::new(Mutex::new(vt100::Parser::new(at_least_one(rows), at_least_one(cols), 0)));
+        let mut from = pair.master.try_clone_reader().expect("a reader");
+        let keys = pair.master.take_writer().expect("a writer");
+        let cut = Arc::new(AtomicBool::new(false));
+        let (into, is_cut) = (Arc::clone(&shown), Arc::clone(&cut));
+        std::thread::spawn(move || {
+            let mut bytes = [0; 4096];
+            while let Ok(read @ 1..) = from.read(&mut bytes) {
+                into.lock().unwrap_or_else(PoisonError::into_inner).process(&bytes[..read]);
+                if is_cut.load(Ordering::SeqCst) {
+                    break;
+                }
+            }
+        });
+        Self { child, keys: Some(keys), master: Some(pair.master), shown, cut }
+    }
+
+    fn look<T>(&self, at: impl FnOnce(&vt100::Screen) -> T) -> T {
+        at(self.shown.lock().unwrap_or_else(PoisonError::into_inner).screen())
+    }
+
+    fn text(&self) -> String {
+        self.look(vt100::Screen::contents)
+    }
+
+    #[track_caller]
+    fn until(&mut self, what: &str, mut is: impl FnMut(&mut Self) -> bool) {
+        let until = Instant::now() + PATIENCE;
+        while !is(self) {
+            assert!(Instant::now() < until, "{what} did not come:\n{}", self.text());
+            std::thread::sleep(std::time::Duration::from_millis(20));
+        }
+    }
+
+    #[track_caller]
+    fn until_shown(&mut self, words: &str) {
+        self.until(words, |screen| screen.text().contains(words));
+    }
+
+    fn press(&mut self, keys: &str) {
+        let out = self.keys.as_mut().expect("a terminal");
+        out.write_all(keys.as_bytes()).and_then(|()| out.flush()).expect("pressed");
+    }
+
+    fn pid(&self) -> u32 {
+        self.child.process_id().expect("a pid")
+    }
+
+    /// Waits for its end; its exit code.
+    #[track_caller]
+    fn ended(&mut self) -> u32 {
+        let mut code = None;
+        self.until("its end", |screen| {
+            code = screen.child.try_wait().expect("a child").map(|status| status.exit_code());
+            code.is_some()
+        });
+        code.expect("ended")
+    }
+
+    /// The terminal is as it was: the usual screen, and a cursor.
+    #[track_caller]
+    fn until_clean(&mut self) {
+        self.until("a clean terminal", |screen| screen.look(|s| !s.alternate_screen() && !s.hide_cursor()));
+        assert!(self.look(|s| !s.bracketed_paste() && s.mouse_protocol_mode() == vt100::MouseProtocolMode::None));
+    }
+
+    /// Hangs up, as a cut connection does.
+    fn hang_up(&mut self) {
+        // What the help page writes wakes the reader; with it goes the last hold on the terminal.
+        self.cut.store(true, Ordering::SeqCst);
+        self.press("?");
+        self.keys = None;
+        self.master = None;
+    }
+}
+
+impl Drop for Screen {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+#[test]
+fn a_dashboard_shows_its_job_and_leaves_the_engine_at_work() {
+    let stage = Stage::served(&Wish::slow(0.5));
+    let mut screen = Screen::open(&stage);
+    screen.until("the alternate screen", |screen| screen.look(vt100::Screen::alternate_screen));
+    stage.until("an inbox", |stage| stage.at("jobs/queued").is_dir().then_some(()));
+    stage.drop_job("reading_loop", 120);
+    screen.until_shown("reading_loop");
+    screen.until_shown("0.854");
+    assert_eq!(stage.state(1).as_deref(), Some("done"));
+    assert!(screen.look(vt100::Screen::hide_cursor));
+    let pid = stage.engine_pid();
+    screen.press("q");
+    assert_eq!(screen.ended(), 0);
+    screen.until_clean();
+    stage.drop_job("afterwards", 1);
+    stage.until_state(2, "done");
+    assert_eq!(stage.engine_pid(), pid);
+}
+
+#[test]
+fn two_dashboards_are_faces_of_one_engine() {
+    let stage = Stage::with(&Wish::default());
+    let (mut one, mut two) = (Screen::open(&stage), Screen::open(&stage));
+    stage.drop_job("seen_by_both", 0);
+    one.until_shown("seen_by_both");
+    two.until_shown("seen_by_both");
+    one.press("q");
+    one.ended();
+    stage.drop_job("seen_by_one", 1);
+    two.until_shown("seen_by_one");
+}
+
+#[test]
+fn a_dashboard_makes_an_engine_work_that_only_looked() {
+    let mut stage = Stage::with(&Wish::default());
+    stage.stop_engine();
+    stage.drop_job("left_alone", 0);
+    stage.run(&["ls"]).well();
+    let mut screen = Screen::open(&stage);
+    screen.until_shown("left_alone");
+    stage.until_state(1, "done");
+    assert_eq!(stage.status()["engine"]["look_only"], false);
+}
+
+#[test]
+fn an_engine_survives_its_dashboard() {
+    let stage = Stage::served(&Wish::slow(1.0));
+    let mut screen = Screen::open(&stage);
+    stage.until("an inbox", |stage| stage.at("jobs/queued").is_dir().then_some(()));
+    stage.drop_job("goes_on", 1);
+    screen.until_shown("goes_on");
+    stage.until_state(1, "running");
+    signal(screen.pid(), Signal::KILL);
+    screen.ended();
+    stage.until_state(1, "done");
+    assert_eq!(stage.begun().len(), 1);
+    stage.until_file("jobs/done/000001-goes_on.json.result.json");
+}
+
+#[test]
+fn a_dashboard_survives_its_engine_and_starts_the_next() {
+    let stage = Stage::served(&Wish::slow(1.0));
+    let mut screen = Screen::open(&stage);
+    stage.until("an inbox", |stage| stage.at("jobs/queued").is_dir().then_some(()));
+    stage.drop_job("twice_seen", 1);
+    screen.until_shown("twice_seen");
+    let first = stage.engine_pid();
+    signal(first, Signal::KILL);
+    screen.until_shown("the engine stopped");
+    assert!(screen.text().contains("twice_seen"), "what was seen stays to be seen");
+    screen.press("E");
+    screen.until("an engine", |screen| !screen.text().contains("the engine stopped"));
+    stage.until_state(1, "done");
+    screen.until_shown("0.468");
+    assert_ne!(stage.engine_pid(), first);
+    assert_eq!(stage.begun().len(), 1, "the render went on without either");
+}
+
+#[test]
+fn a_dashboard_whose_engine_is_stopped_by_a_verb_says_so() {
+    let stage = Stage::served(&Wish::default());
+    let mut screen = Screen::open(&stage);
+    stage.until("an engine", |stage| (stage.at("jobs/queued").is_dir() && stage.is_served()).then_some(()));
+    stage.drop_job("known", 1);
+    screen.until_shown("0.468");
+    stage.run(&["stop"]).well();
+    screen.until_shown("the engine stopped");
+    screen.press("q");
+    assert_eq!(screen.ended(), 0);
+    screen.until_clean();
+}
+
+/// Ends by a signal, with the terminal clean and the engine at work.
+fn a_signal_leaves_the_terminal_clean(by: Signal) {
+    let stage = Stage::with(&Wish::default());
+    stage.drop_job("known", 1);
+    let mut screen = Screen::open(&stage);
+    screen.until_shown("known");
+    signal(screen.pid(), by);
+    screen.ended();
+    screen.until_clean();
+    assert!(stage.is_served());
+}
+
+#[test]
+fn sigterm_leaves_the_terminal_clean() {
+    a_signal_leaves_the_terminal_clean(Signal::TERM);
+}
+
+#[test]
+fn sighup_leaves_the_terminal_clean() {
+    a_signal_leaves_the_terminal_clean(Signal::HUP);
+}
+
+#[test]
+fn ctrl_c_leaves_the_terminal_clean() {
+    let stage = Stage::with(&Wish::default());
+    let mut screen = Screen::open(&stage);
+    stage.drop_job("known", 1);
+    screen.until_shown("known");
+    screen.press("\u{3}");
+    screen.ended();
+    screen.until_clean();
+    assert!(stage.is_served());
+}
+
+#[test]
+fn a_terminal_that_is_gone_ends_the_dashboard_and_not_the_engine() {
+    let stage = Stage::served(&Wish::default());
+    let mut screen = Screen::open(&stage);
+    stage.until("an inbox", |stage| stage.at("jobs/queued").is_dir().then_some(()));
+    stage.drop_job("known", 1);
+    screen.until_shown("known");
+    screen.hang_up();
+    screen.ended();
+    stage.drop_job("afterwards", 2);
+    stage.until_state(2, "done");
+}
+
+#[test]
+fn the_smallest_terminals_break_nothing() {
+    let stage = Stage::with(&Wish::default());
+    stage.drop_file("many.json", serde_json::json!([job("漢字の名前", 1), job("b", 2)]).to_string());
+    stage.put_image();
+    stage.until_state(2, "done");
+    for size in [(1, 1), (2, 40), (40, 10)] {
+        let place = stage.place();
+        let mut screen = Screen::with(&stage, &place.each_ref().map(String::as_str), size);
+        screen.until("the alternate screen", |screen| screen.look(vt100::Screen::alternate_screen));
+        screen.press("?jjG\u{1b}");
+        screen.press("q");
+        screen.until("its end", |screen| {
+            // An Esc that has just gone by may have eaten the q.
+            screen.press("q");
+            screen.child.try_wait().expect("a child").is_some()
+        });
+        screen.until_clean();
+    }
+}
+
+/// The folders of demos below the temporary directory.
+fn demos(stage: &Stage) -> Vec<String> {
+    let entries = std::fs::read_dir(stage.temp()).expect("there").flatten();
+    entries
+        .map(|e| e.file_name().to_string_lossy().into_owned())
+        .filter(|name| name.starts_with("comfytop-demo"))
+        .collect()
+}
+
+fn demo(stage: &Stage) -> Screen {
+    let mut screen = Screen::with(stage, &["demo", "--jobs", "2", "--render-seconds", "0.5"], (120, 40));
+    screen.until_shown("simulated");
+    screen.until_shown("reading_loop");
+    assert_eq!(demos(stage).len(), 1);
+    screen
+}
+
+#[test]
+fn a_demo_that_is_left_leaves_nothing() {
+    let stage = Stage::bare();
+    let mut screen = demo(&stage);
+    screen.until_shown("0.854");
+    screen.press("q");
+    assert_eq!(screen.ended(), 0);
+    screen.until_clean();
+    stage.until("nothing left", |stage| demos(stage).is_empty().then_some(()));
+}
+
+#[test]
+fn a_demo_that_is_killed_leaves_nothing() {
+    let stage = Stage::bare();
+    let mut screen = demo(&stage);
+    signal(screen.pid(), Signal::KILL);
+    screen.ended();
+    stage.until("nothing left", |stage| demos(stage).is_empty().then_some(()));
+}
+
+#[test]
+fn a_demo_whose_line_is_cut_leaves_nothing() {
+    let stage = Stage::bare();
+    let mut screen = demo(&stage);
+    screen.hang_up();
+    screen.ended();
+    stage.until("nothing left", |stage| demos(stage).is_empty().then_some(()));
+}
