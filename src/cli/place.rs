@@ -78,7 +78,7 @@ impl Place {
     /// The render folder that is there.
     pub fn settle(args: &PlaceArgs) -> Result<Self, Trouble> {
         match Self::find(args)? {
-            Found::Here(root) => Self::at(root, args),
+            Found::Here(root) => Self::at(&root, args),
             Found::New(root) => Err(Trouble::NoFolder(root)),
         }
     }
@@ -86,14 +86,14 @@ impl Place {
     /// The render folder that is there, or a new one; says what will be created.
     pub fn settle_or_make(args: &PlaceArgs) -> Result<Self, Trouble> {
         match Self::find(args)? {
-            Found::Here(root) => Self::at(root, args),
+            Found::Here(root) => Self::at(&root, args),
             Found::New(root) => {
                 eprintln!(
                     "comfytop: {} becomes a render folder: jobs/ workflows/ outputs/ .comfytop/ are created in it",
                     super::shown(&root)
                 );
                 std::fs::create_dir_all(&root).map_err(|source| Trouble::Folder { path: root.clone(), source })?;
-                Self::at(root, args)
+                Self::at(&root, args)
             }
         }
     }
@@ -109,8 +109,8 @@ impl Place {
         Ok(folder::find(&here))
     }
 
-    fn at(root: PathBuf, args: &PlaceArgs) -> Result<Self, Trouble> {
-        let root = root.canonicalize().map_err(|source| Trouble::Folder { path: root.clone(), source })?;
+    fn at(root: &Path, args: &PlaceArgs) -> Result<Self, Trouble> {
+        let root = root.canonicalize().map_err(|source| Trouble::Folder { path: root.to_owned(), source })?;
         let mut config = read(&root.join(CONFIG))?;
         let from_env = std::env::var("COMFYTOP_SERVER").ok().filter(|s| !s.trim().is_empty());
         let named = args.server.clone().or(from_env);
