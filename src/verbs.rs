@@ -300,11 +300,10 @@ pub fn each(talk: &mut Talk, request: Request, out: &mut dyn Write) -> Outcome {
 /// `comfytop wait [N…|--all] [--timeout S]`.
 pub fn wait(mut talk: Talk, jobs: Vec<JobId>, timeout: Option<Duration>) -> Outcome {
     if talk.engine.look_only {
-        let rows = list(&mut talk)?;
-        let waits = rows.iter().any(|r| !r.state.is_ended() && (jobs.is_empty() || jobs.contains(&r.id)));
-        if waits {
-            eprintln!("comfytop: no engine runs, so nothing will end: `comfytop` or `comfytop engine` starts one");
-            return Ok(Code::Nobody);
+        let waits = |r: &&JobRow| r.state.is_waiting() && (jobs.is_empty() || jobs.contains(&r.id));
+        let idle = list(&mut talk)?.iter().filter(waits).count();
+        if idle > 0 {
+            eprintln!("comfytop: no engine works: {idle} of these wait until `comfytop` or `comfytop engine` starts one");
         }
     }
     let (answers, answer) = std::sync::mpsc::channel();

@@ -2,13 +2,7 @@
 //!
 //! The real program throughout; a simulated server, or one that is worse than any real one.
 
-#![allow(
-    clippy::expect_used,
-    clippy::panic,
-    clippy::unwrap_used,
-    clippy::similar_names,
-    reason = "a panic is how a test fails; `stage` and `state` are what they are"
-)]
+#![allow(clippy::expect_used, clippy::panic, clippy::unwrap_used, reason = "a panic is how a test fails")]
 
 #[path = "whole/stage.rs"]
 mod stage;

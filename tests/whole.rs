@@ -2,13 +2,7 @@
 //!
 //! What a test believes of the server stands in the server's own log, never in our store.
 
-#![allow(
-    clippy::expect_used,
-    clippy::panic,
-    clippy::unwrap_used,
-    clippy::similar_names,
-    reason = "a panic is how a test fails; `stage` and `state` are what they are"
-)]
+#![allow(clippy::expect_used, clippy::panic, clippy::unwrap_used, reason = "a panic is how a test fails")]
 
 mod whole {
     mod crashes;

@@ -14,12 +14,12 @@ fn impatient(wish: &Wish) -> Stage {
     stage
 }
 
-/// Drops the file, and sees that it is put aside in `state` with these words, wherever people look for them.
+/// Drops the file, and sees that it is put aside as `ending` with these words, wherever people look for them.
 #[track_caller]
-fn put_aside(stage: &Stage, state: &str, name: &str, content: &[u8], words: &[&str]) {
+fn put_aside(stage: &Stage, ending: &str, name: &str, content: &[u8], words: &[&str]) {
     let id = stage.ls().len() as u64 + 1;
     stage.drop_file(name, content);
-    let row = stage.until_state(id, state);
+    let row = stage.until_state(id, ending);
     let kept = format!("jobs/failed/{id:06}-{name}");
     stage.until_file(&format!("{kept}.error.txt"));
     let error = stage.text(&format!("{kept}.error.txt"));

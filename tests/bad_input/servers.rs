@@ -67,9 +67,9 @@ fn other_json_is_no_comfyui() {
 
 #[test]
 fn a_proxy_that_wants_a_token_is_told_apart() {
+    const NEVER: &[u8] = b"HTTP/1.1 403 Forbidden\r\nConnection: close\r\nContent-Length: 0\r\n\r\n";
     const NO: &[u8] =
         b"HTTP/1.1 401 Unauthorized\r\nWWW-Authenticate: Bearer\r\nConnection: close\r\nContent-Length: 0\r\n\r\n";
-    const NEVER: &[u8] = b"HTTP/1.1 403 Forbidden\r\nConnection: close\r\nContent-Length: 0\r\n\r\n";
     refused(answering(NO), &["is not allowed (401)", "headers"]);
     refused(answering(NEVER), &["is not allowed (403)", "headers"]);
 }

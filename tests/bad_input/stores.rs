@@ -116,7 +116,12 @@ fn a_store_that_another_program_holds() {
     let stage = used();
     let db = Connection::open(stage.at(STORE)).unwrap();
     db.execute_batch("PRAGMA locking_mode = EXCLUSIVE; BEGIN EXCLUSIVE;").unwrap();
-    is_refused(&stage, &["the store", "locked"]);
+    stage.drop_file("dropped.json", job("dropped", 3).to_string());
+    // It is waited for a while. (Nothing here may open the file meanwhile: closing it would drop the lock.)
+    let ran = stage.run(&["engine"]);
+    assert_eq!(ran.code, 1);
+    assert!(ran.err.contains("the store") && ran.err.contains("locked"), "{}", ran.err);
+    assert_eq!(stage.inbox(), ["dropped.json"]);
     db.execute_batch("COMMIT;").unwrap();
     db.close().unwrap();
     goes_on(stage);
@@ -144,7 +149,7 @@ fn a_store_that_may_only_be_read() {
     let stage = used();
     let set = |mode| fs::set_permissions(stage.at(STORE), fs::Permissions::from_mode(mode)).unwrap();
     set(0o444);
-    is_refused(&stage, &["the store", "read"]);
+    is_refused(&stage, &["the store", "may only be read", "store.db"]);
     set(0o644);
     goes_on(stage);
 }
@@ -155,7 +160,9 @@ fn a_store_that_may_only_be_read() {
 fn a_disk_that_is_full() {
     use crate::stage::{Guarded, PATIENCE};
     use std::process::{Command, Stdio};
+    const JOBS: u64 = 16;
     let mut stage = Stage::served(&Wish::default());
+    stage.configure("[queue]\npost_grace = 1\n");
     // Everything is set up while there is room.
     stage.start_engine();
     stage.put_image();
@@ -176,16 +183,16 @@ fn a_disk_that_is_full() {
     let errors = stage.at("full.log");
     limited.stdin(Stdio::null()).stdout(Stdio::null()).stderr(fs::File::create(&errors).unwrap());
     let mut engine = Guarded(limited.spawn().expect("a shell"));
-    let many: Vec<_> = (0..30).map(|n| job(&format!("j{n}"), n)).collect();
-    let text = serde_json::Value::from(many).to_string();
-    stage.drop_file("many.json", &text);
+    for n in 0..JOBS {
+        stage.drop_file(&format!("{n}.json"), job(&format!("j{n}"), n).to_string());
+    }
     let until = std::time::Instant::now() + PATIENCE;
     loop {
         let ended = engine.0.try_wait().expect("a child").is_some();
         let said = fs::read_to_string(&errors).unwrap_or_default();
         if ended || said.contains("can't be") || said.contains("could not be") {
             assert!(!said.contains("panicked"), "{said}");
-            assert!(said.contains("store") || said.contains("taken"), "it says what it could not write: {said}");
+            assert!(said.contains("the store can't be written"), "it says what it could not do: {said}");
             break;
         }
         assert!(std::time::Instant::now() < until, "a full disk was not noticed: {said}");
@@ -196,9 +203,9 @@ fn a_disk_that_is_full() {
     stage.start_engine();
     stage.until("all of them", |stage| {
         let rows = stage.ls();
-        (rows.len() == 30 && rows.iter().all(|row| row["state"] == "done")).then_some(())
+        (rows.len() as u64 == JOBS && rows.iter().all(|row| row["state"] == "done")).then_some(())
     });
-    assert_eq!(stage.begun().len(), 30, "none lost, none twice");
-    assert_eq!(stage.names("outputs").len(), 30);
+    assert_eq!(stage.begun().len() as u64, JOBS, "none lost, none twice");
+    assert_eq!(stage.names("outputs").len() as u64, JOBS);
     assert!(stage.inbox().is_empty());
 }

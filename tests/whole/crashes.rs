@@ -6,14 +6,14 @@ use serde_json::json;
 
 use super::stage::{Stage, Wish, clip_of, job};
 
-/// Kills the engine once #1 is in `state` (of two jobs in one file), and lets the next one finish.
-fn killed_while(state: &str, wish: &Wish) -> Stage {
+/// Kills the engine once #1 `is` in that state (of two jobs in one file), and lets the next one finish.
+fn killed_while(is: &str, wish: &Wish) -> Stage {
     let mut stage = Stage::served(wish);
     stage.configure("[queue]\npost_grace = 5\n");
     stage.start_engine();
     stage.put_image();
     stage.drop_file("two.json", json!([job("a", 1), job("b", 2)]).to_string());
-    stage.until_state(1, state);
+    stage.until_state(1, is);
     stage.kill_engine();
     stage.start_engine();
     for (id, seed) in [(1, 1), (2, 2)] {

@@ -100,6 +100,37 @@ fn a_verb_that_works_is_not_stopped_by_one_that_looks() {
 }
 
 #[test]
+fn a_wait_that_only_looked_sees_the_work_that_another_verb_starts() {
+    let mut stage = Stage::with(&Wish::slow(1.0));
+    stage.put_image();
+    stage.drop_file("two.json", json!([job("a", 1), job("b", 2)]).to_string());
+    stage.until_state(2, "pending");
+    stage.stop_engine();
+    assert_eq!(stage.state(2).as_deref(), Some("queued"));
+    let wait = stage.command(&["wait", "--timeout", "60"]);
+    let wait = std::thread::spawn(move || super::stage::ran(wait));
+    let file = stage.at("c.json");
+    fs::write(stage.at("start.png"), IMAGE).unwrap();
+    fs::write(&file, job("c", 3).to_string()).unwrap();
+    assert_eq!(stage.run(&["add", file.to_str().unwrap()]).well(), "3\n");
+    assert_eq!(wait.join().expect("no panic").code, 0);
+    assert_eq!(stage.state(2).as_deref(), Some("done"));
+    assert_eq!(stage.begun().len(), 3);
+}
+
+#[test]
+fn an_engine_may_follow_a_stop_at_once() {
+    let mut stage = Stage::with(&Wish::default());
+    for _ in 0..3 {
+        // No waiting for the old process: its connection is closed, its lock may still be held.
+        stage.run(&["stop"]).well();
+        stage.start_engine();
+    }
+    stage.drop_job("after_all", 1);
+    stage.until_state(1, "done");
+}
+
+#[test]
 fn without_an_engine_stop_and_cancel_say_so() {
     let mut stage = Stage::with(&Wish::default());
     stage.stop_engine();

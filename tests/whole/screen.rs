@@ -16,6 +16,8 @@ struct Screen {
     keys: Option<Box<dyn Write + Send>>,
     master: Option<Box<dyn MasterPty + Send>>,
     shown: Arc<Mutex<vt100::Parser>>,
+    /// Every byte that the program wrote.
+    raw: Arc<Mutex<Vec<u8>>>,
     /// The reader is to let go of the terminal.
     cut: Arc<AtomicBool>,
 }
@@ -49,17 +51,19 @@ impl Screen {
         let mut from = pair.master.try_clone_reader().expect("a reader");
         let keys = pair.master.take_writer().expect("a writer");
         let cut = Arc::new(AtomicBool::new(false));
-        let (into, is_cut) = (Arc::clone(&shown), Arc::clone(&cut));
+        let raw = Arc::new(Mutex::new(Vec::new()));
+        let (into, kept, is_cut) = (Arc::clone(&shown), Arc::clone(&raw), Arc::clone(&cut));
         std::thread::spawn(move || {
             let mut bytes = [0; 4096];
             while let Ok(read @ 1..) = from.read(&mut bytes) {
                 into.lock().unwrap_or_else(PoisonError::into_inner).process(&bytes[..read]);
+                kept.lock().unwrap_or_else(PoisonError::into_inner).extend_from_slice(&bytes[..read]);
                 if is_cut.load(Ordering::SeqCst) {
                     break;
                 }
             }
         });
-        Self { child, keys: Some(keys), master: Some(pair.master), shown, cut }
+        Self { child, keys: Some(keys), master: Some(pair.master), shown, raw, cut }
     }
 
     fn look<T>(&self, at: impl FnOnce(&vt100::Screen) -> T) -> T {
@@ -286,6 +290,32 @@ fn the_smallest_terminals_break_nothing() {
             screen.child.try_wait().expect("a child").is_some()
         });
         screen.until_clean();
+    }
+}
+
+#[test]
+fn what_jobs_are_called_and_say_moves_no_cursor() {
+    let throws = r#"[[fault]]
+        on = { node = "VAEDecode" }
+        do = { node_error = { type = "Error", message = "boom\u001b]0;pwned\u0007\u009b2J" } }
+        "#;
+    let stage = Stage::with(&Wish::faulty(throws));
+    stage.put_image();
+    let mut evil = job("visible\u{1b}]0;pwned\u{7}\u{1b}[31;5m\u{9b}31m\u{202e}", 1);
+    evil["prompt"] = serde_json::json!("read\u{1b}]0;pwned\u{7}me\u{202e}");
+    evil["note"] = serde_json::json!("note\u{1b}]0;pwned\u{7}\n\r\u{8}");
+    let mut screen = Screen::open(&stage);
+    stage.drop_file("evil\u{1b}]0;pwned\u{7}.json", evil.to_string());
+    screen.until_shown("visible");
+    stage.until_state(1, "failed");
+    screen.press("\r");
+    screen.until_shown("boom");
+    screen.press("q");
+    screen.press("q");
+    screen.ended();
+    let raw = String::from_utf8_lossy(&screen.raw.lock().unwrap_or_else(PoisonError::into_inner)).into_owned();
+    for tooth in ["\u{1b}]0;", "\u{7}", "\u{1b}[31;5m", "\u{9b}", "\u{202e}"] {
+        assert!(!raw.contains(tooth), "{tooth:?}");
     }
 }
 
