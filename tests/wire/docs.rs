@@ -6,7 +6,7 @@ use std::path::Path;
 fn the_tests_that_the_docs_name_exist() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     let docs = std::fs::read_to_string(root.join("docs/comfyui.md")).unwrap();
-    let sources: String = ["tests/wire", "src/comfy"]
+    let sources: String = ["tests", "tests/wire", "src/comfy", "src/workflow"]
         .iter()
         .flat_map(|folder| std::fs::read_dir(root.join(folder)).unwrap())
         .map(|entry| entry.unwrap().path())
