@@ -303,7 +303,9 @@ pub fn wait(mut talk: Talk, jobs: Vec<JobId>, timeout: Option<Duration>) -> Outc
         let waits = |r: &&JobRow| r.state.is_waiting() && (jobs.is_empty() || jobs.contains(&r.id));
         let idle = list(&mut talk)?.iter().filter(waits).count();
         if idle > 0 {
-            eprintln!("comfytop: no engine works: {idle} of these wait until `comfytop` or `comfytop engine` starts one");
+            eprintln!(
+                "comfytop: no engine works: {idle} of these wait until `comfytop` or `comfytop engine` starts one"
+            );
         }
     }
     let (answers, answer) = std::sync::mpsc::channel();
