@@ -75,7 +75,7 @@ fn replay(render: &Recorded, known: NodeTimes) -> (Run, f64) {
                 Message::Executing { node: Some(node), .. } => run.node(node, *at),
                 #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "recorded steps")]
                 Message::Progress { node: Some(node), value, max, .. } => {
-                    run.step(node, *value as u64, *max as u64, *at)
+                    run.step(node, *value as u64, *max as u64, *at);
                 }
                 Message::ExecutionSuccess { .. } => run.end(*at),
                 _ => {}
