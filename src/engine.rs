@@ -4,6 +4,7 @@
 //! edges and brings their answers back to it. Nothing else writes the store.
 
 pub mod core;
+pub mod hearing;
 
 mod connection;
 mod errands;
@@ -40,7 +41,8 @@ use errands::Uploaded;
 use hub::{FaceEvent, Hub};
 use pace::Pace;
 use posting::{Post, Ready, Submission};
-use setup::{bind, connect, faces, remember, seat, server_configs, signals};
+pub use setup::remember;
+use setup::{bind, connect, faces, seat, server_configs, signals};
 
 /// How an engine is run.
 #[derive(Debug, Clone)]

@@ -11,8 +11,8 @@ use tokio::task::JoinHandle;
 use tokio::time::Instant;
 
 use super::core::{About, Heard, Input};
-use super::errands::failure;
-use crate::comfy::{Backoff, Client, ComfyError, Device, Heard as SocketHeard, Message, Socket, SystemStats};
+use super::hearing;
+use crate::comfy::{Backoff, Client, ComfyError, Device, Heard as SocketHeard, Socket, SystemStats};
 use crate::protocol::Sample;
 
 /// How often memory is asked for while something renders, and otherwise.
@@ -103,9 +103,7 @@ impl Connection {
             tokio::select! {
                 heard = socket.next() => match heard {
                     Ok(SocketHeard::Message(message)) => {
-                        for heard in reduce(message) {
-                            self.tell(Input::Heard { server: self.server, heard });
-                        }
+                        self.tell(Input::Heard { server: self.server, heard: hearing::heard(message) });
                     }
                     Ok(SocketHeard::Binary(_)) => {
                         self.tell(Input::Heard { server: self.server, heard: Heard::Other });
@@ -201,31 +199,6 @@ fn sample(stats: &SystemStats) -> Option<Sample> {
         ram_total: stats.ram_total,
         ram_used: stats.ram_total.saturating_sub(stats.ram_free),
     })
-}
-
-/// A message as the core wants it.
-pub fn reduce(message: Message) -> Vec<Heard> {
-    #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "step counts; saturates")]
-    let whole = |v: f64| v.max(0.0) as u64;
-    let heard = match message {
-        Message::Status { queue_remaining: Some(remaining), .. } => Heard::Remaining(remaining),
-        Message::ExecutionStart { prompt_id, .. } => Heard::Started { prompt: prompt_id },
-        Message::ExecutionCached { prompt_id, nodes } => Heard::Cached { prompt: prompt_id, nodes },
-        Message::Executing { prompt_id: Some(prompt), node: None, .. } => Heard::Last { prompt },
-        Message::Executing { prompt_id, node: Some(node), display_node } => {
-            Heard::Node { prompt: prompt_id, node: display_node.unwrap_or(node) }
-        }
-        Message::Progress { prompt_id, node: Some(node), value, max } => {
-            Heard::Step { prompt: prompt_id, node, value: whole(value), max: whole(max) }
-        }
-        Message::ExecutionSuccess { prompt_id, .. } => Heard::Rendered { prompt: prompt_id },
-        Message::ExecutionError { prompt_id, failure: why, .. } => {
-            Heard::Failed { prompt: prompt_id, node: why.node_id.clone(), why: failure(&why) }
-        }
-        Message::ExecutionInterrupted { prompt_id, .. } => Heard::Interrupted { prompt: prompt_id },
-        _ => Heard::Other,
-    };
-    vec![heard]
 }
 
 #[cfg(test)]
