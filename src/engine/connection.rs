@@ -21,9 +21,14 @@ const IDLE: Duration = Duration::from_secs(5);
 /// While something renders, every so many looks at memory the count is compared, too.
 const COUNT_EVERY: u32 = 5;
 
-/// Try now, whatever the back-off says; a connection that holds is closed first.
+/// What the engine wants of a connection.
 #[derive(Debug)]
-pub struct Reconnect;
+pub enum Order {
+    /// Try now, whatever the back-off says; a connection that holds is closed first.
+    Reconnect,
+    /// Ask over the websocket whether its other end lives; the answer carries the token.
+    Ping { token: u64 },
+}
 
 /// Everything a connection needs.
 pub struct Connection {
@@ -31,7 +36,7 @@ pub struct Connection {
     pub client: Arc<Client>,
     pub client_id: String,
     pub inputs: mpsc::UnboundedSender<Input>,
-    pub orders: mpsc::UnboundedReceiver<Reconnect>,
+    pub orders: mpsc::UnboundedReceiver<Order>,
     /// Something renders there.
     pub busy: watch::Receiver<bool>,
 }
@@ -105,12 +110,21 @@ impl Connection {
                     Ok(SocketHeard::Message(message)) => {
                         self.tell(Input::Heard { server: self.server, heard: hearing::heard(message) });
                     }
+                    Ok(SocketHeard::Pong(token)) => {
+                        self.tell(Input::Heard { server: self.server, heard: Heard::Pong { token } });
+                    }
                     Ok(SocketHeard::Binary(_)) => {
                         self.tell(Input::Heard { server: self.server, heard: Heard::Other });
                     }
                     Err(closed) => return Some(closed.to_string()),
                 },
                 order = self.orders.recv() => {
+                    if let Some(Order::Ping { token }) = order {
+                        match socket.probe(token).await {
+                            Ok(()) => continue,
+                            Err(closed) => return Some(closed.to_string()),
+                        }
+                    }
                     // The old one must be closed before a new one opens under the same clientId.
                     socket.close().await;
                     return if order.is_none() { Some("the engine ends".to_owned()) } else { None };

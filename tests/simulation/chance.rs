@@ -83,6 +83,12 @@ impl Chances {
         chances.reconnects = often(3);
         chances.clock_jumps = often(3);
         chances.sleeps = often(1);
+        // A message that got lost and a history that is missing leave no trace together that a prompt ever ended.
+        if rng.bool() {
+            (chances.message_lost, chances.message_late) = (0.0, 0.0);
+        } else {
+            (chances.history_missing, chances.meddling) = (0.0, 0);
+        }
         chances
     }
 }

@@ -443,6 +443,7 @@ impl World {
                 self.measure_next();
             }
             Effect::Reconnect { server } => self.reconnect(server),
+            Effect::Ping { server, token } => self.probe(server, token),
             Effect::FinishFile { file, rows, .. } => {
                 self.disk.finish(file.id, &rows);
                 if self.point() {

@@ -157,6 +157,8 @@ impl Oracle {
                 Some(JobState::Done) if here == 0 => wrongs.push(format!("{job} is done, and no output is here")),
                 Some(JobState::Done) => {}
                 Some(JobState::Cancelled { .. }) if story.cancel_asked || story.meddled => {}
+                // It threw, nobody heard it, and no history says so: all that is left is that it is gone.
+                Some(JobState::Cancelled { .. }) if failed > 0 => {}
                 Some(JobState::Cancelled { by }) => {
                     wrongs.push(format!("{job} is cancelled ({by:?}), and nobody wanted that"));
                 }

@@ -4,7 +4,7 @@
 use std::cell::RefCell;
 use std::collections::BTreeMap;
 
-use comfytop::engine::core::Input;
+use comfytop::engine::core::{Heard, Input};
 use comfytop::job::{Job, JobId, JobState};
 use comfytop::protocol::Request as Ask;
 use comfytop::sim::{Body, Request, Response, prompts};
@@ -46,6 +46,8 @@ pub enum Event {
     /// The server hears that.
     Closed { server: usize, socket: u64 },
     Ping { life: u64, server: usize, socket: u64 },
+    /// The answer to a ping that the core asked for.
+    Pong { life: u64, server: usize, socket: u64, token: u64 },
     Dial { life: u64, server: usize, dial: u64 },
     Count { life: u64, server: usize },
     Measured { life: u64, job: JobId },
@@ -302,6 +304,7 @@ impl World {
             Event::Expire { .. }
             | Event::Nap { .. }
             | Event::Ping { .. }
+            | Event::Pong { .. }
             | Event::Dial { .. }
             | Event::Count { .. }
             | Event::Measured { .. }
@@ -362,6 +365,11 @@ impl World {
                 self.said(server, said);
             }
             Event::Ping { life, server, socket } => self.ping(life, server, socket),
+            Event::Pong { life, server, socket, token } => {
+                if self.is_life(life) && self.socket_of(server) == Some(socket) {
+                    self.step(Input::Heard { server, heard: Heard::Pong { token } });
+                }
+            }
             Event::Dial { life, server, dial } => {
                 let current = |engine: &Engine| engine.life == life && engine.conns[server].dial == dial;
                 if self.engine.as_ref().is_some_and(current) {
@@ -444,6 +452,7 @@ impl World {
         let is_post = matches!(request, Request::PostPrompt(_));
         let c = self.chances.clone();
         if self.servers[server].cut_off_until > self.now {
+            self.disturbed(&request);
             if self.rng.bool() {
                 self.at(there, Event::Answer { life, id, answer: Err(Trouble::Refused) });
             }
@@ -629,6 +638,21 @@ impl World {
             self.lost(server, "silent");
         } else {
             self.at(2000, Event::Ping { life, server, socket });
+        }
+    }
+
+    /// A ping that the core asked for: only a process that lives answers it, over a line that holds.
+    pub fn probe(&mut self, server: usize, token: u64) {
+        let latency = self.latency();
+        let Some(conn) = self.engine.as_ref().map(|engine| &engine.conns[server]) else { return };
+        let (life, socket, half_open) = (self.lives, conn.socket, conn.half_open);
+        let cut_off = self.servers[server].cut_off_until > self.now;
+        if let Some(socket) = socket
+            && !half_open
+            && !cut_off
+            && self.servers[server].sockets.contains(&socket)
+        {
+            self.at(latency, Event::Pong { life, server, socket, token });
         }
     }
 
