@@ -8,7 +8,7 @@ use tokio::sync::mpsc;
 
 use super::core::{CollectFailure, First, Input, PostResult};
 use super::errands::{self, Uploaded};
-use super::{Driver, Event};
+use super::{Driver, Event, hearing};
 use crate::comfy::Client;
 use crate::job::{Change, Failure, FailureKind, JobId};
 use crate::store::{Prompt, Write};
@@ -77,7 +77,7 @@ impl Driver {
     /// The core hears of the nodes before the POST: messages may come before its answer.
     pub(super) fn know_nodes(&mut self, job: JobId, graph: &Value) {
         if let Some(graph) = graph.as_object() {
-            self.state.know_nodes(job, errands::nodes_of(graph));
+            self.state.know_nodes(job, hearing::nodes_of(graph));
         }
     }
 

@@ -6,7 +6,7 @@ use std::time::Duration;
 use jiff::Timestamp;
 
 use super::{CollectFailure, Collected, Effect, State, Timer};
-use crate::job::{Change, Ending, Failure, FailureKind, Job, JobId, JobState};
+use crate::job::{CancelledBy, Change, Ending, Failure, FailureKind, Job, JobId, JobState};
 use crate::protocol::Level;
 
 impl State {
@@ -56,11 +56,14 @@ impl State {
             }
             Err(CollectFailure::Later(_)) if salvaged => self.after(now, Duration::from_secs(5), Timer::Look(id)),
             Err(CollectFailure::Gone(why)) => match state {
-                state if state.is_pending() && self.taking_back.contains(&id) => {
-                    self.change(id, Change::TakenBack, now);
+                JobState::Pending if self.deleted.contains(&id) => {
+                    self.change(id, Change::Cancelled { by: CancelledBy::Elsewhere, at: now }, now);
                 }
                 // It had not begun, so no try is counted.
                 JobState::Pending => {
+                    self.change(id, Change::TakenBack, now);
+                }
+                JobState::Submitting if self.taking_back.contains(&id) => {
                     self.change(id, Change::TakenBack, now);
                 }
                 JobState::Submitting => {

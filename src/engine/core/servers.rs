@@ -35,6 +35,8 @@ impl State {
     pub(super) fn up(&mut self, server: usize, about: About, now: Timestamp) {
         let Some(s) = self.servers.get_mut(server) else { return };
         s.up_since = Some(now);
+        s.links += 1;
+        s.doubted.clear();
         s.heard_at = now;
         s.differs = 0;
         s.surveying = false;
@@ -71,6 +73,7 @@ impl State {
         };
         s.link = Link::Down { since, why, retry_at };
         s.up_since = None;
+        s.doubted.clear();
         s.lost_at = Some(since);
         self.dirty_servers.insert(server);
     }
@@ -99,6 +102,16 @@ impl State {
 
     /// Sees where these are, one question a server; `first` is done to them before.
     pub(super) fn look(&mut self, jobs: &[JobId], first: First) {
+        if first == First::Delete {
+            // Written before it is done: an engine that starts after a crash must not take it for a person's doing.
+            for id in jobs {
+                let server = self.server_of(*id);
+                let is_pending = matches!(self.jobs.get(id).map(|j| &j.state), Some(JobState::Pending));
+                if is_pending && server.is_some_and(|server| self.is_up(server)) {
+                    self.change(*id, Change::Recall, self.clock);
+                }
+            }
+        }
         for server in 0..self.servers.len() {
             let prompts: Vec<_> = jobs
                 .iter()
@@ -137,6 +150,10 @@ impl State {
         let Some(s) = self.servers.get_mut(server) else { return };
         if remaining == s.remaining {
             s.differs = 0;
+            // Nobody told of the end of what it had.
+            if self.count_is_unexplained(server) {
+                self.after(now, Duration::from_secs(1), Timer::Survey(server));
+            }
             return;
         }
         s.differs += 1;
@@ -167,7 +184,9 @@ impl State {
                 Timer::Stall(id) if self.stalled.contains_key(&id) => self.interrupt(id, now),
                 Timer::Stall(id) => self.watchdog(id, now),
                 Timer::Survey(server) => {
-                    if self.is_up(server) && self.count_is_unexplained(server) {
+                    // What failed is tried again.
+                    let surveying = self.servers.get(server).is_some_and(|s| s.surveying);
+                    if self.is_up(server) && (surveying || self.count_is_unexplained(server)) {
                         self.survey(server, now);
                     }
                 }
@@ -266,6 +285,7 @@ impl State {
                     self.interrupted(id, now);
                 }
             }
+            Heard::Pong { token } => self.is_the_same(server, token, now),
             Heard::Other => {}
         }
     }

@@ -151,6 +151,10 @@ pub enum Heard {
     Last {
         prompt: String,
     },
+    /// The answer to [`Effect::Ping`]: the process is still the one that this websocket was opened to.
+    Pong {
+        token: u64,
+    },
     /// Anything else: the server is alive.
     Other,
 }
@@ -255,6 +259,11 @@ pub enum Effect {
     /// Close the websocket, await the close, connect anew.
     Reconnect {
         server: usize,
+    },
+    /// Ask over the websocket whether the process at its other end still lives: [`Heard::Pong`].
+    Ping {
+        server: usize,
+        token: u64,
     },
     /// All jobs of the file have ended.
     FinishFile {
