@@ -80,6 +80,8 @@ impl State {
         }
         let is_pending = matches!(look, Look::Pending { .. });
         match (look, state) {
+            // Said before it was deleted, or it was deleted before it came: it stays recalled.
+            (Look::Pending { .. }, JobState::Submitting) if self.taking_back.contains(&id) => {}
             (Look::Pending { .. }, JobState::Submitting) => {
                 self.change(id, Change::Posted { notes: Vec::new() }, now);
             }
