@@ -34,7 +34,7 @@ impl State {
         let Some(s) = self.servers.get(server) else { return false };
         // What a restarted server has forgotten goes first: nothing is sent until that is known.
         self.is_up(server)
-            && !s.surveying
+            && s.surveying.is_none()
             && !self.salvages(server)
             && s.posting.len() < POSTS
             && s.not_before.is_none_or(|at| at <= now)
@@ -76,7 +76,7 @@ impl State {
         s.posting.insert(id);
         let link = s.links;
         if self.change(id, Change::Submit { attempt: Box::new(attempt) }, now) {
-            self.sent.insert(id, Sent { link, after: self.takings, before: u64::MAX });
+            self.sent.insert(id, Sent { link, after: self.takings, before: u64::MAX, looks: self.looks });
             self.out.push(Effect::Submit { server, job: id, prompt_id, seed });
         }
     }
@@ -105,7 +105,7 @@ impl State {
             return;
         }
         s.posting.insert(id);
-        self.sent.insert(id, Sent { link: s.links, after: self.takings, before: u64::MAX });
+        self.sent.insert(id, Sent { link: s.links, after: self.takings, before: u64::MAX, looks: self.looks });
         self.out.push(Effect::Submit { server, job: id, prompt_id, seed });
     }
 
@@ -116,6 +116,9 @@ impl State {
         if self.prompt_of(id).as_deref() != Some(prompt_id) || !self.held.contains(&id) {
             return;
         }
+        if let Some(sent) = self.sent.get_mut(&id) {
+            sent.looks = self.looks;
+        }
         let cancelling = matches!(self.jobs.get(&id).map(|j| &j.state), Some(JobState::Cancelling { .. }));
         match result {
             PostResult::Accepted { notes, nodes } => {
@@ -123,6 +126,7 @@ impl State {
                 if let Some(s) = self.servers.get_mut(server) {
                     s.misses = 0;
                 }
+                self.is_there(id);
                 // POSTs are sent one after the other: answered in the order in which they were taken.
                 self.takings += 1;
                 if let Some(sent) = self.sent.get_mut(&id) {
