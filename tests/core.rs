@@ -557,6 +557,22 @@ fn nothing_is_sent_while_a_forgotten_file_cannot_be_looked_for() {
 }
 
 #[test]
+fn what_is_being_taken_back_and_seen_once_more_is_still_being_taken_back() {
+    let (mut w, _) = World::up(2, 2);
+    w.accept(1);
+    w.accept(2);
+    w.begin(1);
+    w.ask(Request::Stop);
+    // A look that was asked before the delete.
+    let found = vec![(JobId(2), w.prompt(2), Look::Pending { copies: 1 })];
+    w.step(Input::Looked { server: 0, asked: 0, found });
+    assert_eq!(looks(&w.wait(3)), [(First::Delete, vec![2])]);
+    let effects = w.looked(2, Look::Unknown);
+    assert_eq!(w.word(2), "queued");
+    assert!(effects.contains(&Effect::Exit));
+}
+
+#[test]
 fn an_answer_from_before_a_post_says_nothing_of_it() {
     let (mut w, _) = World::up(2, 2);
     w.posted(1, PostResult::Unsure { why: "cut".to_owned(), refused: false, nodes: Vec::new() });

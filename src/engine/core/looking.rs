@@ -75,6 +75,10 @@ impl State {
             }
         }
         match (look, state) {
+            // Its deletion may land a moment later.
+            (Look::Pending { .. }, JobState::Submitting) if self.taking_back.contains(&id) => {
+                self.after(now, Duration::from_secs(2), Timer::Look(id));
+            }
             (Look::Pending { .. }, JobState::Submitting) => {
                 self.change(id, Change::Posted { notes: Vec::new() }, now);
             }
