@@ -369,7 +369,7 @@ impl Driver {
             // Written before anything was acted on.
             Effect::Write(_) => {}
             Effect::Submit { server, job, prompt_id, seed } => self.upload(server, job, prompt_id, seed),
-            Effect::Look { server, prompts, first } => self.look(server, prompts, first),
+            Effect::Look { server, asked, prompts, first } => self.look(server, asked, prompts, first),
             Effect::Delete { server, prompt_id } => {
                 if let Some(end) = self.servers.get(server) {
                     let client = Arc::clone(&end.client);

@@ -110,8 +110,8 @@ struct Server {
     heard_at: Timestamp,
     /// `GET /prompt` differed from the last status this often in a row.
     differs: u8,
-    /// A look at the unexplained count is on its way.
-    surveying: bool,
+    /// This look at all that it has is on its way, or failed and comes again. Nothing is sent before it is answered.
+    surveying: Option<u64>,
     /// What it has pending of ours, in the order of submission.
     pending: BTreeSet<(Timestamp, JobId)>,
     /// Nothing is posted before then: the last POST could not be sent. How often in a row that was so.
@@ -135,6 +135,8 @@ struct Sent {
     /// No sooner than, and (once it is known that it was taken) no later than.
     after: u64,
     before: u64,
+    /// Looks up to this one were asked before it could have arrived: that they did not find it says nothing.
+    looks: u64,
 }
 
 /// A render that is being watched.
@@ -208,6 +210,8 @@ pub struct State {
     sent: HashMap<JobId, Sent>,
     /// How many prompts servers took.
     takings: u64,
+    /// How often servers were asked where prompts are.
+    looks: u64,
     /// Deleted by a person, unless a file of theirs is there after all.
     deleted: HashSet<JobId>,
     /// The latest time that was told.
@@ -287,7 +291,7 @@ impl State {
                 interrupted_at: None,
                 heard_at: now,
                 differs: 0,
-                surveying: false,
+                surveying: None,
                 pending: BTreeSet::new(),
                 not_before: None,
                 misses: 0,
@@ -322,6 +326,7 @@ impl State {
             last_submitted: Timestamp::MIN,
             sent: HashMap::new(),
             takings: 0,
+            looks: 0,
             deleted: HashSet::new(),
             clock: now,
             collecting: HashSet::new(),
@@ -510,8 +515,8 @@ impl State {
             Input::Heard { server, heard } => self.heard(server, heard, now),
             Input::Stats { server, sample } => self.stats(server, sample),
             Input::Count { server, remaining } => self.count(server, remaining, now),
-            Input::Looked { server, found } => self.looked(server, found, now),
-            Input::LookFailed { server, jobs } => self.look_failed(server, &jobs, now),
+            Input::Looked { server, asked, found } => self.looked(server, asked, found, now),
+            Input::LookFailed { server, asked, jobs } => self.look_failed(server, asked, &jobs, now),
             Input::Posted { server, job, prompt_id, result } => self.posted(server, job, &prompt_id, result, now),
             Input::Collected { job, prompt_id, result } => self.collected(job, &prompt_id, result, now),
             Input::Measured { job, measurement } => {

@@ -174,16 +174,16 @@ impl Driver {
         }
     }
 
-    pub(super) fn look(&mut self, server: usize, prompts: Vec<(JobId, String)>, first: First) {
+    pub(super) fn look(&mut self, server: usize, asked: u64, prompts: Vec<(JobId, String)>, first: First) {
         let Some(end) = self.servers.get(server) else { return };
         let (client, events) = (Arc::clone(&end.client), self.events.clone());
         tokio::spawn(async move {
             let jobs = prompts.iter().map(|(job, _)| *job).collect();
             let input = match errands::look(&client, prompts, first).await {
-                Ok(found) => Input::Looked { server, found },
+                Ok(found) => Input::Looked { server, asked, found },
                 Err(error) => {
                     tracing::warn!("the server could not be asked: {error}");
-                    Input::LookFailed { server, jobs }
+                    Input::LookFailed { server, asked, jobs }
                 }
             };
             let _ = events.send(Event::Input(input));

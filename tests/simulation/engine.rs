@@ -426,8 +426,8 @@ impl World {
                 }
                 self.post_next(server);
             }
-            Effect::Look { server, prompts, first } => {
-                self.begin(server, move |line| errands::look(line, prompts, first));
+            Effect::Look { server, asked, prompts, first } => {
+                self.begin(server, move |line| errands::look(line, asked, prompts, first));
             }
             Effect::Delete { server, prompt_id } => {
                 self.begin(server, move |line| errands::delete_copy(line, prompt_id));

@@ -231,7 +231,7 @@ pub async fn free(line: Line) -> Done {
 }
 
 /// As the engine's `errands::look`.
-pub async fn look(line: Line, prompts: Vec<(JobId, String)>, first: First) -> Done {
+pub async fn look(line: Line, asked: u64, prompts: Vec<(JobId, String)>, first: First) -> Done {
     let server = line.server;
     let jobs = prompts.iter().map(|(job, _)| *job).collect();
     let found = async {
@@ -263,8 +263,8 @@ pub async fn look(line: Line, prompts: Vec<(JobId, String)>, first: First) -> Do
         Ok::<_, ComfyError>(found)
     };
     Done::Input(match found.await {
-        Ok(found) => Input::Looked { server, found },
-        Err(_) => Input::LookFailed { server, jobs },
+        Ok(found) => Input::Looked { server, asked, found },
+        Err(_) => Input::LookFailed { server, asked, jobs },
     })
 }
 

@@ -19,6 +19,16 @@ impl World {
 
     pub fn kill_server(&mut self, server: usize) {
         let half_open = self.rng.f64() < self.chances.half_open;
+        // Some stand up again at once, most after a while.
+        let rest = if self.rng.bool() { self.rng.u64(10..2000) } else { self.rng.u64(2000..120_000) };
+        let heard_after = self.rng.u64(1..3000);
+        let listens = self.engine.as_ref().is_some_and(|engine| engine.conns[server].listens);
+        if half_open || heard_after >= rest || !listens {
+            // The next POST may reach the new process before anybody knows that there is one.
+            for prompt in self.oracle.waiting(server) {
+                self.overtaken(&prompt);
+            }
+        }
         let (waiting, sockets) = self.servers[server].kill();
         self.oracle.server_died(server);
         for (life, id) in waiting {
@@ -32,11 +42,8 @@ impl World {
                 conn.half_open = true;
                 continue;
             }
-            let after = self.rng.u64(1..3000);
-            self.at(after, Event::SocketEnd { life, server, socket });
+            self.at(heard_after, Event::SocketEnd { life, server, socket });
         }
-        // Some stand up again at once, most after a while.
-        let rest = if self.rng.bool() { self.rng.u64(10..2000) } else { self.rng.u64(2000..120_000) };
         self.at(rest, Event::ServerUp { server });
     }
 
@@ -194,6 +201,14 @@ impl World {
             _ => Request::PostHistory(Some(json!({ "delete": ended }))),
         };
         self.stranger_asks(server, request);
+    }
+
+    fn overtaken(&mut self, prompt: &str) {
+        if let Some(job) = self.oracle.job_of(prompt).map(str::to_owned)
+            && let Some(story) = self.oracle.stories.get_mut(&job)
+        {
+            story.touched = true;
+        }
     }
 
     fn meddled(&mut self, prompt: &str) {

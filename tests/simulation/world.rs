@@ -719,7 +719,8 @@ impl World {
         let Some(conn) = self.engine.as_ref().map(|engine| &engine.conns[server]) else { return };
         let (life, socket, half_open) = (self.lives, conn.socket, conn.half_open);
         let cut_off = self.servers[server].cut_off_until > self.now;
-        if let Some(socket) = socket
+        // While it dials the order waits, and comes after the word that another link is up: it proves nothing then.
+        if let Some(socket) = socket.filter(|_| conn.listens)
             && !half_open
             && !cut_off
             && self.servers[server].sockets.contains(&socket)

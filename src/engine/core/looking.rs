@@ -10,10 +10,10 @@ use crate::job::{CancelledBy, Change, JobId, JobState};
 use crate::protocol::Link;
 
 impl State {
-    pub(super) fn looked(&mut self, server: usize, found: Vec<(JobId, String, Look)>, now: Timestamp) {
+    pub(super) fn looked(&mut self, server: usize, asked: u64, found: Vec<(JobId, String, Look)>, now: Timestamp) {
         let mut silent = Duration::ZERO;
         if let Some(s) = self.servers.get_mut(server) {
-            s.surveying = false;
+            s.surveying.take_if(|survey| *survey == asked);
             silent = since(now, s.heard_at);
         }
         let known: Vec<JobId> =
@@ -43,7 +43,9 @@ impl State {
             let current = self.held.contains(&id) && self.prompt_of(id).as_ref() == Some(&prompt);
             let posting = self.servers.get(server).is_some_and(|s| s.posting.contains(&id));
             let remembers = oldest.zip(self.sent.get(&id)).is_some_and(|(oldest, sent)| oldest <= sent.after);
-            if current && !posting {
+            // Asked before the latest POST could have arrived.
+            let is_old = look == Look::Unknown && self.sent.get(&id).is_some_and(|sent| asked <= sent.looks);
+            if current && !posting && !is_old {
                 self.found(server, id, look, remembers, now);
             }
         }
@@ -53,10 +55,10 @@ impl State {
         self.stop_if_all_is_back(now);
     }
 
-    pub(super) fn look_failed(&mut self, server: usize, jobs: &[JobId], now: Timestamp) {
-        // Until it is known what the server has, nothing more is sent there.
-        if self.servers.get(server).is_some_and(|s| s.surveying) {
+    pub(super) fn look_failed(&mut self, server: usize, asked: u64, jobs: &[JobId], now: Timestamp) {
+        if self.servers.get(server).is_some_and(|s| s.surveying == Some(asked)) {
             self.after(now, Duration::from_secs(2), Timer::Survey(server));
+            return;
         }
         for id in jobs {
             if self.held.contains(id) && self.is_up(server) {
@@ -71,6 +73,7 @@ impl State {
         let Some(state) = self.jobs.get(&id).map(|j| j.state.clone()) else { return };
         if let Look::Pending { copies } | Look::Running { copies } = look {
             self.unsure.remove(&id);
+            self.is_there(id);
             // A POST that we took for lost arrived after all: one copy is enough.
             if copies > 1
                 && let Some(prompt_id) = self.prompt_of(id)
@@ -193,6 +196,14 @@ impl State {
         }
     }
 
+    /// The server has it after all: what is being looked for in its place no longer matters.
+    pub(super) fn is_there(&mut self, id: JobId) {
+        if self.held.contains(&id) {
+            self.collecting.remove(&id);
+            self.deleted.remove(&id);
+        }
+    }
+
     /// The process that answers is the one that had them: a person has deleted what it has no longer.
     pub(super) fn is_the_same(&mut self, server: usize, token: u64, now: Timestamp) {
         let Some(s) = self.servers.get(server) else { return };
@@ -217,7 +228,7 @@ impl State {
             self.takings += 1;
             let taken = !matches!(self.jobs.get(&id).map(|j| &j.state), Some(JobState::Submitting));
             let (after, before) = if taken { (self.takings, self.takings) } else { (0, u64::MAX) };
-            self.sent.insert(id, Sent { link: 0, after, before });
+            self.sent.insert(id, Sent { link: 0, after, before, looks: 0 });
         }
     }
 

@@ -41,7 +41,7 @@ impl State {
         // What a restarted server has forgotten goes first: nothing is sent until that is known.
         self.is_up(server)
             && self.goes(server)
-            && !s.surveying
+            && s.surveying.is_none()
             && !self.salvages(server)
             && s.posting.len() < POSTS
             && s.not_before.is_none_or(|at| at <= now)
@@ -104,7 +104,7 @@ impl State {
         s.posting.insert(id);
         let link = s.links;
         if self.change(id, Change::Submit { attempt: Box::new(attempt) }, now) {
-            self.sent.insert(id, Sent { link, after: self.takings, before: u64::MAX });
+            self.sent.insert(id, Sent { link, after: self.takings, before: u64::MAX, looks: self.looks });
             self.out.push(Effect::Submit { server, job: id, prompt_id, seed });
         }
     }
@@ -138,7 +138,7 @@ impl State {
             return;
         }
         s.posting.insert(id);
-        self.sent.insert(id, Sent { link: s.links, after: self.takings, before: u64::MAX });
+        self.sent.insert(id, Sent { link: s.links, after: self.takings, before: u64::MAX, looks: self.looks });
         self.out.push(Effect::Submit { server, job: id, prompt_id, seed });
     }
 
@@ -149,6 +149,9 @@ impl State {
         if self.prompt_of(id).as_deref() != Some(prompt_id) || !self.held.contains(&id) {
             return;
         }
+        if let Some(sent) = self.sent.get_mut(&id) {
+            sent.looks = self.looks;
+        }
         let cancelling = matches!(self.jobs.get(&id).map(|j| &j.state), Some(JobState::Cancelling { .. }));
         match result {
             PostResult::Accepted { notes, nodes } => {
@@ -156,6 +159,7 @@ impl State {
                 if let Some(s) = self.servers.get_mut(server) {
                     s.misses = 0;
                 }
+                self.is_there(id);
                 // POSTs are sent one after the other: answered in the order in which they were taken.
                 self.takings += 1;
                 if let Some(sent) = self.sent.get_mut(&id) {

@@ -39,7 +39,7 @@ impl State {
         s.doubted.clear();
         s.heard_at = now;
         s.differs = 0;
-        s.surveying = false;
+        s.surveying = None;
         s.not_before = None;
         s.misses = 0;
         s.freeing = false;
@@ -87,6 +87,9 @@ impl State {
             .filter_map(|j| Some((j.id, j.attempt()?.prompt_id.clone())))
             .collect();
         if prompts.is_empty() {
+            if let Some(s) = self.servers.get_mut(server) {
+                s.surveying = None;
+            }
             return;
         }
         for (id, _) in &prompts {
@@ -94,10 +97,11 @@ impl State {
                 self.unsure.entry(*id).or_insert((now, 0));
             }
         }
+        self.looks += 1;
         if let Some(s) = self.servers.get_mut(server) {
-            s.surveying = true;
+            s.surveying = Some(self.looks);
         }
-        self.out.push(Effect::Look { server, prompts, first: First::Nothing });
+        self.out.push(Effect::Look { server, asked: self.looks, prompts, first: First::Nothing });
     }
 
     /// Sees where these are, one question a server; `first` is done to them before.
@@ -119,7 +123,8 @@ impl State {
                 .filter_map(|id| Some((*id, self.prompt_of(*id)?)))
                 .collect();
             if self.is_up(server) && !prompts.is_empty() {
-                self.out.push(Effect::Look { server, prompts, first });
+                self.looks += 1;
+                self.out.push(Effect::Look { server, asked: self.looks, prompts, first });
             }
         }
     }
@@ -185,7 +190,7 @@ impl State {
                 Timer::Stall(id) => self.watchdog(id, now),
                 Timer::Survey(server) => {
                     // What failed is tried again.
-                    let surveying = self.servers.get(server).is_some_and(|s| s.surveying);
+                    let surveying = self.servers.get(server).is_some_and(|s| s.surveying.is_some());
                     if self.is_up(server) && (surveying || self.count_is_unexplained(server)) {
                         self.survey(server, now);
                     }
@@ -203,7 +208,7 @@ impl State {
     pub(super) fn count_is_unexplained(&self, server: usize) -> bool {
         let Some(s) = self.servers.get(server) else { return false };
         let ours = self.at_server(server).filter(|j| !matches!(j.state, JobState::Submitting)).count();
-        (s.remaining as usize) < ours && !s.surveying
+        (s.remaining as usize) < ours && s.surveying.is_none()
     }
 
     pub(super) fn quiet(&mut self, server: usize, now: Timestamp) {
@@ -317,6 +322,7 @@ impl State {
 
     /// It renders now. `seen`: this is its very start.
     pub(super) fn begin(&mut self, id: JobId, now: Timestamp, seen: bool) {
+        self.is_there(id);
         let known = self.jobs.get(&id).and_then(|j| j.attempt()).is_some_and(|a| a.started_at.is_some());
         if !known || seen {
             self.change(id, Change::Started { at: now, seen }, now);

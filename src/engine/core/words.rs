@@ -45,11 +45,13 @@ pub enum Input {
     /// The answer to [`Effect::Look`].
     Looked {
         server: usize,
+        asked: u64,
         found: Vec<(JobId, String, Look)>,
     },
     /// The answer to [`Effect::Look`], where the server could not be asked.
     LookFailed {
         server: usize,
+        asked: u64,
         jobs: Vec<JobId>,
     },
     Posted {
@@ -230,9 +232,10 @@ pub enum Effect {
         prompt_id: String,
         seed: Option<u64>,
     },
-    /// See where the server has these prompts, having done `first` to them.
+    /// See where the server has these prompts, having done `first` to them. `asked` comes back with the answer.
     Look {
         server: usize,
+        asked: u64,
         prompts: Vec<(JobId, String)>,
         first: First,
     },
