@@ -583,6 +583,19 @@ impl Job {
                 self.next_reason = Reason::Retried(why.clone());
                 self.state = S::Queued;
             }
+            (_, Change::Peak { vram }) if !self.attempts.is_empty() => {
+                let vram = *vram;
+                self.latest(|a| a.peak_vram = Some(a.peak_vram.unwrap_or(0).max(vram)));
+            }
+            _ => return if self.steer(change) { Ok(()) } else { Err(illegal) },
+        }
+        Ok(())
+    }
+
+    /// What people do to a job that is at no server, or only waits at one. False where it does not fit.
+    fn steer(&mut self, change: &Change) -> bool {
+        use JobState as S;
+        match (&self.state, change) {
             (s, Change::Edit { edit, rank, at }) if s.is_waiting() || s.is_ended() => {
                 if s.is_ended() {
                     self.rank = *rank;
@@ -605,13 +618,9 @@ impl Job {
             }
             (S::Queued | S::Waiting { .. }, Change::Hold) => self.state = S::Held,
             (S::Held, Change::Release) => self.state = S::Queued,
-            (_, Change::Peak { vram }) if !self.attempts.is_empty() => {
-                let vram = *vram;
-                self.latest(|a| a.peak_vram = Some(a.peak_vram.unwrap_or(0).max(vram)));
-            }
-            _ => return Err(illegal),
+            _ => return false,
         }
-        Ok(())
+        true
     }
 
     fn take_over(&mut self, edit: &Edit) {

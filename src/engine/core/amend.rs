@@ -50,7 +50,7 @@ impl State {
         let pending = self.jobs.get(&id).is_some_and(|j| j.state.is_pending());
         if pending && self.server_of(id).is_some() {
             let earlier = self.when_back.insert(id, Then::Edit { ask, edit, prompt });
-            self.not_done(id, earlier, "it was edited again");
+            self.not_done(id, earlier.as_ref(), "it was edited again");
             self.take_back(&[id]);
             return;
         }
@@ -94,14 +94,14 @@ impl State {
             }
             (then @ Then::Edit { .. }, false) => {
                 let why = format!("it is {} by now, and was not changed", state.word());
-                self.not_done(id, Some(then), &why);
+                self.not_done(id, Some(&then), &why);
             }
         }
     }
 
-    fn not_done(&mut self, id: JobId, then: Option<Then>, why: &str) {
+    fn not_done(&mut self, id: JobId, then: Option<&Then>, why: &str) {
         if let Some(Then::Edit { ask, .. }) = then {
-            self.out.push(Effect::Reply { ask, result: Ok(Answer::Each(vec![(id, Err(why.to_owned()))])) });
+            self.out.push(Effect::Reply { ask: *ask, result: Ok(Answer::Each(vec![(id, Err(why.to_owned()))])) });
         }
     }
 }

@@ -26,17 +26,15 @@ impl App {
             | Action::MoveBottom
             | Action::PriorityUp
             | Action::PriorityDown => self.can_all(can_move),
-            Action::Pause | Action::Drain => self.is_up(),
-            Action::Mark | Action::MarkRange | Action::MarkAll => row.is_some(),
             Action::CopyPath => row.is_some_and(|r| !r.outputs.is_empty()),
-            Action::Details => row.is_some(),
+            Action::Details | Action::Mark | Action::MarkRange | Action::MarkAll => row.is_some(),
             Action::Filter => self.jobs.total() > 0,
             Action::Sort | Action::SortTurn => self.jobs.len() > 1,
             Action::Start => {
                 !matches!(self.state, EngineState::Up | EngineState::Connecting)
                     || (self.is_up() && self.servers.iter().any(|s| matches!(s.link, Link::Down { .. })))
             }
-            Action::StopEngine => self.is_up(),
+            Action::StopEngine | Action::Pause | Action::Drain => self.is_up(),
             Action::Back => {
                 self.help.is_some()
                     || self.zoomed

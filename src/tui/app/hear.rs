@@ -119,7 +119,7 @@ impl App {
                     self.detail = Some(detail);
                 }
             }
-            Ok(Answer::Each(each)) => self.each(each),
+            Ok(Answer::Each(each)) => self.each(&each),
             Ok(Answer::Text { job, text }) => self.text_came(job, text),
             Ok(_) => {}
             Err(words) => self.tell(Level::Warning, words),
@@ -129,13 +129,13 @@ impl App {
 
 impl App {
     /// What became of an action: of one job in its words, of many as a sum, and the first that could not.
-    fn each(&mut self, each: Vec<(JobId, Result<String, String>)>) {
-        if let [(job, result)] = &each[..]
+    fn each(&mut self, each: &[(JobId, Result<String, String>)]) {
+        if let [(job, result)] = each
             && self.is_draft_of(*job)
         {
             return self.edit_answered(*job, result);
         }
-        if let [(job, Ok(words))] = &each[..] {
+        if let [(job, Ok(words))] = each {
             if !words.is_empty() {
                 self.tell(Level::Info, format!("{job}: {words}"));
             }
