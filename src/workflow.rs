@@ -5,6 +5,7 @@
 //! (a job put in), [`from_graph`] (what a graph tells without a `.toml`), [`object_info`] (the node classes of
 //! a server).
 
+pub mod convert;
 pub mod fill;
 pub mod from_graph;
 pub mod graph;
