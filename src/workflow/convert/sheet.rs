@@ -72,6 +72,8 @@ pub(super) struct Node<'a> {
     pub mode: Mode,
     pub inputs: Vec<Slot<'a>>,
     pub outputs: Vec<Cow<'a, str>>,
+    /// Of its first output, as saved.
+    pub output_links: &'a [Value],
     pub saved: Saved<'a>,
     pub properties: Option<&'a Map<String, Value>>,
     /// What it is; known once the sheet is settled.
@@ -315,6 +317,11 @@ impl<'a> Node<'a> {
             },
             inputs: list("inputs").map(Slot::read).collect(),
             outputs: list("outputs").map(|output| kind(output.get("type"))).collect(),
+            output_links: list("outputs")
+                .next()
+                .and_then(|output| output.get("links"))
+                .and_then(Value::as_array)
+                .map_or(&[], Vec::as_slice),
             saved: match map.get("widgets_values") {
                 Some(Value::Array(values)) => Saved::List(values),
                 Some(Value::Object(values)) => Saved::Named(values),
@@ -371,7 +378,7 @@ pub(super) fn id(value: &Value) -> Option<String> {
 }
 
 /// A whole number, written as one or as text.
-fn number(value: &Value) -> Option<i64> {
+pub(super) fn number(value: &Value) -> Option<i64> {
     match value {
         Value::Number(number) => number.as_i64(),
         Value::String(text) => text.parse().ok(),
