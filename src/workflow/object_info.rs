@@ -68,6 +68,8 @@ pub struct Output {
     /// `IMAGE`, …; `*` for any.
     pub kind: String,
     pub is_list: bool,
+    /// Has the type of what is linked to the inputs of this name ([`Input::same_as`]).
+    pub same_as: Option<String>,
 }
 
 /// One declared input.
@@ -77,6 +79,8 @@ pub struct Input {
     pub required: bool,
     /// What a link into it may carry: `IMAGE`, `COMBO`, `INT,FLOAT`; `*` for anything.
     pub kind: String,
+    /// All inputs of a class that have the same name here carry the same type.
+    pub same_as: Option<String>,
     pub form: Form,
     pub default: Option<Value>,
     pub min: Option<Number>,
@@ -238,7 +242,7 @@ impl Class {
 
 fn read_outputs(class: &Map<String, Value>) -> Vec<Output> {
     let list = |key: &str| class.get(key).and_then(Value::as_array).map_or(&[][..], Vec::as_slice);
-    let (names, lists) = (list("output_name"), list("output_is_list"));
+    let (names, lists, same) = (list("output_name"), list("output_is_list"), list("output_matchtypes"));
     let output = |(at, kind): (usize, &Value)| {
         let kind = match kind {
             Value::String(kind) if kind == "COMFY_MATCHTYPE_V3" => "*".to_owned(),
@@ -249,6 +253,7 @@ fn read_outputs(class: &Map<String, Value>) -> Vec<Output> {
             name: names.get(at).and_then(Value::as_str).map_or_else(|| kind.clone(), str::to_owned),
             kind,
             is_list: lists.get(at).and_then(Value::as_bool).unwrap_or_default(),
+            same_as: same.get(at).and_then(Value::as_str).map(str::to_owned),
         }
     };
     list("output").iter().enumerate().map(output).collect()
@@ -303,12 +308,10 @@ impl Input {
                 None => Form::Link,
             }
         };
-        let kind = match kind {
-            "COMFY_MATCHTYPE_V3" => option("template")
-                .and_then(|template| template.get("allowed_types"))
-                .and_then(Value::as_str)
-                .unwrap_or("*"),
-            kind => kind,
+        let template = |key: &str| option("template").and_then(|template| template.get(key)).and_then(Value::as_str);
+        let (kind, same_as) = match kind {
+            "COMFY_MATCHTYPE_V3" => (template("allowed_types").unwrap_or("*"), template("template_id")),
+            kind => (kind, None),
         };
         let media = ["image_upload", "video_upload", "animated_image_upload"];
         let upload = if kind == "COMBO" && media.iter().any(|key| option(key) == Some(&Value::Bool(true))) {
@@ -322,6 +325,7 @@ impl Input {
             name: name.to_owned(),
             required,
             kind: kind.to_owned(),
+            same_as: same_as.map(str::to_owned),
             form,
             default: option("default").cloned(),
             min: number("min"),
@@ -447,7 +451,10 @@ mod tests {
         let names: Vec<_> = it.inputs.iter().map(|input| (input.name.as_str(), input.required)).collect();
         assert_eq!(names, [("a", true), ("b", true), ("new", true), ("c", false)]);
         assert_eq!(it.hidden, ["prompt"]);
-        assert_eq!(it.outputs[0], Output { name: "picture".into(), kind: "IMAGE".into(), is_list: true });
+        assert_eq!(
+            it.outputs[0],
+            Output { name: "picture".into(), kind: "IMAGE".into(), is_list: true, same_as: None }
+        );
         assert_eq!((it.outputs[1].kind.as_str(), it.outputs[2].kind.as_str()), ("COMBO", "*"));
         assert!(it.output_node && it.display_name == "It");
     }

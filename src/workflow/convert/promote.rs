@@ -125,6 +125,10 @@ pub(super) fn old_promotions(sheets: &mut Sheets, at: usize, number: usize) {
     while let Some(&(primitive, first)) = primitives.first() {
         let mine: Vec<usize> = primitives.iter().filter(|(other, _)| *other == primitive).map(|(_, at)| *at).collect();
         primitives.retain(|(other, _)| *other != primitive);
+        // One primitive shown by two of its widgets is left as it is.
+        if mine.iter().any(|place| entries[*place].widget != entries[first].widget) {
+            continue;
+        }
         let given = mine.iter().find_map(|place| value(*place));
         replace_primitive(sheets, (at, number), inner, primitive, &entries[first].widget, given);
     }
@@ -208,13 +212,7 @@ fn add_port<'a>(sheets: &mut Sheets<'a>, inner: usize, name: &str, kind: Cow<'a,
 
 /// The node's own input for a port that was just added. Other nodes of the same subgraph have none: to
 /// them the widget inside keeps its value.
-fn add_slot<'a>(
-    sheets: &mut Sheets<'a>,
-    at: usize,
-    number: usize,
-    kind: Cow<'a, str>,
-    promoted: Option<Promoted<'a>>,
-) {
+fn add_slot<'a>(sheets: &mut Sheets<'a>, at: usize, number: usize, kind: Cow<'a, str>, promoted: Option<Promoted<'a>>) {
     let host = &sheets.all[at].nodes[number];
     let Role::Host(inner) = host.role else { return };
     let Some(port) = sheets.all[inner].inputs.len().checked_sub(1) else { return };

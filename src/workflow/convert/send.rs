@@ -209,9 +209,10 @@ pub(super) fn warnings(unfolded: &Unfolded) -> Vec<String> {
             if node.mode != Mode::Runs || !matches!(node.role, Role::Real(_)) {
                 continue;
             }
-            let seen = node.rows.iter().any(|row| {
-                matches!(row.input.and_then(Input::widget), Some(Widget::Other(kind))
-                    if matches!(kind.as_str(), "LOAD_3D" | "LOAD_3D_ADVANCED" | "WEBCAM" | "AUDIO_RECORD"))
+            let seen = node.rows.iter().any(|row| match row.input.and_then(Input::widget) {
+                Some(Widget::Other(kind)) if kind == "LOAD_3D" => row.name == "image",
+                Some(Widget::Other(kind)) => matches!(kind.as_str(), "WEBCAM" | "AUDIO_RECORD"),
+                _ => false,
             });
             if seen && found.len() < MOST_FAULTS {
                 let (id, title): (String, Cow<str>) = (unfolded.id(place, number), text::clean(node.shown()));

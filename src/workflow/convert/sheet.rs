@@ -303,7 +303,7 @@ impl Link {
 }
 
 impl<'a> Node<'a> {
-    fn read(value: &'a Value) -> Option<Self> {
+    pub fn read(value: &'a Value) -> Option<Self> {
         let map = value.as_object()?;
         let list = |key: &str| map.get(key).and_then(Value::as_array).into_iter().flatten();
         Some(Self {
