@@ -127,7 +127,11 @@ impl Place {
     }
 
     fn at(root: &Path, args: &PlaceArgs) -> Result<Self, Trouble> {
-        let root = root.canonicalize().map_err(|source| Trouble::Folder { path: root.to_owned(), source })?;
+        let root = match root.canonicalize() {
+            // It may not be there yet, and then has no settings.
+            Err(error) if error.kind() == io::ErrorKind::NotFound => root.to_owned(),
+            other => other.map_err(|source| Trouble::Folder { path: root.to_owned(), source })?,
+        };
         let mut config = read(&root.join(CONFIG))?;
         let from_env = std::env::var("COMFYTOP_SERVER").ok().filter(|s| !s.trim().is_empty());
         let named = args.server.clone().or(from_env);

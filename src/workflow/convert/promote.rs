@@ -12,6 +12,8 @@ use crate::workflow::object_info::{Input, Widget};
 
 /// Promotions lead through so many subgraphs at most, as on the page.
 const LONGEST_CHAIN: usize = 100;
+/// So many old promotions of one node are looked at.
+const MOST_ENTRIES: usize = 500;
 
 /// The value of the widget that an input of a subgraph stands for; `None` where it stands for none.
 pub(super) fn first_widget<'a>(sheets: &Sheets<'a>, inner: usize, port: usize) -> Option<Promoted<'a>> {
@@ -246,7 +248,7 @@ fn read_entries(property: &Value) -> Option<Vec<Entry>> {
             _ => None,
         }
     };
-    list.iter().map(entry).collect()
+    list.iter().take(MOST_ENTRIES).map(entry).collect()
 }
 
 impl Entry {

@@ -15,6 +15,9 @@ use crate::text;
 use crate::workflow::graph::Graph;
 use crate::workflow::object_info::{Class, Input, ObjectInfo, Widget};
 
+/// A longer name of a class is none that was misspelt.
+const LONGEST_CLASS: usize = 100;
+
 pub(super) struct Sender<'s, 'a> {
     unfolded: &'s Unfolded<'s, 'a>,
     info: &'a ObjectInfo,
@@ -125,7 +128,11 @@ impl<'s, 'a> Sender<'s, 'a> {
         let problem = Problem::NoClass {
             class: node.class.to_owned(),
             pack: said("cnr_id").or_else(|| said("aux_id")).map(str::to_owned),
-            near: text::did_you_mean(node.class, self.info.names()),
+            near: if node.class.len() > LONGEST_CLASS {
+                String::new()
+            } else {
+                text::did_you_mean(node.class, self.info.names())
+            },
         };
         self.refuse(place, number, problem);
     }

@@ -287,8 +287,10 @@ fn host_slots<'a>(sheets: &Sheets<'a>, at: usize, number: usize, inner: usize) -
         Saved::List(values) => values.iter(),
         _ => [].iter(),
     };
+    // Of inputs with one name the last one counts.
+    let links: HashMap<&str, Option<i64>> = node.inputs.iter().map(|slot| (slot.name.as_ref(), slot.link)).collect();
     let slot = |(port, it): (usize, &super::sheet::Port<'a>)| {
-        let link = node.inputs.iter().rfind(|slot| slot.name == it.name).and_then(|slot| slot.link);
+        let link = links.get(it.name.as_ref()).copied().flatten();
         let mut promoted = promote::first_widget(sheets, inner, port);
         if let Some(value) = &mut promoted {
             let saved = values.next();

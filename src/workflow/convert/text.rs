@@ -4,6 +4,8 @@ use jiff::civil::DateTime;
 
 /// Choices within choices are followed so far.
 const DEEPEST: usize = 32;
+/// So much of a file name is filled in.
+const MOST_FILLED: usize = 64;
 
 /// Numbers that look like chance, from a seed (`SplitMix64`, Steele, Lea and Flood 2014).
 #[derive(Debug, Clone)]
@@ -114,7 +116,8 @@ fn unescaped(text: &str) -> String {
 pub(super) fn fill_name(name: &str, now: DateTime, widget: impl Fn(&str, &str) -> Option<String>) -> String {
     let mut out = String::with_capacity(name.len());
     let mut rest = name;
-    while let Some((before, after)) = rest.split_once('%') {
+    for _ in 0..MOST_FILLED {
+        let Some((before, after)) = rest.split_once('%') else { break };
         out.push_str(before);
         let Some((inner, behind)) = after.split_once('%').filter(|(inner, _)| !inner.is_empty()) else {
             out.push('%');
