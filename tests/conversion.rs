@@ -206,6 +206,18 @@ fn what_can_never_run_is_refused_with_the_node_and_its_title() {
 }
 
 #[test]
+fn what_nobody_knows_and_nobody_needs_is_left_out_with_a_word() {
+    let stray =
+        node(7, "SomePanel", json!([{"name": "opt", "type": "*", "link": null}]), json!([{"type": "*", "links": []}]));
+    let label = node(8, "Label (rgthree)", json!([]), json!([]));
+    let loaded = node(9, "LoadImage", json!([]), json!([]));
+    let converted = converted(&graph(json!([stray, label, loaded]), json!([]))).unwrap();
+    assert_eq!(converted.graph.keys().collect::<Vec<_>>(), ["9"]);
+    let [warning] = converted.warnings.as_slice() else { panic!("{:?}", converted.warnings) };
+    assert!(warning.starts_with("node 7 (my SomePanel): left out"), "{warning}");
+}
+
+#[test]
 fn all_that_is_wrong_is_said_at_once_up_to_a_limit() {
     let nodes: Vec<Value> = (0..50).map(|id| node(id, "NoSuch", image(1), json!([]))).collect();
     assert_eq!(refusal(&graph(json!(nodes), json!([]))).lines().count(), convert::MOST_FAULTS);

@@ -131,8 +131,11 @@ pub enum WorkflowVerb {
     /// Print a graph that ComfyUI's page saved in the format that a server runs; needs no engine
     Convert {
         file: PathBuf,
-        /// A saved answer of a server's /object_info, gzipped or not [default: the server is asked]
-        #[arg(long, value_name = "FILE")]
+        #[arg(
+            long,
+            value_name = "FILE",
+            help = "A saved answer of a server's /object_info, gzipped or not [default: the server is asked]"
+        )]
         object_info: Option<PathBuf>,
     },
 }

@@ -55,9 +55,8 @@ impl From<tools::convert::Trouble> for Trouble {
 impl Trouble {
     pub fn code(&self) -> Code {
         match self {
-            Self::Usage(_) | Self::Config(_) => Code::Usage,
             Self::NoFolder(_) | Self::Link(_) | Self::Convert(tools::convert::Trouble::Server(_)) => Code::Nobody,
-            Self::Convert(_) => Code::Usage,
+            Self::Usage(_) | Self::Config(_) | Self::Convert(_) => Code::Usage,
             _ => Code::No,
         }
     }

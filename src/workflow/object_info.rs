@@ -431,18 +431,18 @@ mod tests {
     use super::*;
     use serde_json::json;
 
-    fn class(value: Value) -> Class {
+    fn class(value: &Value) -> Class {
         let all = ObjectInfo::from_value(&json!({ "It": value }));
         all.class("It").expect("a class").clone()
     }
 
-    fn input(spec: Value) -> Input {
-        class(json!({"input": {"required": {"it": spec}}})).inputs.remove(0)
+    fn input(spec: &Value) -> Input {
+        class(&json!({"input": {"required": {"it": spec}}})).inputs.remove(0)
     }
 
     #[test]
     fn inputs_come_in_the_order_of_the_page() {
-        let it = class(json!({
+        let it = class(&json!({
             "input": {"optional": {"c": ["MASK"]}, "required": {"b": ["INT", {}], "new": ["INT"], "a": ["IMAGE"]}, "hidden": {"prompt": "PROMPT"}},
             "input_order": {"required": ["a", "b"], "optional": ["c"]},
             "output": ["IMAGE", ["x"], "COMFY_MATCHTYPE_V3"], "output_name": ["picture"], "output_is_list": [true],
@@ -465,7 +465,7 @@ mod tests {
             json!([["a", "b"], {"image_upload": true}]),
             json!(["COMBO", {"options": ["a", "b"], "image_upload": true}]),
         ] {
-            let it = input(spec);
+            let it = input(&spec);
             assert_eq!(it.kind, "COMBO");
             assert_eq!(it.upload, Some(Upload::Media));
             let options = vec![json!("a"), json!("b")];
@@ -475,19 +475,19 @@ mod tests {
 
     #[test]
     fn what_can_only_be_linked_has_no_widget() {
-        assert_eq!(input(json!(["INT", {"forceInput": true}])).form, Form::Link);
-        assert_eq!(input(json!(["INT,FLOAT", {}])).form, Form::Link);
-        assert_eq!(input(json!(["INT,FLOAT", {"widgetType": "FLOAT"}])).form, Form::Widget(Widget::Float));
+        assert_eq!(input(&json!(["INT", {"forceInput": true}])).form, Form::Link);
+        assert_eq!(input(&json!(["INT,FLOAT", {}])).form, Form::Link);
+        assert_eq!(input(&json!(["INT,FLOAT", {"widgetType": "FLOAT"}])).form, Form::Widget(Widget::Float));
         let matched =
-            input(json!(["COMFY_MATCHTYPE_V3", {"template": {"allowed_types": "IMAGE,MASK", "template_id": "t"}}]));
+            input(&json!(["COMFY_MATCHTYPE_V3", {"template": {"allowed_types": "IMAGE,MASK", "template_id": "t"}}]));
         assert_eq!((matched.kind.as_str(), matched.form), ("IMAGE,MASK", Form::Link));
-        let old = class(json!({"input": {"optional": {"seed": ["INT", {"defaultInput": true}]}}}));
+        let old = class(&json!({"input": {"optional": {"seed": ["INT", {"defaultInput": true}]}}}));
         assert!(old.inputs[0].force_input);
     }
 
     #[test]
     fn dynamic_combos_and_groups_hold_their_own_inputs() {
-        let it = input(json!(["COMFY_DYNAMICCOMBO_V3", {"options": [
+        let it = input(&json!(["COMFY_DYNAMICCOMBO_V3", {"options": [
             {"key": "big", "inputs": {"required": {"width": ["INT", {"default": 8}]}}}, {"key": "none"}, {"no": 1},
         ]}]));
         let Some(Widget::DynamicCombo(choices)) = it.widget() else { panic!("{it:?}") };
@@ -497,7 +497,7 @@ mod tests {
         );
 
         let it = input(
-            json!(["COMFY_AUTOGROW_V3", {"template": {"input": {"required": {"image": ["IMAGE"]}}, "prefix": "image", "min": 2}}]),
+            &json!(["COMFY_AUTOGROW_V3", {"template": {"input": {"required": {"image": ["IMAGE"]}}, "prefix": "image", "min": 2}}]),
         );
         let Form::Autogrow(group) = it.form else { panic!("{it:?}") };
         assert_eq!(
@@ -525,7 +525,7 @@ mod tests {
             spec = json!(["COMFY_DYNAMICCOMBO_V3", {"options": [{"key": "k", "inputs": {"required": {"i": spec}}}]}]);
         }
         let mut deep = 0;
-        let mut at = Some(input(spec));
+        let mut at = Some(input(&spec));
         while let Some(Input { form: Form::Widget(Widget::DynamicCombo(mut choices)), .. }) = at {
             deep += 1;
             at = choices.pop().and_then(|mut choice| choice.inputs.pop());

@@ -18,7 +18,7 @@ pub(super) fn as_subgraphs(root: &Map<String, Value>, info: &ObjectInfo) -> Opti
     let group = |node: &Value| {
         let class = node.get("type")?.as_str()?;
         let name = class.strip_prefix("workflow>").or_else(|| class.strip_prefix("workflow/"))?;
-        Some(groups.get(name)?.as_object()?)
+        groups.get(name)?.as_object()
     };
     if !nodes.iter().any(|node| group(node).is_some()) {
         return None;
@@ -80,7 +80,7 @@ struct Shown {
 impl Definition {
     fn of(host: &Value, group: &Map<String, Value>, info: &ObjectInfo, last: i64) -> Option<Self> {
         let inner = group.get("nodes")?.as_array()?;
-        let list = |key: &str| group.get(key).and_then(Value::as_array).map_or(&[][..], Vec::as_slice);
+        let items = |key: &str| group.get(key).and_then(Value::as_array).map_or(&[][..], Vec::as_slice);
         let mut this = Self {
             nodes: inner.clone(),
             links: Vec::new(),
@@ -101,7 +101,7 @@ impl Definition {
         }
         // From, its output, to, its input: numbers of nodes in the group.
         let mut linked_from = HashSet::new();
-        for link in list("links") {
+        for link in items("links") {
             let field = |at: usize| link.get(at).and_then(number).and_then(|field| usize::try_from(field).ok());
             let (Some(from), Some(output), Some(to), Some(input)) = (field(0), field(1), field(2), field(3)) else {
                 continue;
@@ -124,9 +124,9 @@ impl Definition {
             this.add_input(host, input, &id);
         }
         let external: HashSet<(i64, i64)> =
-            list("external").iter().filter_map(|it| Some((number(it.get(0)?)?, number(it.get(1)?)?))).collect();
-        for at in 0..this.nodes.len() {
-            let Some(class) = inner[at].get("type").and_then(Value::as_str) else { continue };
+            items("external").iter().filter_map(|it| Some((number(it.get(0)?)?, number(it.get(1)?)?))).collect();
+        for (at, node) in inner.iter().enumerate() {
+            let Some(class) = node.get("type").and_then(Value::as_str) else { continue };
             let kinds: Vec<Value> = match info.class(class) {
                 Some(class) => class.outputs.iter().map(|output| json!(output.kind)).collect(),
                 None if page::role(class).is_some_and(|role| !matches!(role, Role::Remark)) => vec![json!("*")],

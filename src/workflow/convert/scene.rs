@@ -82,7 +82,7 @@ fn looking(eye: [f64; 3], target: [f64; 3]) -> Value {
     };
     let z = unit([eye[0] - target[0], eye[1] - target[1], eye[2] - target[2]]);
     let mut x = cross([0.0, 1.0, 0.0], z);
-    if x == [0.0; 3] {
+    if x.iter().all(|part| part.abs() < f64::MIN_POSITIVE) {
         // Straight up or down.
         x = cross([0.0, 1.0, 0.0], unit([z[0], z[1], z[2] + 0.0001]));
     }

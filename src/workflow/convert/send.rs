@@ -1,6 +1,5 @@
 //! Writes the prompt: each node that runs, with the values of its widgets and its links.
 
-use std::borrow::Cow;
 use std::collections::HashMap;
 
 use serde_json::{Map, Value, json};
@@ -213,20 +212,22 @@ pub(super) fn warnings(unfolded: &Unfolded) -> Vec<String> {
     let mut found = Vec::new();
     for place in 0..unfolded.places.len() {
         for (number, node) in unfolded.sheets.all[unfolded.places[place].sheet].nodes.iter().enumerate() {
-            if node.mode != Mode::Runs || !matches!(node.role, Role::Real(_)) {
-                continue;
-            }
-            let seen = node.rows.iter().any(|row| match row.input.and_then(Input::widget) {
+            let pictures = |row: &Row| match row.input.and_then(Input::widget) {
                 Some(Widget::Other(kind)) if kind == "LOAD_3D" => row.name == "image",
                 Some(Widget::Other(kind)) => matches!(kind.as_str(), "WEBCAM" | "AUDIO_RECORD"),
                 _ => false,
-            });
-            if seen && found.len() < MOST_FAULTS {
-                let (id, title): (String, Cow<str>) = (unfolded.id(place, number), text::clean(node.shown()));
-                found.push(format!(
-                    "node {id} ({title}): a picture or sound that the page takes when it sends this node is left empty"
-                ));
-            }
+            };
+            let what = match node.role {
+                _ if node.mode != Mode::Runs || found.len() >= MOST_FAULTS => continue,
+                Role::Stray => "left out: the server does not have its class, and nothing is linked to it",
+                Role::Real(_) if node.rows.iter().any(pictures) => {
+                    "a picture or sound that the page takes when it sends this node is left empty"
+                }
+                _ => continue,
+            };
+            // Shown as faults are.
+            let Fault { node, title, .. } = Fault::new(&unfolded.id(place, number), node.shown(), Problem::Shapeless);
+            found.push(format!("node {node} ({title}): {what}"));
         }
     }
     found

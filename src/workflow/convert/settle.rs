@@ -139,8 +139,8 @@ fn settle_node<'a>(sheets: &mut Sheets<'a>, at: usize, number: usize, info: &'a 
         Role::Real(class)
     } else if let Some(role) = page::role(node.class) {
         role
-    } else if node.inputs.is_empty() && node.outputs.is_empty() {
-        Role::Remark
+    } else if !node.is_linked {
+        Role::Stray
     } else {
         Role::Unknown
     };
@@ -274,7 +274,7 @@ fn real_slots<'a>(class: &'a Class, rows: &[Row<'a>], saved: Vec<Slot<'a>>) -> V
             _ => None,
         };
         let kind = grown.map_or_else(|| slot.kind.clone(), Cow::Borrowed);
-        slots.push(Slot { row, kind, ..slot });
+        slots.push(Slot { kind, row, ..slot });
     }
     slots
 }

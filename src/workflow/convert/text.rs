@@ -1,5 +1,7 @@
 //! What the page does to texts when it sends them: `{a|b}` in prompts, `%date:…%` in file names.
 
+use std::fmt::Write as _;
+
 use jiff::civil::DateTime;
 
 /// Choices within choices are followed so far.
@@ -130,13 +132,12 @@ pub(super) fn fill_name(name: &str, now: DateTime, widget: impl Fn(&str, &str) -
             [first, ..] => first.strip_prefix("date:").map(|format| date(format, now)),
             [] => None,
         };
-        match filled {
-            Some(filled) => out.push_str(&filled),
-            None => {
-                out.push('%');
-                out.push_str(inner);
-                out.push('%');
-            }
+        if let Some(filled) = filled {
+            out.push_str(&filled);
+        } else {
+            out.push('%');
+            out.push_str(inner);
+            out.push('%');
         }
         rest = behind;
     }
@@ -181,7 +182,8 @@ fn date(format: &str, now: DateTime) -> String {
                 continue;
             }
         };
-        out.push_str(&format!("{number:0run$}"));
+        // Writing to a String can't fail.
+        let _ = write!(out, "{number:0run$}");
     }
     out
 }
