@@ -51,6 +51,7 @@ impl State {
                 }
             }
             Err(CollectFailure::Later(why)) if matches!(state, JobState::Collecting) => {
+                tracing::warn!("{id}: its files could not be fetched yet: {why}");
                 let known = self.troubles.contains_key(&id);
                 if !known {
                     self.notice(Level::Warning, format!("{id} is rendered, but can't be fetched yet: {why}"), now);
