@@ -64,6 +64,10 @@ impl State {
         let (print, old) = (edit.fingerprint.clone(), self.jobs.get(&id).and_then(|j| j.fingerprint.clone()));
         if self.change(id, Change::Edit { edit, rank, at: now }, now) {
             self.out.push(Effect::Write(Write::Prompt { job: id, prompt }));
+            if ended {
+                let file = self.jobs.get(&id).and_then(|j| j.file);
+                self.reopen(file);
+            }
             if let Some(old) = old.filter(|old| self.fingerprints.get(old) == Some(&id)) {
                 self.fingerprints.remove(&old);
             }
