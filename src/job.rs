@@ -180,6 +180,10 @@ pub struct Attempt {
     pub prompt_id: String,
     /// The server's name.
     pub server: String,
+    /// Its address, without user, password and query; empty in attempts of before it was kept. A server may get
+    /// another name while it has our prompts.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub url: String,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub seed: Option<u64>,
     pub reason: Reason,
@@ -297,6 +301,8 @@ pub enum Change {
     Posted {
         notes: Vec<String>,
     },
+    /// It is about to be deleted at its server, to be queued again: from here on nobody knows whether it is there.
+    Recall,
     /// It never ran and no server has it: back to the queue, and the try does not count.
     TakenBack,
     /// Rendering began at `at`, or (not `seen`) no later than that.
@@ -372,6 +378,7 @@ impl Change {
         match self {
             Self::Submit { .. } => "submit",
             Self::Posted { .. } => "posted",
+            Self::Recall => "recall",
             Self::TakenBack => "taken back",
             Self::Started { .. } => "started",
             Self::Rendered { .. } => "rendered",
@@ -428,6 +435,7 @@ impl Job {
             (S::Running | S::Collecting | S::Measuring | S::Done, Change::Posted { notes }) => {
                 self.latest(|a| a.notes.extend(notes.iter().cloned()));
             }
+            (S::Pending, Change::Recall) => self.state = S::Submitting,
             (S::Submitting | S::Pending, Change::TakenBack) => {
                 self.attempts.pop();
                 self.state = S::Queued;

@@ -66,6 +66,13 @@ struct Server {
     link: Link,
     /// The link has held since then.
     up_since: Option<Timestamp>,
+    /// How often the link came about: two things said over one link were said to one process, if a ping can prove
+    /// that the link still holds.
+    links: u64,
+    /// These are nowhere, so a person deleted them there, if only the process is still the one that had them: the
+    /// answer to this ping, or a later one, proves it.
+    doubted: BTreeMap<JobId, u64>,
+    pings: u64,
     about: About,
     samples: VecDeque<Sample>,
     remaining: u32,
@@ -86,6 +93,16 @@ struct Server {
     lost_at: Option<Timestamp>,
     /// When the socket was last found deaf.
     deaf_at: VecDeque<Timestamp>,
+}
+
+/// When a server took a prompt, by the order of all that servers took. No clock: it may jump.
+#[derive(Debug, Clone, Copy)]
+struct Sent {
+    /// Over which link of its server; 0: of an earlier engine.
+    link: u64,
+    /// No sooner than, and (once it is known that it was taken) no later than.
+    after: u64,
+    before: u64,
 }
 
 /// A render that is being watched.
@@ -136,6 +153,16 @@ pub struct State {
     unsure: HashMap<JobId, (Timestamp, u32)>,
     /// Cancels that wait for the answer to a POST, and stops that take back.
     taking_back: HashSet<JobId>,
+    /// What holds up jobs that go on by themselves once it is mended.
+    troubles: HashMap<JobId, String>,
+    /// What servers have.
+    sent: HashMap<JobId, Sent>,
+    /// How many prompts servers took.
+    takings: u64,
+    /// Deleted by a person, unless a file of theirs is there after all.
+    deleted: HashSet<JobId>,
+    /// The latest time that was told.
+    clock: Timestamp,
     collecting: HashSet<JobId>,
     timers: BTreeSet<(Timestamp, Timer)>,
     notices: VecDeque<Notice>,
@@ -182,6 +209,11 @@ fn since(now: Timestamp, then: Timestamp) -> Duration {
     now.duration_since(then).try_into().unwrap_or(Duration::ZERO)
 }
 
+/// It renders, has rendered or will render: the same once more would be a duplicate of it.
+fn counts(job: &Job) -> bool {
+    !job.state.is_ended() || matches!(job.state, JobState::Done)
+}
+
 impl State {
     pub fn new(
         policy: Policy,
@@ -199,6 +231,9 @@ impl State {
                 in_flight: seat.in_flight as usize,
                 link: Link::Connecting,
                 up_since: None,
+                links: 0,
+                doubted: BTreeMap::new(),
+                pings: 0,
                 about: About::default(),
                 samples: VecDeque::new(),
                 remaining: 0,
@@ -229,6 +264,11 @@ impl State {
             estimates: remembered.estimates,
             unsure: HashMap::new(),
             taking_back: HashSet::new(),
+            troubles: HashMap::new(),
+            sent: HashMap::new(),
+            takings: 0,
+            deleted: HashSet::new(),
+            clock: now,
             collecting: HashSet::new(),
             timers: BTreeSet::new(),
             notices: VecDeque::new(),
@@ -246,6 +286,7 @@ impl State {
         for job in remembered.jobs {
             state.remember(job);
         }
+        state.remember_order();
         state
     }
 
@@ -254,7 +295,7 @@ impl State {
         if let Some(print) = &job.fingerprint
             && !matches!(job.state, JobState::Duplicate { .. } | JobState::Rejected { .. })
         {
-            self.fingerprints.entry(print.clone()).or_insert(job.id);
+            self.know_twin(print.clone(), &job);
         }
         if let Some(attempt) = job.attempt()
             && !job.state.is_ended()
@@ -290,12 +331,19 @@ impl State {
         self.rng.u64(1..1 << 48)
     }
 
+    /// A job that counts as the one of its kind goes before one that failed or was cancelled.
+    fn know_twin(&mut self, fingerprint: String, job: &Job) {
+        let known = self.fingerprints.get(&fingerprint).and_then(|id| self.jobs.get(id));
+        if known.is_none_or(|known| known.id == job.id || !counts(known)) {
+            self.fingerprints.insert(fingerprint, job.id);
+        }
+    }
+
     /// The job that renders, has rendered or will render the same.
     pub fn same_as(&self, fingerprint: &str) -> Option<JobId> {
         let id = *self.fingerprints.get(fingerprint)?;
         let job = self.jobs.get(&id)?;
-        let counts = !job.state.is_ended() || matches!(job.state, JobState::Done);
-        counts.then_some(id)
+        counts(job).then_some(id)
     }
 
     pub fn jobs_of_file(&self, file: u64) -> Vec<JobId> {
@@ -391,6 +439,7 @@ impl State {
 
     /// Takes one input, answers with what to do.
     pub fn step(&mut self, input: Input, now: Timestamp) -> Vec<Effect> {
+        self.keep_time(now);
         match input {
             Input::Tick => self.tick(now),
             Input::Taken { file, jobs } => self.taken(file, jobs, now),
@@ -417,6 +466,11 @@ impl State {
                 }
             }
             Input::Notice { level, text } => self.notice(level, text, now),
+            Input::Reopened { file } => {
+                let id = file.id;
+                self.files.insert(id, file);
+                self.finish_file(id, now);
+            }
             Input::Returned { file, jobs } => {
                 self.files.insert(file.id, file);
                 for id in jobs {
@@ -454,6 +508,14 @@ impl State {
         self.out.push(Effect::Publish(Box::new(update)));
     }
 
+    /// What a job waits for that is not its turn; shown until it changes.
+    fn hold_up(&mut self, id: JobId, why: String) {
+        if self.troubles.get(&id) != Some(&why) {
+            self.troubles.insert(id, why);
+            self.dirty_jobs.insert(id);
+        }
+    }
+
     fn notice(&mut self, level: Level, text: String, now: Timestamp) {
         let notice = Notice { at: now, level, text };
         self.notices.push_back(notice.clone());
@@ -463,6 +525,28 @@ impl State {
         self.publish(Update::Notice(notice));
     }
 
+    /// A clock that was set back must not make anybody wait until it has caught up: what was to come in a minute
+    /// comes in a minute. (One that was set forward can't be told from a machine that slept.)
+    fn keep_time(&mut self, now: Timestamp) {
+        let back = self.clock.duration_since(now);
+        self.clock = now;
+        if !back.is_positive() {
+            return;
+        }
+        let shift = |at: &mut Timestamp| *at = at.checked_sub(back).unwrap_or(*at);
+        let timers = std::mem::take(&mut self.timers);
+        self.timers.extend(timers.into_iter().map(|(mut at, timer)| {
+            shift(&mut at);
+            (at, timer)
+        }));
+        self.unsure.values_mut().for_each(|(asked, _)| shift(asked));
+        for s in &mut self.servers {
+            shift(&mut s.heard_at);
+            let maybe = [&mut s.up_since, &mut s.interrupted_at, &mut s.not_before, &mut s.lost_at];
+            maybe.into_iter().flatten().chain(&mut s.deaf_at).for_each(shift);
+        }
+    }
+
     fn after(&mut self, now: Timestamp, wait: Duration, timer: Timer) {
         self.timers.retain(|(_, other)| *other != timer);
         self.timers.insert((plus(now, wait), timer));
@@ -470,9 +554,10 @@ impl State {
 
     /// The one way a job changes: applied, written, shown, and its file finished with the last of its jobs.
     fn change(&mut self, id: JobId, change: Change, now: Timestamp) -> bool {
+        let attempt = self.jobs.get(&id).and_then(Job::attempt);
+        let pending_was = attempt.and_then(|a| Some((self.seat(a)?, a.submitted_at)));
         let Some(job) = self.jobs.get_mut(&id) else { return false };
         let before = job.order();
-        let pending_was = job.attempt().map(|a| (a.server.clone(), a.submitted_at));
         let had_prompt = job.attempt().map(|a| a.prompt_id.clone());
         if let Err(error) = job.apply(&change) {
             tracing::warn!("{error}");
@@ -480,8 +565,8 @@ impl State {
         }
         self.queue.remove(&before);
         if matches!(change, Change::TakenBack)
-            && let Some((name, at)) = pending_was
-            && let Some(server) = self.servers.iter_mut().find(|s| s.name == name)
+            && let Some((seat, at)) = pending_was
+            && let Some(server) = self.servers.get_mut(seat)
         {
             server.pending.remove(&(at, id));
         }
@@ -508,6 +593,12 @@ impl State {
         } else {
             self.held.remove(&id);
         }
+        if let Some(job) = self.jobs.get(&id).filter(|job| counts(job))
+            && let Some(print) = job.fingerprint.clone()
+            && self.same_as(&print).is_none()
+        {
+            self.fingerprints.insert(print, id);
+        }
         self.dirty_jobs.insert(id);
         if let Some(server) = self.server_of(id) {
             self.dirty_servers.insert(server);
@@ -519,11 +610,14 @@ impl State {
             self.watches.remove(&id);
             self.unsure.remove(&id);
             self.taking_back.remove(&id);
+            self.sent.remove(&id);
+            self.deleted.remove(&id);
         }
         if ended || waiting {
             self.nodes.remove(&id);
             self.collecting.remove(&id);
         }
+        self.troubles.remove(&id);
         if ended {
             if let Some(file) = file {
                 self.finish_file(file, now);
@@ -539,8 +633,9 @@ impl State {
     fn note_pending(&mut self, id: JobId) -> bool {
         let Some(job) = self.jobs.get(&id) else { return false };
         let pending = matches!(job.state, JobState::Pending);
-        let Some((at, name)) = job.attempt().map(|a| (a.submitted_at, a.server.clone())) else { return false };
-        let Some(server) = self.servers.iter_mut().find(|s| s.name == name) else { return false };
+        let Some(attempt) = job.attempt() else { return false };
+        let (at, seat) = (attempt.submitted_at, self.seat(attempt));
+        let Some(server) = seat.and_then(|seat| self.servers.get_mut(seat)) else { return false };
         if pending { server.pending.insert((at, id)) } else { server.pending.remove(&(at, id)) }
     }
 

@@ -8,7 +8,7 @@ use tokio::sync::mpsc;
 
 use super::core::{CollectFailure, First, Input, PostResult};
 use super::errands::{self, Uploaded};
-use super::{Driver, Event};
+use super::{Driver, Event, hearing};
 use crate::comfy::Client;
 use crate::job::{Change, Failure, FailureKind, JobId};
 use crate::store::{Prompt, Write};
@@ -77,7 +77,7 @@ impl Driver {
     /// The core hears of the nodes before the POST: messages may come before its answer.
     pub(super) fn know_nodes(&mut self, job: JobId, graph: &Value) {
         if let Some(graph) = graph.as_object() {
-            self.state.know_nodes(job, errands::nodes_of(graph));
+            self.state.know_nodes(job, hearing::nodes_of(graph));
         }
     }
 
@@ -147,7 +147,8 @@ impl Driver {
         let Ready { graph, text } = self.fill_in(prompt, &prompt_id, seed, names);
         self.know_nodes(job, &graph);
         if let Err(error) = self.store.write(&[Write::Posted { prompt_id: prompt_id.clone(), job, graph: text }]) {
-            return self.cannot_post(server, job, prompt_id, &error.to_string());
+            // Nothing is wrong with the job: it is sent when the store can be written again.
+            return self.posted(server, job, prompt_id, PostResult::NotSent(error.to_string()));
         }
         if let Some(end) = self.servers.get_mut(server)
             && let Some(submission) = end.line.iter_mut().find(|s| s.job == job)

@@ -6,7 +6,7 @@ use std::time::Duration;
 use jiff::Timestamp;
 
 use super::{CollectFailure, Collected, Effect, MAX_LOST, State, Timer};
-use crate::job::{Change, Ending, Failure, FailureKind, Job, JobId, JobState, Reason};
+use crate::job::{CancelledBy, Change, Ending, Failure, FailureKind, Job, JobId, JobState, Reason};
 use crate::protocol::Level;
 
 impl State {
@@ -52,12 +52,23 @@ impl State {
             }
             Err(CollectFailure::Later(why)) if matches!(state, JobState::Collecting) => {
                 tracing::warn!("{id}: its files could not be fetched yet: {why}");
+                let known = self.troubles.contains_key(&id);
+                if !known {
+                    self.notice(Level::Warning, format!("{id} is rendered, but can't be fetched yet: {why}"), now);
+                }
+                self.hold_up(id, format!("can't be fetched yet: {why}"));
                 self.after(now, Duration::from_secs(5), Timer::Collect(id));
             }
             Err(CollectFailure::Later(_)) if salvaged => self.after(now, Duration::from_secs(5), Timer::Look(id)),
             Err(CollectFailure::Gone(why)) => match state {
+                JobState::Pending if self.deleted.contains(&id) => {
+                    self.change(id, Change::Cancelled { by: CancelledBy::Elsewhere, at: now }, now);
+                }
                 // It had not begun, so no try is counted.
                 JobState::Pending => {
+                    self.change(id, Change::TakenBack, now);
+                }
+                JobState::Submitting if self.taking_back.contains(&id) => {
                     self.change(id, Change::TakenBack, now);
                 }
                 JobState::Submitting => {

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 
-use super::{Effect, First, MAX_REFUSALS, PostResult, State, Timer};
+use super::{Effect, First, MAX_REFUSALS, PostResult, Sent, State, Timer};
 use crate::job::{Attempt, CancelledBy, Change, Failure, FailureKind, JobId, JobState};
 use crate::protocol::Level;
 
@@ -61,6 +61,7 @@ impl State {
             number: u32::try_from(job.attempts.len() + 1).unwrap_or(u32::MAX),
             prompt_id: prompt_id.clone(),
             server: s.name.clone(),
+            url: s.url.clone(),
             seed,
             reason: job.next_reason.clone(),
             submitted_at: now,
@@ -74,7 +75,9 @@ impl State {
             notes: Vec::new(),
         };
         s.posting.insert(id);
+        let link = s.links;
         if self.change(id, Change::Submit { attempt: Box::new(attempt) }, now) {
+            self.sent.insert(id, Sent { link, after: self.takings, before: u64::MAX });
             self.out.push(Effect::Submit { server, job: id, prompt_id, seed });
         }
     }
@@ -103,6 +106,7 @@ impl State {
             return;
         }
         s.posting.insert(id);
+        self.sent.insert(id, Sent { link: s.links, after: self.takings, before: u64::MAX });
         self.out.push(Effect::Submit { server, job: id, prompt_id, seed });
     }
 
@@ -120,6 +124,12 @@ impl State {
                 if let Some(s) = self.servers.get_mut(server) {
                     s.misses = 0;
                 }
+                // POSTs are sent one after the other: answered in the order in which they were taken.
+                self.takings += 1;
+                if let Some(sent) = self.sent.get_mut(&id) {
+                    (sent.after, sent.before) = (self.takings, self.takings);
+                }
+                self.after(now, self.policy.quiet, Timer::Quiet(server));
                 self.nodes.entry(id).or_insert(nodes);
                 for note in &notes {
                     self.notice(Level::Warning, format!("{id}: {note}"), now);

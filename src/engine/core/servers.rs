@@ -10,22 +10,27 @@ use jiff::Timestamp;
 
 use super::{About, DEAF_OFTEN, Effect, First, Heard, INTERRUPT_SHADOW, MAX_SAMPLES, State, Timer, Watch, since};
 use crate::estimate::Run;
-use crate::job::{CancelledBy, Change, Failure, Job, JobId, JobState};
+use crate::job::{Attempt, CancelledBy, Change, Failure, Job, JobId, JobState};
 use crate::protocol::{Link, Sample, Update};
 use crate::store::Write;
 
 impl State {
     pub(super) fn at_server(&self, server: usize) -> impl Iterator<Item = &Job> {
-        let name = self.servers.get(server).map(|s| s.name.as_str());
         self.held
             .iter()
             .filter_map(|id| self.jobs.get(id))
-            .filter(move |j| j.attempt().map(|a| a.server.as_str()) == name)
+            .filter(move |j| j.attempt().and_then(|a| self.seat(a)) == Some(server))
     }
 
     pub(super) fn server_of(&self, id: JobId) -> Option<usize> {
-        let name = &self.jobs.get(&id)?.attempt()?.server;
-        self.servers.iter().position(|s| s.name == *name)
+        self.seat(self.jobs.get(&id)?.attempt()?)
+    }
+
+    /// The server that an attempt was sent to: the one at its address, whatever that is called now, else the one of
+    /// its name, wherever that is now. `None`: the config has neither any more.
+    pub(super) fn seat(&self, attempt: &Attempt) -> Option<usize> {
+        let at_address = self.servers.iter().position(|s| s.url == attempt.url);
+        at_address.or_else(|| self.servers.iter().position(|s| s.name == attempt.server))
     }
 
     pub(super) fn is_up(&self, server: usize) -> bool {
@@ -35,6 +40,8 @@ impl State {
     pub(super) fn up(&mut self, server: usize, about: About, now: Timestamp) {
         let Some(s) = self.servers.get_mut(server) else { return };
         s.up_since = Some(now);
+        s.links += 1;
+        s.doubted.clear();
         s.heard_at = now;
         s.differs = 0;
         s.surveying = false;
@@ -69,6 +76,7 @@ impl State {
         };
         s.link = Link::Down { since, why, retry_at };
         s.up_since = None;
+        s.doubted.clear();
         s.lost_at = Some(since);
         self.dirty_servers.insert(server);
     }
@@ -97,6 +105,16 @@ impl State {
 
     /// Sees where these are, one question a server; `first` is done to them before.
     pub(super) fn look(&mut self, jobs: &[JobId], first: First) {
+        if first == First::Delete {
+            // Written before it is done: an engine that starts after a crash must not take it for a person's doing.
+            for id in jobs {
+                let server = self.server_of(*id);
+                let is_pending = matches!(self.jobs.get(id).map(|j| &j.state), Some(JobState::Pending));
+                if is_pending && server.is_some_and(|server| self.is_up(server)) {
+                    self.change(*id, Change::Recall, self.clock);
+                }
+            }
+        }
         for server in 0..self.servers.len() {
             let prompts: Vec<_> = jobs
                 .iter()
@@ -135,6 +153,10 @@ impl State {
         let Some(s) = self.servers.get_mut(server) else { return };
         if remaining == s.remaining {
             s.differs = 0;
+            // Nobody told of the end of what it had.
+            if self.count_is_unexplained(server) {
+                self.after(now, Duration::from_secs(1), Timer::Survey(server));
+            }
             return;
         }
         s.differs += 1;
@@ -163,7 +185,9 @@ impl State {
                 }
                 Timer::Collect(id) => self.collect(id),
                 Timer::Survey(server) => {
-                    if self.is_up(server) && self.count_is_unexplained(server) {
+                    // What failed is tried again.
+                    let surveying = self.servers.get(server).is_some_and(|s| s.surveying);
+                    if self.is_up(server) && (surveying || self.count_is_unexplained(server)) {
                         self.survey(server, now);
                     }
                 }
@@ -262,6 +286,7 @@ impl State {
                     self.interrupted(id, now);
                 }
             }
+            Heard::Pong { token } => self.is_the_same(server, token, now),
             Heard::Other => {}
         }
     }

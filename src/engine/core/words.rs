@@ -80,6 +80,10 @@ pub enum Input {
         level: Level,
         text: String,
     },
+    /// A file that was put away is open again: one of its jobs was requeued.
+    Reopened {
+        file: OpenFile,
+    },
     /// A file of jobs came back into the inbox: run those again that are not done.
     Returned {
         file: OpenFile,
@@ -134,6 +138,10 @@ pub enum Heard {
     /// The last word on a prompt: its history is written.
     Last {
         prompt: String,
+    },
+    /// The answer to [`Effect::Ping`]: the process is still the one that this websocket was opened to.
+    Pong {
+        token: u64,
     },
     /// Anything else: the server is alive.
     Other,
@@ -234,11 +242,20 @@ pub enum Effect {
     Reconnect {
         server: usize,
     },
+    /// Ask over the websocket whether the process at its other end still lives: [`Heard::Pong`].
+    Ping {
+        server: usize,
+        token: u64,
+    },
     /// All jobs of the file have ended.
     FinishFile {
         file: OpenFile,
         failed: bool,
         rows: Vec<JobRow>,
+    },
+    /// A job of a file that was put away is requeued: back to `queued/` with it; the answer is [`Input::Reopened`].
+    ReopenFile {
+        file: u64,
     },
     Publish(Box<Update>),
     Reply {

@@ -3,15 +3,12 @@
 use serde_json::Value;
 
 use super::super::core::PostResult;
-use super::{caught, nodes_of};
+use super::super::hearing::{is_page, nodes_of, posted, refused};
+use super::caught;
 use crate::comfy::{Client, ComfyError, Submission};
-use crate::job::{Failure, FailureKind};
+use crate::job::FailureKind;
 use crate::store::InputFile;
 use crate::text;
-
-fn refused(kind: FailureKind, message: String, detail: String) -> PostResult {
-    PostResult::Refused(Failure { kind, node: None, message, detail })
-}
 
 /// What a job's file is called on its server, and where the graph wants the name.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -69,17 +66,6 @@ fn is_about_the_file(error: &ComfyError) -> bool {
     }
 }
 
-/// Not ComfyUI's word: a page of something that stands in front of it. ComfyUI answers in JSON or plain text, and
-/// never with 502 to 504.
-fn is_page(error: &ComfyError) -> bool {
-    match error {
-        ComfyError::NotComfyUi { what: page, .. } | ComfyError::Status { excerpt: page, .. } => {
-            page.starts_with("an HTML page") || error.is_unreachable()
-        }
-        _ => false,
-    }
-}
-
 /// Posts a graph that is kept already.
 pub async fn post(client: &Client, client_id: &str, prompt_id: &str, graph: &Value) -> PostResult {
     let posted = caught(post_on(client, client_id, prompt_id, graph)).await;
@@ -88,57 +74,6 @@ pub async fn post(client: &Client, client_id: &str, prompt_id: &str, graph: &Val
 
 async fn post_on(client: &Client, client_id: &str, prompt_id: &str, graph: &Value) -> PostResult {
     let nodes = graph.as_object().map(nodes_of).unwrap_or_default();
-    let title = |id: &str| nodes.iter().find(|n| n.id == id).map_or(id.to_owned(), |n| n.title.clone());
     let submission = Submission { prompt_id, client_id, graph, extra_data: None };
-    match client.submit(&submission).await {
-        Ok(accepted) => {
-            let left_out = accepted
-                .node_errors
-                .iter()
-                .flat_map(|node| {
-                    let title = title(&node.node_id);
-                    node.errors.iter().map(move |e| {
-                        text::clean(&format!("left out by the server: {title}: {} {}", e.message, e.details))
-                            .into_owned()
-                    })
-                })
-                .collect();
-            PostResult::Accepted { notes: left_out, nodes }
-        }
-        Err(ComfyError::Rejected(validation)) => {
-            let node = validation.node_errors.first().map(|e| title(&e.node_id));
-            let first = validation.node_errors.first().and_then(|e| e.errors.first());
-            let message = first.map_or_else(
-                || validation.to_string(),
-                |e| {
-                    let input = e.input_name.as_deref().map(|i| format!("{i}: ")).unwrap_or_default();
-                    format!("{input}{} {}", e.message, e.details)
-                },
-            );
-            PostResult::Refused(Failure {
-                kind: FailureKind::Validation,
-                node,
-                message: text::clean(&message).into_owned(),
-                detail: text::clean_lines(&validation.to_string()),
-            })
-        }
-        // A page in place of the answer, with no error to it: a log-in page, and ComfyUI behind it never saw the graph.
-        Err(error @ ComfyError::NotComfyUi { .. }) if is_page(&error) => PostResult::NotSent(error.to_string()),
-        Err(error) if error.may_have_arrived() => {
-            // Only ComfyUI's own word counts as a refusal; a proxy's says nothing about the graph.
-            let refused = matches!(error, ComfyError::Status { .. }) && !is_page(&error);
-            PostResult::Unsure { why: error.to_string(), refused, nodes }
-        }
-        Err(error @ ComfyError::Status { code, .. })
-            if is_about_the_graph(code) && (code == 413 || !is_page(&error)) =>
-        {
-            refused(FailureKind::Validation, error.to_string(), String::new())
-        }
-        Err(error) => PostResult::NotSent(error.to_string()),
-    }
-}
-
-/// Of the answers below 500, those that don't speak of the address (404, 405) or the moment (408, 429).
-fn is_about_the_graph(code: u16) -> bool {
-    !matches!(code, 404 | 405 | 408 | 421 | 425 | 429)
+    posted(client.submit(&submission).await, nodes)
 }
