@@ -308,10 +308,10 @@ impl Driver {
                     Effect::Submit { server, job, prompt_id, seed } => {
                         // A graph that needs no upload is kept in the same transaction as its attempt.
                         match self.prepare(server, job, &prompt_id, seed) {
-                            Some(Ready { graph, text }) => {
+                            Some(Ready { graph, text, extra_data }) => {
                                 self.know_nodes(job, &graph);
                                 writes.push(Write::Posted { prompt_id: prompt_id.clone(), job, graph: text });
-                                acts.push(Act::Post { server, post: Post { job, prompt_id, graph } });
+                                acts.push(Act::Post { server, post: Post { job, prompt_id, graph, extra_data } });
                             }
                             None => acts.push(Act::Effect(Effect::Submit { server, job, prompt_id, seed })),
                         }

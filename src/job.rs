@@ -8,6 +8,7 @@ use std::fmt;
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
 use thiserror::Error;
 
 use crate::verdict::Measurement;
@@ -61,6 +62,8 @@ pub enum FailureKind {
     Server,
     /// The job file itself is at fault.
     JobFile,
+    /// A job that it waited for was not done.
+    After,
 }
 
 /// Where a job stands. The words of [`JobState::word`] are what people and JSON see.
@@ -248,6 +251,27 @@ impl SeedWish {
     }
 }
 
+/// The jobs that `repeat`, `sweep` or a list of seeds made of one entry of a job file.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Group {
+    /// The number of its first job.
+    pub first: JobId,
+    /// How many jobs it has.
+    pub of: usize,
+    /// The values that only this job has, by slot or input.
+    #[serde(default, skip_serializing_if = "Map::is_empty")]
+    pub values: Map<String, Value>,
+}
+
+impl Group {
+    /// What tells the job from the others: `seed 1 · length 65`.
+    pub fn label(&self) -> String {
+        let value = |value: &Value| value.as_str().map_or_else(|| value.to_string(), str::to_owned);
+        let one = |(key, it): (&String, &Value)| format!("{key} {}", value(it));
+        self.values.iter().map(one).collect::<Vec<_>>().join(" · ")
+    }
+}
+
 /// One thing to render. Kept in memory by the thousand, so it holds no graph: the text and the
 /// filled graph stay in the store.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -273,6 +297,14 @@ pub struct Job {
     pub note: Option<String>,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub tags: Vec<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub group: Option<Group>,
+    /// Jobs that must be done before it is rendered.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub after: Vec<JobId>,
+    /// Its graph is posted without being held against what the server says of its nodes.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub no_preflight: bool,
     /// Hash of the filled graph and its inputs' bytes: what makes two jobs the same.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub fingerprint: Option<String>,
@@ -351,6 +383,12 @@ pub enum Change {
     },
     Hold,
     Release,
+    /// These must be done first.
+    Wait {
+        after: Vec<JobId>,
+    },
+    /// What it waited for is done.
+    Ready,
     /// Highest VRAM seen while it ran.
     Peak {
         vram: u64,
@@ -386,6 +424,8 @@ impl Change {
             Self::Requeue { .. } => "requeue",
             Self::Hold => "hold",
             Self::Release => "release",
+            Self::Wait { .. } => "wait",
+            Self::Ready => "ready",
             Self::Peak { .. } => "peak",
         }
     }
@@ -499,7 +539,10 @@ impl Job {
                 self.state = S::Queued;
             }
             (S::Queued | S::Waiting { .. }, Change::Hold) => self.state = S::Held,
-            (S::Held, Change::Release) => self.state = S::Queued,
+            (S::Held, Change::Release) | (S::Waiting { .. }, Change::Ready) => self.state = S::Queued,
+            (S::Queued | S::Waiting { .. }, Change::Wait { after }) => {
+                self.state = S::Waiting { after: after.clone() };
+            }
             (_, Change::Peak { vram }) if !self.attempts.is_empty() => {
                 let vram = *vram;
                 self.latest(|a| a.peak_vram = Some(a.peak_vram.unwrap_or(0).max(vram)));

@@ -267,7 +267,7 @@ fn add_one(talk: &mut Talk, file: &Path, out: &mut dyn Write) -> Result<bool, Li
         String::from_utf8(bytes).map_err(|_| LinkError::Answer("not a text file (it is not UTF-8)".to_owned()))?;
     let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
     let dir = path.parent().unwrap_or(Path::new("/")).to_owned();
-    match talk.ask(Request::Add { name, dir, text })? {
+    match talk.ask(Request::Add { name, dir, text, no_preflight: false })? {
         Answer::Added { jobs, rejected } => {
             for id in jobs.iter().filter(|id| rejected.iter().all(|(r, _)| r != *id)) {
                 say!(out, "{}", id.0);

@@ -5,6 +5,7 @@
 //! is acted on that is not written. It never waits, never reads a clock, never draws a number
 //! from outside its own seeded generator; so it runs in virtual time as well.
 
+mod after;
 mod collecting;
 mod commands;
 mod looking;
@@ -131,6 +132,10 @@ pub struct State {
     nodes: HashMap<JobId, Vec<Node>>,
     prompts: HashMap<String, JobId>,
     fingerprints: HashMap<String, JobId>,
+    /// Who waits for a job.
+    dependents: HashMap<JobId, Vec<JobId>>,
+    /// Jobs whose waiting is to be looked at.
+    after_due: BTreeSet<JobId>,
     estimates: BTreeMap<String, NodeTimes>,
     /// POSTs whose fate is unknown: since when, and how often the server refused with a 5xx.
     unsure: HashMap<JobId, (Timestamp, u32)>,
@@ -226,6 +231,8 @@ impl State {
             nodes: remembered.nodes,
             prompts: HashMap::new(),
             fingerprints: HashMap::new(),
+            dependents: HashMap::new(),
+            after_due: BTreeSet::new(),
             estimates: remembered.estimates,
             unsure: HashMap::new(),
             taking_back: HashSet::new(),
@@ -268,8 +275,12 @@ impl State {
             self.queue.insert(job.order());
         }
         let id = job.id;
+        for other in &job.after {
+            self.dependents.entry(*other).or_default().push(id);
+        }
         self.jobs.insert(id, job);
         self.note_pending(id);
+        self.note_after(id);
     }
 
     // ---- what the driver and the intake ask -------------------------------------------------
@@ -429,6 +440,7 @@ impl State {
                 }
             }
         }
+        self.settle_after(now);
         self.plan(now);
         self.finish(now)
     }
@@ -509,6 +521,7 @@ impl State {
             self.held.remove(&id);
         }
         self.dirty_jobs.insert(id);
+        self.note_after(id);
         if let Some(server) = self.server_of(id) {
             self.dirty_servers.insert(server);
         }

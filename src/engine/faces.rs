@@ -87,7 +87,7 @@ impl Driver {
                 Err("this engine only looks: nothing of it runs".to_owned())
             }
             Request::Show { job, graph } => self.detail(job, graph),
-            Request::Add { name, dir, text } => self.add(&name, &dir, &text),
+            Request::Add { name, dir, text, no_preflight } => self.add(&name, &dir, &text, no_preflight),
             other => {
                 let ask = self.next_ask;
                 self.next_ask += 1;

@@ -1,23 +1,25 @@
 //! From a decided submission to a POST, and from a finished render to its files: the core's effects
 //! on servers, each begun here and ended by an input.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 
-use serde_json::Value;
+use serde_json::{Map, Value};
 use tokio::sync::mpsc;
 
 use super::core::{CollectFailure, First, Input, PostResult};
 use super::errands::{self, Uploaded};
 use super::{Driver, Event};
 use crate::comfy::Client;
-use crate::job::{Change, Failure, FailureKind, JobId};
-use crate::store::{Prompt, Write};
+use crate::job::{Change, Failure, FailureKind, JobId, Output};
+use crate::store::{InputFile, Prompt, Write};
 use crate::verdict::Measurement;
 
 /// A graph as it will be posted.
 pub(super) struct Ready {
     pub graph: Value,
     pub text: String,
+    pub extra_data: Option<Map<String, Value>>,
 }
 
 /// A POST as it will be sent; its graph is kept already.
@@ -26,6 +28,7 @@ pub(super) struct Post {
     pub job: JobId,
     pub prompt_id: String,
     pub graph: Value,
+    pub extra_data: Option<Map<String, Value>>,
 }
 
 /// A place in a server's line.
@@ -44,8 +47,8 @@ pub(super) async fn send_posts(
     mut posts: mpsc::UnboundedReceiver<Post>,
     events: mpsc::UnboundedSender<Event>,
 ) {
-    while let Some(Post { job, prompt_id, graph }) = posts.recv().await {
-        let result = errands::post(&client, &client_id, &prompt_id, &graph).await;
+    while let Some(Post { job, prompt_id, graph, extra_data }) = posts.recv().await {
+        let result = errands::post(&client, &client_id, &prompt_id, &graph, extra_data.as_ref()).await;
         let away = if let PostResult::NotSent(why) = &result { Some(why.clone()) } else { None };
         let _ = events.send(Event::Input(Input::Posted { server, job, prompt_id, result }));
         if let Some(why) = away {
@@ -94,7 +97,7 @@ impl Driver {
             crate::workflow::set_input(&mut graph, &node, &input, Value::String(name));
         }
         let graph = Value::Object(graph);
-        Ready { text: graph.to_string(), graph }
+        Ready { text: graph.to_string(), graph, extra_data: prompt.extra_data }
     }
 
     /// Brings the job's files to its server; the answer is [`Event::Uploaded`].
@@ -104,14 +107,25 @@ impl Driver {
         match self.store.prompt(job) {
             Ok(Some(prompt)) => {
                 let (client, events) = (Arc::clone(&end.client), self.events.clone());
+                let folder = Arc::clone(&self.folder);
+                let given = self.given(&prompt.files);
                 tokio::spawn(async move {
-                    let names = errands::upload(&client, prompt.files).await;
+                    let names = match errands::fetched(&folder, prompt.files, given).await {
+                        Ok(files) => errands::upload(&client, files).await,
+                        Err(why) => Err(why),
+                    };
                     let _ = events.send(Event::Uploaded { server, job, prompt_id, seed, names });
                 });
             }
             Ok(None) => self.cannot_post(server, job, prompt_id, "its prompt is not in the store"),
             Err(error) => self.cannot_post(server, job, prompt_id, &error.to_string()),
         }
+    }
+
+    /// What the jobs gave whose outputs these files are.
+    fn given(&self, files: &[InputFile]) -> HashMap<JobId, Vec<Output>> {
+        let from = files.iter().filter_map(|file| file.from);
+        from.filter_map(|id| Some((id, self.state.job(id)?.attempt()?.outputs.clone()))).collect()
     }
 
     fn cannot_post(&mut self, server: usize, job: JobId, prompt_id: String, why: &str) {
@@ -144,7 +158,7 @@ impl Driver {
         if !self.state.is_wanted(job) {
             return self.posted(server, job, prompt_id, PostResult::NotSent("cancelled".to_owned()));
         }
-        let Ready { graph, text } = self.fill_in(prompt, &prompt_id, seed, names);
+        let Ready { graph, text, extra_data } = self.fill_in(prompt, &prompt_id, seed, names);
         self.know_nodes(job, &graph);
         if let Err(error) = self.store.write(&[Write::Posted { prompt_id: prompt_id.clone(), job, graph: text }]) {
             return self.cannot_post(server, job, prompt_id, &error.to_string());
@@ -152,7 +166,7 @@ impl Driver {
         if let Some(end) = self.servers.get_mut(server)
             && let Some(submission) = end.line.iter_mut().find(|s| s.job == job)
         {
-            submission.post = Some(Post { job, prompt_id, graph });
+            submission.post = Some(Post { job, prompt_id, graph, extra_data });
         }
         self.move_up(server);
     }

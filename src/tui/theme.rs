@@ -93,6 +93,7 @@ pub fn failure(kind: FailureKind) -> &'static str {
         FailureKind::File => "file missing",
         FailureKind::Server => "server lost",
         FailureKind::JobFile => "bad job file",
+        FailureKind::After => "not begun",
     }
 }
 

@@ -20,6 +20,7 @@ impl State {
         for file in files {
             self.finish_file(file, now);
         }
+        self.settle_after(now);
         self.finish(now)
     }
 }

@@ -354,7 +354,7 @@ fn a_taking_that_was_cut_off_is_kept_only_where_it_is_ours() {
 #[test]
 fn one_handed_in_by_a_verb_is_ours_wherever_its_file_is() {
     let mut world = World::new();
-    let Ok(Answer::Added { jobs, .. }) = world.driver.add("a.json", &world.path("jobs"), &job(1)) else {
+    let Ok(Answer::Added { jobs, .. }) = world.driver.add("a.json", &world.path("jobs"), &job(1), false) else {
         panic!("added")
     };
     assert_eq!(jobs, [JobId(1)]);
