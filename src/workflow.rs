@@ -2,13 +2,16 @@
 //!
 //! Pure: texts in, graphs out. It never opens a file (`folder.rs` does) and never asks a server.
 //! The parts: [`graph`] (the format and the edits), [`slots`] (the `.toml` beside a workflow), [`fill`]
-//! (a job put in), [`from_graph`] (size and
-//! seed, as a graph tells them), [`infer`] (slots where there is no `.toml`).
+//! (a job put in), [`from_graph`] (size and seed, as a graph tells them), [`infer`] (slots where there is no
+//! `.toml`), [`object_info`] (the node classes of a server), [`preflight`] (a graph held against them).
 
+pub mod convert;
 pub mod fill;
 pub mod from_graph;
 pub mod graph;
 pub mod infer;
+pub mod object_info;
+pub mod preflight;
 pub mod slots;
 
 use serde_json::Value;
