@@ -5,6 +5,7 @@
 
 pub mod core;
 
+mod clean;
 mod connection;
 mod errands;
 mod faces;
@@ -14,6 +15,7 @@ mod lock;
 pub mod log;
 mod pace;
 mod posting;
+mod preflight;
 mod setup;
 
 use std::collections::{HashMap, HashSet, VecDeque};
@@ -27,12 +29,12 @@ use thiserror::Error;
 use tokio::sync::{mpsc, watch};
 
 use crate::comfy::{Client, ComfyError};
-use crate::config::Config;
+use crate::config::{AfterRestart, Config, OnStall};
 use crate::folder::{Folder, FolderError};
 use crate::inbox;
 use crate::job::{Job, JobId, JobState};
 use crate::link::{Address, LinkError, VERSION};
-use crate::protocol::{EngineRow, FromEngine, Level, PROTOCOL, Request, Update};
+use crate::protocol::{EngineRow, Flow, FromEngine, Level, PROTOCOL, Request, Update};
 use crate::store::{Place, Store, StoreError, Write};
 use connection::Reconnect;
 use core::{Effect, Input, OpenFile, Policy, PostResult, State};
@@ -95,6 +97,10 @@ enum Event {
         seed: Option<u64>,
         names: Result<Vec<Uploaded>, PostResult>,
     },
+    /// What a server says of its nodes.
+    Told(Box<preflight::Told>),
+    /// More jobs are to be held against it: those after this one.
+    LookAgain(JobId),
     Stop,
 }
 
@@ -124,6 +130,7 @@ struct Driver {
     events: mpsc::UnboundedSender<Event>,
     inbox: Option<inbox::Handle>,
     intake: intake::Intake,
+    preflight: preflight::Preflight,
     /// Who asked, by the core's number for it.
     asks: HashMap<u64, (u64, u64)>,
     next_ask: u64,
@@ -170,6 +177,7 @@ pub async fn run(options: Options) -> Result<(), EngineError> {
         events: events.clone(),
         inbox: None,
         intake: intake::Intake::default(),
+        preflight: preflight::Preflight::default(),
         asks: HashMap::new(),
         next_ask: 1,
         next_job,
@@ -180,6 +188,7 @@ pub async fn run(options: Options) -> Result<(), EngineError> {
         ends_with_faces: options.ends_with_faces,
         exit: false,
     };
+    driver.recall_servers();
     driver.reconcile_files()?;
     let effects = driver.state.recover(Timestamp::now());
     driver.pending.extend(effects);
@@ -241,6 +250,7 @@ fn state_of(options: &Options, store: &Store, folder: &Folder) -> Result<State, 
         simulated: options.simulated,
         look_only: options.look_only,
         banners: Vec::new(),
+        flow: Flow::Going,
     };
     let seats = server_configs(&options.config).iter().map(seat).collect();
     let remembered = remember(store)?;
@@ -253,9 +263,23 @@ fn state_of(options: &Options, store: &Store, folder: &Folder) -> Result<State, 
     if let Some(grace) = options.config.queue.post_grace {
         policy.post_grace = grace;
     }
-    if let Some(quiet) = options.config.queue.quiet {
+    let Config { queue, retry, .. } = &options.config;
+    if let Some(quiet) = queue.quiet {
         policy.quiet = quiet;
     }
+    if let Some(stall) = queue.stall {
+        policy.stall = stall;
+    }
+    policy.stall_interrupts = queue.on_stall == OnStall::Interrupt;
+    policy.pause_after = queue.pause_after;
+    policy.pause_after_restart = queue.after_restart == AfterRestart::Pause;
+    policy.min_free = options.config.outputs.min_free;
+    policy.retries = core::Retries {
+        out_of_memory: retry.out_of_memory,
+        server: retry.server,
+        node: retry.node,
+        validation: retry.validation,
+    };
     Ok(State::new(policy, row, seats, remembered, fastrand::u64(..), Timestamp::now()))
 }
 
@@ -267,6 +291,10 @@ impl Driver {
             match event {
                 Event::Inbox(event) => offers.push(event),
                 Event::Input(input) => {
+                    if let Input::Up { server, .. } = &input {
+                        let server = *server;
+                        self.ask_server(server);
+                    }
                     let measured = matches!(input, Input::Measured { .. });
                     self.step(input);
                     if measured {
@@ -279,6 +307,8 @@ impl Driver {
                     self.uploaded(server, job, prompt_id, seed, names);
                 }
                 Event::Copied(drop) => self.copied(*drop),
+                Event::Told(told) => self.told(*told),
+                Event::LookAgain(after) => self.look_again(Some(after)),
                 Event::Stop => self.step(Input::Ask { ask: 0, request: Request::Stop }),
             }
         }
@@ -362,6 +392,7 @@ impl Driver {
                     });
                 }
             }
+            Effect::Free { server } => self.free(server),
             Effect::Collect { server, job, prompt_id, salvage } => self.collect(server, job, prompt_id, salvage),
             Effect::Measure { job, outputs } => {
                 self.measuring.push_back((job, outputs));
@@ -413,7 +444,7 @@ impl Driver {
         if self.state.engine_row().look_only {
             self.watch_inboxes()?;
             self.ends_with_faces = false;
-            self.state.take_up_work();
+            self.state.take_up_work(Timestamp::now());
             tracing::info!("the engine takes up work");
         }
         Ok(())

@@ -17,6 +17,7 @@ mod reader;
 pub mod schema;
 mod toml;
 mod vary;
+mod write;
 
 use std::sync::Arc;
 
@@ -28,6 +29,8 @@ pub use format::Format;
 pub use keys::{KEYS, OWN_KEYS};
 pub use places::{Place, Places};
 pub(crate) use reader::{PAGE_GRAPH, is_page_graph, kind};
+
+pub use write::text_of;
 
 use crate::text;
 

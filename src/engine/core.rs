@@ -6,15 +6,22 @@
 //! from outside its own seeded generator; so it runs in virtual time as well.
 
 mod after;
+mod amend;
 mod collecting;
 mod commands;
+mod flow;
 mod looking;
+mod order;
 mod plan;
 mod recover;
+mod retry;
 mod servers;
+mod stall;
 mod views;
 mod words;
 
+pub use flow::{FLOW_KEY, KeptFlow};
+pub use retry::Retries;
 pub use words::{About, CollectFailure, Collected, Effect, First, Found, Heard, Input, Look, OpenFile, PostResult};
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet, VecDeque};
@@ -23,12 +30,10 @@ use std::time::Duration;
 use jiff::{SignedDuration, Timestamp};
 
 use crate::estimate::{Node, NodeTimes, Run};
-use crate::job::{Change, Job, JobId, JobState};
-use crate::protocol::{EngineRow, Level, Link, Notice, Progress, Sample, ServerRow, Update};
+use crate::job::{Change, FailureKind, Job, JobId, JobState};
+use crate::protocol::{EngineRow, Flow, Level, Link, Notice, Progress, Sample, ServerRow, Update};
 use crate::store::Write;
 
-/// How often an attempt may be lost to a dying server before the job fails.
-const MAX_LOST: usize = 3;
 /// How often a POST may be answered with a 5xx, and the prompt then be nowhere.
 const MAX_REFUSALS: u32 = 3;
 /// Samples kept for each server: ten minutes at one a second.
@@ -38,6 +43,8 @@ const INTERRUPT_SHADOW: Duration = Duration::from_secs(2);
 /// A socket found deaf so often within so long is taken for one with a foreign twin.
 const DEAF_OFTEN: usize = 3;
 const DEAF_WITHIN: Duration = Duration::from_mins(5);
+/// Between two jobs of the queue there is room for others.
+const RANK_STEP: i64 = 1 << 20;
 /// Pending rows that show their place.
 const SHOWN_PLACES: usize = 20;
 
@@ -50,11 +57,32 @@ pub struct Policy {
     pub quiet: Duration,
     /// Take and submit nothing.
     pub look_only: bool,
+    pub retries: Retries,
+    /// So many failures of one kind in a row pause the queue; 0 = never.
+    pub pause_after: u32,
+    /// Fewer free bytes on the disk pause it.
+    pub min_free: u64,
+    /// After a restart, of the engine or of a server, wait for a person.
+    pub pause_after_restart: bool,
+    /// A render without a step for so long is flagged, where nothing better was learnt.
+    pub stall: Duration,
+    /// And interrupted.
+    pub stall_interrupts: bool,
 }
 
 impl Default for Policy {
     fn default() -> Self {
-        Self { post_grace: Duration::from_secs(10), quiet: Duration::from_secs(20), look_only: false }
+        Self {
+            post_grace: Duration::from_secs(10),
+            quiet: Duration::from_secs(20),
+            look_only: false,
+            retries: Retries::default(),
+            pause_after: 3,
+            min_free: 2_000_000_000,
+            pause_after_restart: false,
+            stall: Duration::from_mins(10),
+            stall_interrupts: false,
+        }
     }
 }
 
@@ -83,6 +111,10 @@ struct Server {
     /// Nothing is posted before then: the last POST could not be sent. How often in a row that was so.
     not_before: Option<Timestamp>,
     misses: u32,
+    flow: Flow,
+    /// It was asked to free its memory; it has answered.
+    freeing: bool,
+    freed: bool,
     /// When it was last lost.
     lost_at: Option<Timestamp>,
     /// When the socket was last found deaf.
@@ -95,6 +127,11 @@ struct Watch {
     run: Run,
     began: Timestamp,
     peak_vram: u64,
+    /// Its last step.
+    moved_at: Timestamp,
+    /// A timer looks for the next one.
+    watched: bool,
+    stalled: bool,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -104,6 +141,8 @@ enum Timer {
     /// Cancel again: the server has not agreed yet.
     Cancel(JobId),
     Collect(JobId),
+    /// See whether the render has made a step.
+    Stall(JobId),
     /// The count of this server is unexplained.
     Survey(usize),
     /// See whether anything was heard.
@@ -139,8 +178,20 @@ pub struct State {
     estimates: BTreeMap<String, NodeTimes>,
     /// POSTs whose fate is unknown: since when, and how often the server refused with a 5xx.
     unsure: HashMap<JobId, (Timestamp, u32)>,
-    /// Cancels that wait for the answer to a POST, and stops that take back.
+    /// They are being deleted at their server, to be queued again: a stop, a pause, a move.
     taking_back: HashSet<JobId>,
+    /// What is done to some of them then.
+    when_back: HashMap<JobId, amend::Then>,
+    /// Queued jobs that ran out of memory and want their server for themselves.
+    recovering: BTreeSet<JobId>,
+    /// Interrupted by the watchdog, and in which words.
+    stalled: HashMap<JobId, String>,
+    /// Failures of one kind in a row.
+    streak: Option<(FailureKind, u32)>,
+    disk_is_low: bool,
+    /// The queue got new members, or another order.
+    reordered: bool,
+    last_submitted: Timestamp,
     collecting: HashSet<JobId>,
     timers: BTreeSet<(Timestamp, Timer)>,
     notices: VecDeque<Notice>,
@@ -177,6 +228,8 @@ pub struct Remembered {
     pub nodes: HashMap<JobId, Vec<Node>>,
     /// When the last dashboard left.
     pub away_since: Option<Timestamp>,
+    /// Whether the queue went or was paused.
+    pub flow: KeptFlow,
 }
 
 fn plus(at: Timestamp, by: Duration) -> Timestamp {
@@ -215,6 +268,9 @@ impl State {
                 pending: BTreeSet::new(),
                 not_before: None,
                 misses: 0,
+                flow: Flow::Going,
+                freeing: false,
+                freed: false,
                 lost_at: None,
                 deaf_at: VecDeque::new(),
             })
@@ -236,6 +292,13 @@ impl State {
             estimates: remembered.estimates,
             unsure: HashMap::new(),
             taking_back: HashSet::new(),
+            when_back: HashMap::new(),
+            recovering: BTreeSet::new(),
+            stalled: HashMap::new(),
+            streak: None,
+            disk_is_low: false,
+            reordered: false,
+            last_submitted: Timestamp::MIN,
             collecting: HashSet::new(),
             timers: BTreeSet::new(),
             notices: VecDeque::new(),
@@ -253,11 +316,12 @@ impl State {
         for job in remembered.jobs {
             state.remember(job);
         }
+        state.recall_flow(remembered.flow, now);
         state
     }
 
     fn remember(&mut self, job: Job) {
-        self.next_rank = self.next_rank.max(job.rank + 1);
+        self.next_rank = self.next_rank.max(job.rank.saturating_add(RANK_STEP));
         if let Some(print) = &job.fingerprint
             && !matches!(job.state, JobState::Duplicate { .. } | JobState::Rejected { .. })
         {
@@ -273,11 +337,12 @@ impl State {
         }
         if matches!(job.state, JobState::Queued) {
             self.queue.insert(job.order());
+            self.reordered = true;
+            if job.wants_alone() {
+                self.recovering.insert(job.id);
+            }
         }
         let id = job.id;
-        for other in &job.after {
-            self.dependents.entry(*other).or_default().push(id);
-        }
         self.jobs.insert(id, job);
         self.note_pending(id);
         self.note_after(id);
@@ -292,8 +357,9 @@ impl State {
 
     /// A place at the end of the queue.
     pub fn take_rank(&mut self) -> i64 {
-        self.next_rank += 1;
-        self.next_rank - 1
+        let rank = self.next_rank;
+        self.next_rank = rank.saturating_add(RANK_STEP);
+        rank
     }
 
     /// A seed for a job that leaves it to chance: below 2^48, so that every tool and JSON reader keeps it whole.
@@ -325,6 +391,11 @@ impl State {
         self.fingerprints.retain(|_, id| !jobs.contains(id));
     }
 
+    /// All jobs, in the order of their numbers.
+    pub fn jobs(&self) -> impl Iterator<Item = &Job> {
+        self.jobs.values()
+    }
+
     pub fn job(&self, id: JobId) -> Option<&Job> {
         self.jobs.get(&id)
     }
@@ -336,12 +407,23 @@ impl State {
 
     /// Cancelled, or to be taken back, while its files were uploaded: it need not be posted any more.
     pub fn is_wanted(&self, id: JobId) -> bool {
-        self.stopping.is_none() && self.jobs.get(&id).is_some_and(|j| matches!(j.state, JobState::Submitting))
+        self.stopping.is_none()
+            && !self.taking_back.contains(&id)
+            && self.jobs.get(&id).is_some_and(|j| matches!(j.state, JobState::Submitting))
     }
 
     /// Names of the servers, for `"server"` in a job file.
     pub fn server_names(&self) -> impl Iterator<Item = &str> {
         self.servers.iter().map(|s| s.name.as_str())
+    }
+
+    /// The version of a server that has been found.
+    pub fn server_version(&self, server: usize) -> Option<String> {
+        self.servers.get(server).map(|s| s.about.version.clone())
+    }
+
+    pub fn is_server_up(&self, server: usize) -> bool {
+        self.is_up(server)
     }
 
     /// True while something of ours renders or waits at this server: it is asked more often then.
@@ -358,9 +440,10 @@ impl State {
     }
 
     /// A look-only engine takes and submits from now on.
-    pub fn take_up_work(&mut self) {
+    pub fn take_up_work(&mut self, now: Timestamp) {
         self.policy.look_only = false;
         self.row.look_only = false;
+        self.begin_paused(now);
         self.publish(Update::Engine(self.row.clone()));
     }
 
@@ -421,6 +504,11 @@ impl State {
             }
             Input::Ask { ask, request } => self.asked(ask, request, now),
             Input::Dashboard { here } => self.dashboard(here, now),
+            Input::Unfit { job, why } => {
+                if self.jobs.get(&job).is_some_and(|j| j.state.is_waiting()) {
+                    self.change(job, Change::Failed { why, at: now }, now);
+                }
+            }
             Input::Banners(banners) => {
                 if self.row.banners != banners {
                     self.row.banners = banners;
@@ -428,6 +516,9 @@ impl State {
                 }
             }
             Input::Notice { level, text } => self.notice(level, text, now),
+            Input::Freed { server, result } => self.freed(server, result, now),
+            Input::Disk { free } => self.disk(free, now),
+            Input::Edited { ask, job, edit, prompt } => self.edited(ask, job, edit, prompt, now),
             Input::Returned { file, jobs } => {
                 self.files.insert(file.id, file);
                 for id in jobs {
@@ -442,6 +533,7 @@ impl State {
         }
         self.settle_after(now);
         self.plan(now);
+        self.end_drains(now);
         self.finish(now)
     }
 
@@ -483,7 +575,7 @@ impl State {
     /// The one way a job changes: applied, written, shown, and its file finished with the last of its jobs.
     fn change(&mut self, id: JobId, change: Change, now: Timestamp) -> bool {
         let Some(job) = self.jobs.get_mut(&id) else { return false };
-        let before = job.order();
+        let (before, waited) = (job.order(), job.state.is_waiting());
         let pending_was = job.attempt().map(|a| (a.server.clone(), a.submitted_at));
         let had_prompt = job.attempt().map(|a| a.prompt_id.clone());
         if let Err(error) = job.apply(&change) {
@@ -491,6 +583,12 @@ impl State {
             return false;
         }
         self.queue.remove(&before);
+        self.recovering.remove(&id);
+        let result = match &change {
+            Change::Rendered { .. } | Change::Salvaged { .. } => Some(None),
+            Change::Failed { why, .. } if !waited => Some(Some(why.kind)),
+            _ => None,
+        };
         if matches!(change, Change::TakenBack)
             && let Some((name, at)) = pending_was
             && let Some(server) = self.servers.iter_mut().find(|s| s.name == name)
@@ -499,7 +597,11 @@ impl State {
         }
         if matches!(job.state, JobState::Queued) {
             self.queue.insert(job.order());
+            if job.wants_alone() {
+                self.recovering.insert(id);
+            }
         }
+        self.reordered |= matches!(job.state, JobState::Queued) || matches!(change, Change::Move { .. });
         let (ended, waiting) = (job.state.is_ended(), job.state.is_waiting());
         let prompt = job.attempt().map(|a| a.prompt_id.clone());
         let job = Box::new(job.clone());
@@ -532,6 +634,10 @@ impl State {
             self.watches.remove(&id);
             self.unsure.remove(&id);
             self.taking_back.remove(&id);
+            self.stalled.remove(&id);
+        }
+        if !self.when_back.is_empty() {
+            self.came_back(id, now);
         }
         if ended || waiting {
             self.nodes.remove(&id);
@@ -544,6 +650,9 @@ impl State {
             if !self.waits.is_empty() {
                 self.after(now, Duration::ZERO, Timer::Waits);
             }
+        }
+        if let Some(failed) = result {
+            self.count_streak(failed, now);
         }
         true
     }

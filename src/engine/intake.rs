@@ -3,6 +3,7 @@
 //! The row first, then the rename, then the place: whatever dies in between, the file is either
 //! still in the inbox and unknown, or known and found again by its number.
 
+mod editing;
 mod media;
 mod numbering;
 mod reading;
@@ -272,7 +273,10 @@ impl Driver {
                     let place = Write::FilePlace { file: row.id, place: Place::Queued };
                     self.pending.push(Effect::Write(place));
                     let file = OpenFile { id: row.id, name: row.name, jobs: ids };
+                    let new: Vec<_> =
+                        jobs.iter().filter(|(_, prompt)| prompt.is_some()).map(|(job, _)| job.id).collect();
                     self.step(Input::Taken { file, jobs: jobs.into_iter().map(|(job, _)| job).collect() });
+                    self.doubt(new);
                 }
                 // Somebody else took it, or took it back.
                 (Ok(false), Some(path)) => {

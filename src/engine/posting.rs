@@ -9,6 +9,7 @@ use tokio::sync::mpsc;
 
 use super::core::{CollectFailure, First, Input, PostResult};
 use super::errands::{self, Uploaded};
+use super::preflight::{self, Known, Told};
 use super::{Driver, Event};
 use crate::comfy::Client;
 use crate::job::{Change, Failure, FailureKind, JobId, Output};
@@ -74,7 +75,21 @@ impl Driver {
     pub(super) fn prepare(&mut self, server: usize, job: JobId, prompt_id: &str, seed: Option<u64>) -> Option<Ready> {
         self.servers.get(server)?;
         let prompt = self.store.prompt(job).ok()??;
+        if !self.looks_fit(server, job, &prompt) {
+            return None;
+        }
         prompt.files.is_empty().then(|| self.fill_in(prompt, prompt_id, seed, Vec::new()))
+    }
+
+    /// Nothing that is known of the server speaks against it.
+    fn looks_fit(&self, server: usize, job: JobId, prompt: &Prompt) -> bool {
+        self.known_for(server, job).is_none_or(|known| preflight::faults(prompt, &known.info).is_empty())
+    }
+
+    /// What is known of a server, where a job is to be held against it.
+    fn known_for(&self, server: usize, job: JobId) -> Option<Known> {
+        let wanted = self.preflights() && self.state.job(job).is_some_and(|job| !job.no_preflight);
+        self.preflight.known.get(server).filter(|_| wanted)?.clone()
     }
 
     /// The core hears of the nodes before the POST: messages may come before its answer.
@@ -109,7 +124,18 @@ impl Driver {
                 let (client, events) = (Arc::clone(&end.client), self.events.clone());
                 let folder = Arc::clone(&self.folder);
                 let given = self.given(&prompt.files);
+                let known = self.known_for(server, job);
+                let name = self.state.server_names().nth(server).unwrap_or_default().to_owned();
                 tokio::spawn(async move {
+                    let (fit, said) = preflight::last_look(&client, &name, known, &prompt).await;
+                    if said.is_some() {
+                        let _ = events.send(Event::Told(Box::new(Told { server, said, fresh: true })));
+                    }
+                    if let Err(why) = fit {
+                        let names = Err(PostResult::Refused(why));
+                        let _ = events.send(Event::Uploaded { server, job, prompt_id, seed, names });
+                        return;
+                    }
                     let names = match errands::fetched(&folder, prompt.files, given).await {
                         Ok(files) => errands::upload(&client, files).await,
                         Err(why) => Err(why),
@@ -156,7 +182,7 @@ impl Driver {
             Err(error) => return self.cannot_post(server, job, prompt_id, &error.to_string()),
         };
         if !self.state.is_wanted(job) {
-            return self.posted(server, job, prompt_id, PostResult::NotSent("cancelled".to_owned()));
+            return self.posted(server, job, prompt_id, PostResult::NotWanted);
         }
         let Ready { graph, text, extra_data } = self.fill_in(prompt, &prompt_id, seed, names);
         self.know_nodes(job, &graph);
@@ -201,6 +227,15 @@ impl Driver {
                 }
             };
             let _ = events.send(Event::Input(input));
+        });
+    }
+
+    pub(super) fn free(&self, server: usize) {
+        let Some(end) = self.servers.get(server) else { return };
+        let (client, events) = (Arc::clone(&end.client), self.events.clone());
+        tokio::spawn(async move {
+            let result = client.free(true, true).await.map_err(|error| error.to_string());
+            let _ = events.send(Event::Input(Input::Freed { server, result }));
         });
     }
 

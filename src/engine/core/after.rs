@@ -12,6 +12,12 @@ impl State {
     pub(super) fn note_after(&mut self, id: JobId) {
         let Some(job) = self.jobs.get(&id) else { return };
         if job.state.is_waiting() && !job.after.is_empty() {
+            for other in &job.after {
+                let waiting = self.dependents.entry(*other).or_default();
+                if !waiting.contains(&id) {
+                    waiting.push(id);
+                }
+            }
             self.after_due.insert(id);
         }
         if job.state.is_ended()

@@ -8,7 +8,7 @@ use jiff::Timestamp;
 
 use super::{Effect, First, State, Timer};
 use crate::job::{CancelledBy, Change, JobId, JobState, SeedWish};
-use crate::protocol::{Answer, Request, Update};
+use crate::protocol::{Answer, Cause, Flow, Request, Update};
 use crate::store::Write;
 
 /// How long a stop waits for the servers to give back what is pending.
@@ -21,8 +21,18 @@ impl State {
     pub(super) fn asked(&mut self, ask: u64, request: Request, now: Timestamp) {
         let answer = match request {
             Request::Cancel { jobs } => Answer::Each(self.cancel_all(jobs, now)),
-            Request::Hold { jobs } => Answer::Each(self.change_each(jobs, &Change::Hold, now)),
-            Request::Release { jobs } => Answer::Each(self.change_each(jobs, &Change::Release, now)),
+            Request::Hold { jobs } => Answer::Each(jobs.into_iter().map(|id| (id, self.hold(id, now))).collect()),
+            Request::Release { jobs } => {
+                let release = |id| (id, self.change_one(id, &Change::Release, now));
+                Answer::Each(jobs.into_iter().map(release).collect())
+            }
+            Request::Move { jobs, to } => Answer::Each(self.move_jobs(jobs, to, now)),
+            Request::Priority { jobs, priority } => Answer::Each(self.set_priority(jobs, priority, now)),
+            Request::Pause { servers } => {
+                return self.flow_asked(ask, &servers, &Flow::Paused { since: now, cause: Cause::You }, now);
+            }
+            Request::Resume { servers } => return self.flow_asked(ask, &servers, &Flow::Going, now),
+            Request::Drain { servers } => return self.flow_asked(ask, &servers, &Flow::Draining { since: now }, now),
             Request::Wait { jobs } => {
                 self.waits.push((ask, jobs));
                 // What was dropped a moment ago is taken first.
@@ -48,9 +58,19 @@ impl State {
                 return;
             }
             // These need the store or the folder: the driver answers them.
-            Request::Add { .. } | Request::Show { .. } => return,
+            Request::Add { .. }
+            | Request::Show { .. }
+            | Request::Text { .. }
+            | Request::Edit { .. }
+            | Request::Log { .. }
+            | Request::Clean { .. } => return,
         };
         self.out.push(Effect::Reply { ask, result: Ok(answer) });
+    }
+
+    fn flow_asked(&mut self, ask: u64, servers: &[String], flow: &Flow, now: Timestamp) {
+        let result = self.ask_flow(servers, flow, now);
+        self.out.push(Effect::Reply { ask, result });
     }
 
     fn cancel_all(&mut self, jobs: Vec<JobId>, now: Timestamp) -> Vec<(JobId, Result<String, String>)> {
@@ -104,23 +124,6 @@ impl State {
             self.after(now, Duration::from_secs(5), Timer::Cancel(*id));
         }
         self.look(&sent, First::Cancel);
-    }
-
-    fn change_each(
-        &mut self,
-        jobs: Vec<JobId>,
-        change: &Change,
-        now: Timestamp,
-    ) -> Vec<(JobId, Result<String, String>)> {
-        let answer = |state: &mut Self, id: JobId| {
-            let word = state.jobs.get(&id).map(|j| j.state.word()).ok_or(format!("there is no job {id}"))?;
-            if state.change(id, change.clone(), now) {
-                Ok(state.jobs.get(&id).map_or(word, |j| j.state.word()).to_owned())
-            } else {
-                Err(format!("it is {word}"))
-            }
-        };
-        jobs.into_iter().map(|id| (id, answer(self, id))).collect()
     }
 
     /// Answers those whose jobs have all ended.

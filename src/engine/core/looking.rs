@@ -23,6 +23,12 @@ impl State {
             attempt.is_some_and(|a| a.submitted_at < up_since)
         };
         let remembers = found.iter().any(|(id, _, look)| *look != Look::Unknown && older(id));
+        // Something ran or waited there, and is nowhere: it was restarted.
+        let began = |id: &JobId| {
+            let state = self.jobs.get(id).map(|j| &j.state);
+            matches!(state, Some(JobState::Pending | JobState::Running)) && !self.taking_back.contains(id)
+        };
+        let forgot = found.iter().any(|(id, _, look)| *look == Look::Unknown && older(id) && began(id));
         // Our own end should have been heard.
         if silent >= self.policy.quiet && found.iter().any(|(_, _, look)| matches!(look, Look::Ended { .. })) {
             self.deaf(server, now);
@@ -33,6 +39,9 @@ impl State {
             if current && !posting {
                 self.found(server, id, look, remembers, now);
             }
+        }
+        if forgot && !remembers {
+            self.was_restarted(server, now);
         }
         self.stop_if_all_is_back(now);
     }
@@ -61,6 +70,7 @@ impl State {
                 self.out.push(Effect::Delete { server, prompt_id });
             }
         }
+        let is_pending = matches!(look, Look::Pending { .. });
         match (look, state) {
             (Look::Pending { .. }, JobState::Submitting) => {
                 self.change(id, Change::Posted { notes: Vec::new() }, now);
@@ -76,6 +86,11 @@ impl State {
             (Look::Ended { ending, seconds }, _) => self.found_ended(id, ending, seconds, now),
             (Look::Unknown, state) => self.found_nowhere(server, id, &state, remembers, now),
             _ => {}
+        }
+        if is_pending && self.is_to_come_back(server, id) {
+            // It was deleted before it was there, or not at all: once more.
+            self.taking_back.insert(id);
+            self.after(now, Duration::from_secs(1), Timer::Look(id));
         }
     }
 
@@ -123,7 +138,9 @@ impl State {
         let grace = grace.filter(|left| !left.is_zero());
         match state {
             JobState::Submitting if self.taking_back.contains(&id) => {
-                if grace.is_some() {
+                if let Some(left) = grace.filter(|_| self.stopping.is_none()) {
+                    self.after(now, left, Timer::Look(id));
+                } else if grace.is_some() {
                     // It keeps its id: the next engine looks for it before it is posted again.
                     self.taking_back.remove(&id);
                 } else {

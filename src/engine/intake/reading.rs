@@ -122,6 +122,8 @@ pub(super) struct Reader<'a> {
     /// The names of its jobs so far.
     names: Vec<String>,
     graphs: usize,
+    /// What an edited job was before: what it names unchanged is what was kept then.
+    before: Option<&'a Prompt>,
 }
 
 impl<'a> Reader<'a> {
@@ -145,7 +147,13 @@ impl<'a> Reader<'a> {
             named: Vec::new(),
             names: Vec::new(),
             graphs: 0,
+            before: None,
         }
+    }
+
+    /// For the edit of a job.
+    pub fn editing(self, before: Option<&'a Prompt>) -> Self {
+        Self { before, ..self }
     }
 
     /// All its jobs.
@@ -253,6 +261,10 @@ impl<'a> Reader<'a> {
     ) -> Result<Result<Ready, Failure>, Wait> {
         let mut files = Vec::new();
         for file in &filled.files {
+            if let Some(kept) = self.kept_before(file) {
+                files.push(kept);
+                continue;
+            }
             match self.input(file, after) {
                 Ok(Some(input)) => files.push(input),
                 Ok(None) | Err(NoInput::Later) => {}
@@ -261,11 +273,13 @@ impl<'a> Reader<'a> {
             }
         }
         let fingerprint = fingerprint(&filled.graph, &files);
+        let text = self.before.is_some().then(|| String::from_utf8_lossy(&self.drop.bytes).into_owned());
         let prompt = Prompt {
             graph: filled.graph,
             seed_inputs: filled.seed_inputs,
             files,
             slots,
+            text,
             extra_data: spec.extra_data.clone(),
         };
         Ok(match prompt.to_text() {
@@ -313,6 +327,15 @@ impl<'a> Reader<'a> {
             .map_err(|faults| all(faults.iter().map(|f| self.at(entry, &f.path(), &f.to_string()))))?;
         let values = workflow.values(&filled.graph).into_iter();
         Ok((values.map(|(slot, value)| (slot.to_owned(), value.clone())).collect(), filled))
+    }
+
+    /// The file that this input had before the edit, if it is still the one that is named.
+    fn kept_before(&self, file: &FileInput) -> Option<InputFile> {
+        let before = self.before?;
+        let FileValue::Local(written) = &file.value else { return None };
+        let named = before.graph.get(&file.node)?.get("inputs")?.get(&file.input)?.as_str()?;
+        let kept = before.files.iter().find(|f| f.node == file.node && f.input == file.input)?;
+        (named == written && kept.stored.as_ref().is_some_and(|path| path.is_file())).then(|| kept.clone())
     }
 
     /// Where an input's file comes from; `None`: it is the server's own and stands in the graph already.

@@ -48,6 +48,7 @@ fn start(dir: &Path) -> (Driver, mpsc::UnboundedReceiver<Event>) {
         events,
         inbox: None,
         intake: Intake::default(),
+        preflight: crate::engine::preflight::Preflight::default(),
         asks: HashMap::new(),
         next_ask: 1,
         measuring: VecDeque::new(),
