@@ -18,6 +18,7 @@ pub mod workflow;
 
 // edges: one outside thing each
 pub mod comfy;
+pub mod editor;
 pub mod folder;
 pub mod inbox;
 pub mod link;

@@ -431,12 +431,25 @@ impl Store {
         Ok(inputs)
     }
 
-    /// What is wrong with the file, as SQLite finds it; empty where all is well.
-    pub fn faults(&self) -> Result<Vec<String>, StoreError> {
-        let mut query = self.db.prepare("PRAGMA quick_check(10)")?;
-        let rows = query.query_map([], |r| r.get::<_, String>(0))?;
-        let said = rows.collect::<Result<Vec<_>, _>>()?;
-        Ok(said.into_iter().filter(|line| line != "ok").collect())
+    /// Looks at a store without changing it, whoever has it open: how many jobs it holds, and what is wrong
+    /// with the file, as `SQLite` finds it (nothing where all is well).
+    pub fn inspect(path: &Path) -> Result<(u64, Vec<String>), StoreError> {
+        let open = |source: rusqlite::Error| match source.sqlite_error_code() {
+            Some(rusqlite::ErrorCode::NotADatabase | rusqlite::ErrorCode::DatabaseCorrupt) => {
+                StoreError::Foreign { path: path.to_owned() }
+            }
+            _ => StoreError::Open { path: path.to_owned(), source },
+        };
+        let db = Connection::open_with_flags(path, rusqlite::OpenFlags::SQLITE_OPEN_READ_ONLY).map_err(open)?;
+        let version: i64 = db.query_row("PRAGMA user_version", [], |r| r.get(0)).map_err(open)?;
+        if usize::try_from(version).unwrap_or(usize::MAX) > migrations::STEPS.len() {
+            return Err(StoreError::Newer { path: path.to_owned(), found: version, known: migrations::STEPS.len() });
+        }
+        let jobs: i64 = db.query_row("SELECT count(*) FROM jobs", [], |r| r.get(0)).map_err(open)?;
+        let mut query = db.prepare("PRAGMA quick_check(10)").map_err(open)?;
+        let rows = query.query_map([], |r| r.get::<_, String>(0)).map_err(open)?;
+        let said = rows.collect::<Result<Vec<_>, _>>().map_err(open)?;
+        Ok((jobs.unsigned_abs(), said.into_iter().filter(|line| line != "ok").collect()))
     }
 
     /// The clientId for this server: made by `make` the first time, the same ever after.

@@ -20,7 +20,7 @@ enum Layer {
     Noun,
     /// Knows one outside thing.
     Edge,
-    /// The local socket between faces and the engine: an edge, the only one that faces may use.
+    /// Edges that faces may use: the local socket to the engine, the person's editor.
     Link,
     Engine,
     Sim,
@@ -52,6 +52,7 @@ const ROOMS: &[(&str, Layer)] = &[
     ("inbox", Edge),
     ("store", Edge),
     ("video", Edge),
+    ("editor", Link),
     ("link", Link),
     ("engine", Engine),
     ("sim", Sim),

@@ -110,7 +110,7 @@ impl Driver {
                     self.asks.insert(ask, (face, id));
                     return self.step(Input::Edited { ask, job, edit, prompt });
                 }
-                Err(why) => Err(why),
+                Err(why) => Ok(Answer::Each(vec![(job, Err(why))])),
             },
             Request::Add { name, dir, text, no_preflight } => self.add(&name, &dir, &text, no_preflight),
             other => {

@@ -55,7 +55,7 @@ impl State {
             return;
         }
         let result = self.can_edit(id).map(|()| self.edit(id, edit, prompt, now));
-        self.out.push(Effect::Reply { ask, result: result.map(|words| Answer::Each(vec![(id, Ok(words))])) });
+        self.out.push(Effect::Reply { ask, result: Ok(Answer::Each(vec![(id, result)])) });
     }
 
     fn edit(&mut self, id: JobId, edit: Box<Edit>, prompt: String, now: Timestamp) -> String {
@@ -101,7 +101,7 @@ impl State {
 
     fn not_done(&mut self, id: JobId, then: Option<Then>, why: &str) {
         if let Some(Then::Edit { ask, .. }) = then {
-            self.out.push(Effect::Reply { ask, result: Err(format!("{id}: {why}")) });
+            self.out.push(Effect::Reply { ask, result: Ok(Answer::Each(vec![(id, Err(why.to_owned()))])) });
         }
     }
 }

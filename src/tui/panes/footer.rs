@@ -89,6 +89,8 @@ fn shown(app: &App, binding: &Binding) -> (String, &'static str) {
     let key = binding.keys.first().map_or_else(String::new, |k| k.label());
     let words = match binding.action {
         Action::Start => app.start_words(),
+        Action::Pause => app.pause_words(),
+        Action::Hold => app.hold_words(),
         Action::Back => app.back_words(),
         _ => binding.short,
     };
