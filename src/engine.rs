@@ -341,7 +341,8 @@ impl Driver {
                             Some(Ready { graph, text, extra_data }) => {
                                 self.know_nodes(job, &graph);
                                 writes.push(Write::Posted { prompt_id: prompt_id.clone(), job, graph: text });
-                                acts.push(Act::Post { server, post: Post { job, prompt_id, graph, extra_data } });
+                                let info = self.info_of(server);
+                                acts.push(Act::Post { server, post: Post { job, prompt_id, graph, extra_data, info } });
                             }
                             None => acts.push(Act::Effect(Effect::Submit { server, job, prompt_id, seed })),
                         }

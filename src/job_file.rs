@@ -382,6 +382,162 @@ mod tests {
         assert_eq!(Places::new(Format::Json, b"\xFF").error(0, &["a"], "x").place, None);
     }
 
+    fn all(format: Format, text: &str) -> Vec<JobSpec> {
+        parse(format, text.as_bytes()).unwrap_or_else(|errors| panic!("{errors:?}"))
+    }
+
+    fn told(format: Format, text: &str) -> Vec<String> {
+        parse(format, text.as_bytes()).expect_err("errors").iter().map(ToString::to_string).collect()
+    }
+
+    #[test]
+    fn four_formats_say_the_same() {
+        let want = one(
+            r#"{"workflow": "w", "prompt": "a, \"b\"\nc", "seed": 7, "set": {"14.cfg": 1.5}, "priority": 2, "hold": true, "tags": ["x", "y"]}"#,
+        );
+        let toml = "workflow = \"w\"\nprompt = \"\"\"\na, \"b\"\nc\"\"\"\nseed = 7\npriority = 2\nhold = true\ntags = [\"x\", \"y\"]\n[set]\n\"14.cfg\" = 1.5\n";
+        assert_eq!(all(Format::Toml, toml), [want.clone()]);
+        let line = r#"{"workflow": "w", "prompt": "a, \"b\"\nc", "seed": 7, "set": {"14.cfg": 1.5}, "priority": 2, "hold": true, "tags": ["x", "y"]}"#;
+        assert_eq!(all(Format::JsonLines, &format!("\n{line}\n\n{line}\n"))[0], want);
+        for separator in [",", ";", "\t"] {
+            let header = ["workflow", "prompt", "seed", "14.cfg", "priority", "hold", "tags"].join(separator);
+            let row = ["w", "\"a, \"\"b\"\"\nc\"", "7", "1.5", "2", "yes", "\"x;y\""].join(separator);
+            let jobs = all(Format::Csv, &format!("\u{feff}{header}\r\n{row}\r\n\r\n"));
+            let [job] = jobs.as_slice() else { panic!("{jobs:?}") };
+            assert!(job.textual);
+            assert_eq!(
+                (&job.slots["prompt"], &job.slots["seed"], &job.set["14.cfg"]),
+                (&json!("a, \"b\"\nc"), &json!(7), &json!("1.5"))
+            );
+            assert_eq!((job.priority, job.hold, &job.tags), (2, true, &want.tags));
+        }
+    }
+
+    #[test]
+    fn tables_of_jobs_share_what_stands_before_them() {
+        let jobs = all(
+            Format::Toml,
+            "workflow = \"w\"\nseed = 1\nset = {\"1.a\" = 1}\n[[job]]\nname = \"a\"\n[[job]]\nname = \"b\"\nseed = 2\nset = {\"1.b\" = 2}\n",
+        );
+        assert_eq!(
+            jobs.iter().map(|job| (job.name.as_deref(), &job.slots["seed"], job.set.len())).collect::<Vec<_>>(),
+            [(Some("a"), &json!(1), 1), (Some("b"), &json!(2), 2)]
+        );
+    }
+
+    #[test]
+    fn every_fault_is_told_in_every_format_with_its_place() {
+        assert_eq!(
+            told(Format::Json, "[{\"priority\": \"x\",\n  \"hold\": 1}, {\"name\": 5}]"),
+            [
+                "line 1, column 3: `priority` must be a whole number, 0 being usual, not the text \"x\"",
+                "line 2, column 3: `hold` must be true or false, not the number 1",
+                "line 2, column 15: `name` must be a text, \"…\", not the number 5",
+            ]
+        );
+        assert_eq!(
+            told(Format::JsonLines, "{\"seed\": 1}\n\n  {\"a\": }\n{\"b\" 1}"),
+            ["line 3, column 9: not JSON: expected value", "line 4, column 6: not JSON: expected `:`"]
+        );
+        assert_eq!(
+            told(Format::JsonLines, "{\"seed\": 1}\n  {\"name\": 5}")[0],
+            "line 2, column 4: `name` must be a text, \"…\", not the number 5"
+        );
+        assert_eq!(
+            told(Format::Toml, "workflow = \"w\"\n[[job]]\nname = 5\n[[job]]\n[job.set]\nab = 1\n"),
+            [
+                "line 3, column 1: `name` must be a text, \"…\", not the number 5",
+                "line 6, column 1: `ab` names no input: write node id (or title), dot, input, as in \"14.cfg\"",
+            ]
+        );
+        assert!(told(Format::Toml, "a = 1\nb = \nc = 2\n")[0].starts_with("line 2, column "));
+        assert_eq!(
+            told(Format::Csv, "name,priority,hold\na,1,true\n\"b\nb\",x,true\nc,1,maybe\nd,1,true,more\n"),
+            [
+                "line 5, column 5: `hold` must be true or false, not the text \"maybe\"",
+                "line 6, column 10: the row has 4 cells and the header 3: a text with the separator in it stands in \"…\"",
+            ]
+        );
+        assert_eq!(
+            told(Format::Csv, "name,priority\n\"b\nb\",x\n")[0],
+            "line 3, column 4: `priority` must be a whole number, 0 being usual, not the text \"x\""
+        );
+        assert!(told(Format::Csv, "name,name\na,b\n")[0].contains("twice"));
+        assert!(told(Format::Csv, "name,seed\n")[0].contains("no rows"));
+    }
+
+    #[test]
+    fn a_sweep_is_every_combination_in_one_group() {
+        let jobs = all(
+            Format::Json,
+            r#"{"workflow": "w", "prompt": "x", "sweep": {"length": [65, 129], "14.cfg": [1, 2]}, "seed": [7, "random"], "repeat": 2}"#,
+        );
+        assert_eq!(jobs.len(), 16);
+        let variant = |at: usize| jobs[at].variant.clone().expect("one of several");
+        assert_eq!((variant(0).number, variant(15).number, variant(3).of), (1, 16, 16));
+        assert_eq!(Value::Object(variant(3).values), json!({"length": 65, "14.cfg": 1, "seed": "random", "repeat": 2}));
+        assert_eq!(
+            (&jobs[3].slots["length"], &jobs[3].set["14.cfg"], &jobs[3].slots["seed"]),
+            (&json!(65), &json!(1), &json!("random"))
+        );
+        assert_eq!(
+            Value::Object(variant(15).values),
+            json!({"length": 129, "14.cfg": 2, "seed": "random", "repeat": 2})
+        );
+        let workflows = all(Format::Json, r#"{"sweep": {"workflow": ["a", "b"]}, "seed": 1}"#);
+        assert_eq!(workflows[1].workflow, Source::Named(Some("b".into())));
+        assert!(one(r#"{"workflow": "w", "repeat": 1}"#).variant.is_none());
+    }
+
+    #[test]
+    fn a_sweep_that_is_none_says_why() {
+        for (text, words) in [
+            (r#"{"sweep": {}}"#, "`sweep` is empty"),
+            (r#"{"sweep": [1]}"#, "an object of lists"),
+            (r#"{"sweep": {"seed": 1}}"#, "must be a list of values, not the number 1"),
+            (r#"{"sweep": {"seed": []}}"#, "is an empty list"),
+            (r#"{"sweep": {"priority": [1]}}"#, "is no slot"),
+            (r#"{"seed": 1, "sweep": {"seed": [1]}}"#, "beside it"),
+            (r#"{"seed": [], "a": 1}"#, "empty list"),
+            (r#"{"repeat": 0}"#, "between 1 and 1000"),
+            (r#"{"repeat": 600, "seed": [1, 2]}"#, "1200 jobs in one file; at most 1000"),
+        ] {
+            assert!(told(Format::Json, text)[0].contains(words), "{text}: {:?}", told(Format::Json, text));
+        }
+    }
+
+    #[test]
+    fn the_body_of_a_post_is_a_job() {
+        let job = one(
+            r#"{"prompt": {"3": {"class_type": "SaveImage", "inputs": {}}}, "client_id": "x", "extra_data": {"extra_pnginfo": {"workflow": {}}}, "name": "n"}"#,
+        );
+        assert!(matches!(job.workflow, Source::Graph(graph) if graph.contains_key("3")));
+        assert_eq!((job.name.as_deref(), job.slots.len()), (Some("n"), 0));
+        assert_eq!(job.extra_data, json!({"extra_pnginfo": {"workflow": {}}}).as_object().cloned());
+        let text = one(r#"{"workflow": "w", "prompt": "words"}"#);
+        assert_eq!(text.slots["prompt"], "words");
+    }
+
+    #[test]
+    fn jobs_to_wait_for_go_by_name_or_number() {
+        assert_eq!(one(r#"{"workflow": "w", "after": "a"}"#).after, ["a"]);
+        assert_eq!(one(r#"{"workflow": "w", "after": ["a", 12]}"#).after, ["a", "#12"]);
+        assert!(error(r#"{"after": [true]}"#).message.contains("name or number"));
+    }
+
+    #[test]
+    fn endings_tell_the_format() {
+        for (name, format, stem) in [
+            ("a.b.JSON", Some(Format::Json), "a.b"),
+            ("x.ndjson", Some(Format::JsonLines), "x"),
+            ("x.tsv", Some(Format::Csv), "x"),
+            ("x.toml", Some(Format::Toml), "x"),
+            ("x.png", None, "x.png"),
+        ] {
+            assert_eq!((Format::of(name), Format::stem(name)), (format, stem));
+        }
+    }
+
     proptest::proptest! {
         #[test]
         fn no_bytes_make_it_panic(bytes in proptest::collection::vec(proptest::num::u8::ANY, 0..200), cut in "[\\[\\]{}\":,a-z0-9 \n\\\\é]{0,80}") {

@@ -7,6 +7,7 @@ mod collect;
 mod given;
 mod look;
 mod post;
+mod refusal;
 #[cfg(test)]
 mod tests;
 

@@ -15,6 +15,7 @@ use crate::comfy::Client;
 use crate::job::{Change, Failure, FailureKind, JobId, Output};
 use crate::store::{InputFile, Prompt, Write};
 use crate::verdict::Measurement;
+use crate::workflow::object_info::ObjectInfo;
 
 /// A graph as it will be posted.
 pub(super) struct Ready {
@@ -30,6 +31,8 @@ pub(super) struct Post {
     pub prompt_id: String,
     pub graph: Value,
     pub extra_data: Option<Map<String, Value>>,
+    /// What the server said of its nodes: for the words of a refusal.
+    pub info: Option<Arc<ObjectInfo>>,
 }
 
 /// A place in a server's line.
@@ -48,8 +51,8 @@ pub(super) async fn send_posts(
     mut posts: mpsc::UnboundedReceiver<Post>,
     events: mpsc::UnboundedSender<Event>,
 ) {
-    while let Some(Post { job, prompt_id, graph, extra_data }) = posts.recv().await {
-        let result = errands::post(&client, &client_id, &prompt_id, &graph, extra_data.as_ref()).await;
+    while let Some(Post { job, prompt_id, graph, extra_data, info }) = posts.recv().await {
+        let result = errands::post(&client, &client_id, &prompt_id, &graph, extra_data.as_ref(), info.as_deref()).await;
         let away = if let PostResult::NotSent(why) = &result { Some(why.clone()) } else { None };
         let _ = events.send(Event::Input(Input::Posted { server, job, prompt_id, result }));
         if let Some(why) = away {
@@ -84,6 +87,11 @@ impl Driver {
     /// Nothing that is known of the server speaks against it.
     fn looks_fit(&self, server: usize, job: JobId, prompt: &Prompt) -> bool {
         self.known_for(server, job).is_none_or(|known| preflight::faults(prompt, &known.info).is_empty())
+    }
+
+    /// What is known of a server.
+    pub(super) fn info_of(&self, server: usize) -> Option<Arc<ObjectInfo>> {
+        self.preflight.known.get(server)?.as_ref().map(|known| Arc::clone(&known.info))
     }
 
     /// What is known of a server, where a job is to be held against it.
@@ -189,10 +197,11 @@ impl Driver {
         if let Err(error) = self.store.write(&[Write::Posted { prompt_id: prompt_id.clone(), job, graph: text }]) {
             return self.cannot_post(server, job, prompt_id, &error.to_string());
         }
+        let info = self.info_of(server);
         if let Some(end) = self.servers.get_mut(server)
             && let Some(submission) = end.line.iter_mut().find(|s| s.job == job)
         {
-            submission.post = Some(Post { job, prompt_id, graph, extra_data });
+            submission.post = Some(Post { job, prompt_id, graph, extra_data, info });
         }
         self.move_up(server);
     }

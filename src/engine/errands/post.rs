@@ -5,11 +5,12 @@ use std::path::Path;
 use serde_json::{Map, Value};
 
 use super::super::core::PostResult;
-use super::{caught, nodes_of};
+use super::{caught, nodes_of, refusal};
 use crate::comfy::{Client, ComfyError, Submission};
 use crate::job::{Failure, FailureKind};
 use crate::store::InputFile;
 use crate::text;
+use crate::workflow::object_info::ObjectInfo;
 
 fn refused(kind: FailureKind, message: String, detail: String) -> PostResult {
     PostResult::Refused(Failure { kind, node: None, message, detail })
@@ -109,8 +110,9 @@ pub async fn post(
     prompt_id: &str,
     graph: &Value,
     extra_data: Option<&Map<String, Value>>,
+    info: Option<&ObjectInfo>,
 ) -> PostResult {
-    let posted = caught(post_on(client, client_id, prompt_id, graph, extra_data)).await;
+    let posted = caught(post_on(client, client_id, prompt_id, graph, extra_data, info)).await;
     posted.unwrap_or_else(|why| PostResult::Unsure { why, refused: false, nodes: Vec::new() })
 }
 
@@ -120,42 +122,17 @@ async fn post_on(
     prompt_id: &str,
     graph: &Value,
     extra_data: Option<&Map<String, Value>>,
+    info: Option<&ObjectInfo>,
 ) -> PostResult {
     let nodes = graph.as_object().map(nodes_of).unwrap_or_default();
-    let title = |id: &str| nodes.iter().find(|n| n.id == id).map_or(id.to_owned(), |n| n.title.clone());
     let submission = Submission { prompt_id, client_id, graph, extra_data };
     match client.submit(&submission).await {
         Ok(accepted) => {
-            let left_out = accepted
-                .node_errors
-                .iter()
-                .flat_map(|node| {
-                    let title = title(&node.node_id);
-                    node.errors.iter().map(move |e| {
-                        text::clean(&format!("left out by the server: {title}: {} {}", e.message, e.details))
-                            .into_owned()
-                    })
-                })
-                .collect();
+            let lines = refusal::lines(&accepted.node_errors, graph, info);
+            let left_out = lines.iter().map(|line| format!("left out by the server: {}", line.words())).collect();
             PostResult::Accepted { notes: left_out, nodes }
         }
-        Err(ComfyError::Rejected(validation)) => {
-            let node = validation.node_errors.first().map(|e| title(&e.node_id));
-            let first = validation.node_errors.first().and_then(|e| e.errors.first());
-            let message = first.map_or_else(
-                || validation.to_string(),
-                |e| {
-                    let input = e.input_name.as_deref().map(|i| format!("{i}: ")).unwrap_or_default();
-                    format!("{input}{} {}", e.message, e.details)
-                },
-            );
-            PostResult::Refused(Failure {
-                kind: FailureKind::Validation,
-                node,
-                message: text::clean(&message).into_owned(),
-                detail: text::clean_lines(&validation.to_string()),
-            })
-        }
+        Err(ComfyError::Rejected(validation)) => PostResult::Refused(refusal::failure(&validation, graph, info)),
         // A page in place of the answer, with no error to it: a log-in page, and ComfyUI behind it never saw the graph.
         Err(error @ ComfyError::NotComfyUi { .. }) if is_page(&error) => PostResult::NotSent(error.to_string()),
         Err(error) if error.may_have_arrived() => {

@@ -356,7 +356,7 @@ async fn a_post_is_refused_by_comfyui_alone() {
     ] {
         let kind = if body == PAGE { "text/html" } else { "text/plain" };
         let server = Server::with(move |_| (code, kind, body.as_bytes().to_vec())).await;
-        let found = match post(&server.client, "me", PROMPT, &json!({}), None).await {
+        let found = match post(&server.client, "me", PROMPT, &json!({}), None, None).await {
             PostResult::Accepted { .. } => "accepted",
             PostResult::Refused(_) => "refused",
             PostResult::NotSent(_) => "not sent",
