@@ -14,5 +14,6 @@ mod whole {
     #[cfg(unix)]
     mod screen;
     mod stage;
+    mod stores;
     mod twins;
 }

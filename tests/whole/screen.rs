@@ -392,7 +392,7 @@ fn the_queue_is_steered_by_keys() {
     // The last to the top, then two marked and held with one question.
     screen.press("GT");
     stage.until("#4 moved", |stage| stage.run(&["log", "4"]).out.contains("moved").then_some(()));
-    screen.press("G  ");
+    screen.press("Gk ");
     screen.until_shown("marked");
     screen.press("\u{1b}");
     screen.until("no marks", |screen| !screen.text().contains("marked"));

@@ -229,7 +229,7 @@ impl App {
                 // Whatever stands in it then is sent: it has not been taken as it is.
                 self.editing.text.clear();
                 let first = crate::text::clean(why.lines().next().unwrap_or_default()).into_owned();
-                let words = format!("{first} · edit again?");
+                let words = format!("edit again? {first}");
                 self.question = Some(Question { words, yes: Command::Editor { job, text } });
                 self.mark(super::Urgency::Now);
             }
