@@ -360,6 +360,7 @@ async fn a_post_is_refused_by_comfyui_alone() {
             PostResult::Accepted { .. } => "accepted",
             PostResult::Refused(_) => "refused",
             PostResult::NotSent(_) => "not sent",
+            PostResult::NotWanted => "not wanted",
             PostResult::Unsure { refused: true, .. } => "unsure, refused",
             PostResult::Unsure { .. } => "unsure",
         };
