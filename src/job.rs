@@ -326,8 +326,8 @@ pub struct Job {
     pub tags: Vec<String>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub group: Option<Group>,
-    /// Jobs that must be done before it is rendered.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    /// Jobs that must be done before it is rendered. (`after` is the state's, of those that are not yet.)
+    #[serde(default, rename = "waits_for", skip_serializing_if = "Vec::is_empty")]
     pub after: Vec<JobId>,
     /// Its graph is posted without being held against what the server says of its nodes.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]

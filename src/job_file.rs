@@ -432,7 +432,7 @@ mod tests {
             [
                 "line 1, column 3: `priority` must be a whole number, 0 being usual, not the text \"x\"",
                 "line 2, column 3: `hold` must be true or false, not the number 1",
-                "line 2, column 15: `name` must be a text, \"…\", not the number 5",
+                "line 2, column 16: `name` must be a text, \"…\", not the number 5",
             ]
         );
         assert_eq!(

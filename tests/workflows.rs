@@ -402,13 +402,25 @@ fn the_docs_work() {
             .collect::<Vec<_>>()
     };
     let jobs = blocks("json");
-    assert!(jobs.len() >= 6);
+    assert!(jobs.len() >= 10);
     for block in jobs {
         check_file(Format::Json, &block, &block);
     }
-    let (_, graph, _) = BUILT_IN[0];
-    for block in blocks("toml") {
-        Workflow::parse("docs", graph, Some(&block)).unwrap_or_else(|error| panic!("{error}"));
+    for (language, format) in [("jsonl", Format::JsonLines), ("csv", Format::Csv)] {
+        let examples = blocks(language);
+        assert!(!examples.is_empty(), "{language}");
+        for block in examples {
+            check_file(format, &block, &block);
+        }
+    }
+    let (settings, tables): (Vec<_>, Vec<_>) =
+        blocks("toml").into_iter().partition(|block| block.contains("[[inbox]]"));
+    assert!(!settings.is_empty() && !tables.is_empty());
+    for block in settings {
+        comfytop::config::Config::parse(&block, "docs/jobs.md").unwrap_or_else(|error| panic!("{error}\n{block}"));
+    }
+    for block in tables {
+        check_file(Format::Toml, &block, &block);
     }
     // the two tables name what there is
     for key in job_file::OWN_KEYS {
@@ -428,4 +440,26 @@ fn the_docs_work() {
     for (shown, wanted) in shown.lines().zip(wanted.lines()) {
         assert!(shown.starts_with(wanted.trim_end_matches('…')), "{shown}\nnot\n{wanted}");
     }
+}
+
+#[test]
+fn the_docs_of_workflows_work() {
+    let docs = fs::read_to_string(here("docs/workflows.md")).expect("docs");
+    let blocks = |language: &str| {
+        let fence = format!("```{language}\n");
+        docs.split(&fence)
+            .skip(1)
+            .map(|rest| rest.split("```").next().unwrap_or_default().to_owned())
+            .collect::<Vec<_>>()
+    };
+    let (_, graph, _) = BUILT_IN[0];
+    let declared: Vec<_> = blocks("toml").into_iter().filter(|block| block.contains("[[slot]]")).collect();
+    assert!(!declared.is_empty());
+    for block in declared {
+        Workflow::parse("docs", graph, Some(&block)).unwrap_or_else(|error| panic!("{error}"));
+    }
+    let example = blocks("json").into_iter().find(|block| block.contains("KSampler")).expect("an example");
+    let found = Workflow::parse("docs", &example, None).expect("usable");
+    let names: Vec<_> = found.slots.iter().map(|slot| slot.name.as_str()).collect();
+    assert_eq!(names, ["prompt", "seed", "width", "height", "steps", "prefix"]);
 }

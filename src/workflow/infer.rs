@@ -40,6 +40,8 @@ const MODELS: &[(&str, &str)] = &[
     ("lora_name", "lora"),
     ("control_net_name", "controlnet"),
 ];
+/// So many slots are found at most: a graph that has more is nobody's to fill by name.
+const MOST: usize = 200;
 /// How far a linked value is followed.
 const HOPS: usize = 8;
 
@@ -72,7 +74,7 @@ struct Found<'g> {
 
 impl Found<'_> {
     fn add(&mut self, name: &str, kind: SlotType, inputs: Vec<InputRef>, words: &str) {
-        if inputs.is_empty() {
+        if inputs.is_empty() || self.slots.len() >= MOST {
             return;
         }
         let is_taken = |name: &str| self.slots.iter().any(|slot| slot.name == name);
@@ -122,6 +124,7 @@ impl Found<'_> {
                 files.push((InputRef::new(id, *name), *kind));
             }
         }
+        files.truncate(MOST);
         let count = |kind: SlotType| files.iter().filter(|(_, other)| *other == kind).count();
         let named: Vec<_> = files
             .iter()
@@ -150,6 +153,8 @@ impl Found<'_> {
 
     fn prompts(&mut self) {
         let mut sides: HashMap<Side, Vec<InputRef>> = HashMap::new();
+        // what was walked for one sampler need not be for the next
+        let mut seen = HashSet::new();
         for (id, node) in self.graph {
             let guider = class(node).is_some_and(|class| class.contains("Guider"));
             let named = |name: &str| {
@@ -159,8 +164,11 @@ impl Found<'_> {
             };
             for (name, value) in node.get("inputs").and_then(Value::as_object).into_iter().flatten() {
                 let Some(side) = named(name) else { continue };
-                let texts =
-                    if value.is_string() { vec![InputRef::new(id, name)] } else { self.texts_behind(value, side) };
+                let texts = if value.is_string() {
+                    vec![InputRef::new(id, name)]
+                } else {
+                    self.texts_behind(value, side, &mut seen)
+                };
                 let all = sides.entry(side).or_default();
                 all.extend(texts.into_iter().filter(|at| !all.contains(at)).collect::<Vec<_>>());
             }
@@ -177,7 +185,7 @@ impl Found<'_> {
         {
             // Inputs that hold the same words are one slot: the two encoders of one prompt.
             let mut groups: Vec<(&Value, Vec<InputRef>)> = Vec::new();
-            for at in texts {
+            for at in texts.into_iter().take(MOST) {
                 let Some(value) = input(self.graph, &at.node, &at.input) else { continue };
                 match groups.iter_mut().find(|(words, _)| *words == value) {
                     Some((_, group)) => group.push(at),
@@ -192,15 +200,19 @@ impl Found<'_> {
     }
 
     /// The texts that a conditioning is made from, however many nodes it goes through.
-    fn texts_behind(&self, start: &Value, side: Side) -> Vec<InputRef> {
+    fn texts_behind(
+        &self,
+        start: &Value,
+        side: Side,
+        seen: &mut HashSet<(Side, String, Option<u64>)>,
+    ) -> Vec<InputRef> {
         let mut texts = Vec::new();
-        let mut seen = HashSet::new();
         let mut line = vec![start.clone()];
         while let Some(value) = line.pop() {
             let Some(id) = link(&value) else { continue };
             let output = value.get(1).and_then(Value::as_u64);
             let Some(inputs) = self.graph.get(id).and_then(|node| node.get("inputs")?.as_object()) else { continue };
-            if !seen.insert((id.to_owned(), output)) {
+            if !seen.insert((side, id.to_owned(), output)) {
                 continue;
             }
             let before = texts.len();

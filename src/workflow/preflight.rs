@@ -239,7 +239,7 @@ impl<'a> Check<'a> {
             Widget::Combo { many: false, refresh: false, options } if !is_brought => {
                 let custom = self.class_of(id).is_none_or(|class| class.python_module.starts_with("custom_nodes"));
                 // an extension that fills its lists in the page has none to tell
-                if options.is_empty() && custom { None } else { one_of(options, value, is_file(name, options)) }
+                if options.is_empty() && custom { None } else { one_of(options, value, is_file(options)) }
             }
             Widget::DynamicCombo(choices) => {
                 let keys: Vec<Value> = choices.iter().map(|choice| Value::String(choice.key.clone())).collect();
@@ -286,10 +286,10 @@ fn wanted(input: &Input) -> String {
     }
 }
 
-/// Whether a list is one of files: long, or of names with an ending.
-fn is_file(name: &str, options: &[Value]) -> bool {
+/// Whether a list is one of files: its names have endings.
+fn is_file(options: &[Value]) -> bool {
     let ending = |value: &Value| value.as_str().is_some_and(|text| text.rfind('.').is_some_and(|at| at > 0));
-    name.ends_with("_name") || options.first().is_some_and(ending)
+    options.first().is_some_and(ending)
 }
 
 fn list(options: &[Value]) -> String {
