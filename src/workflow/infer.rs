@@ -73,7 +73,9 @@ struct Found<'g> {
 }
 
 impl Found<'_> {
-    fn add(&mut self, name: &str, kind: SlotType, inputs: Vec<InputRef>, words: &str) {
+    fn add(&mut self, name: &str, kind: SlotType, mut inputs: Vec<InputRef>, words: &str) {
+        // an id with a dot, or without a letter, can't be written as a place
+        inputs.retain(can_be_written);
         if inputs.is_empty() || self.slots.len() >= MOST {
             return;
         }
@@ -332,6 +334,9 @@ impl Found<'_> {
                 for name in ["start_at_step", "end_at_step"] {
                     let Some(value) = input(self.graph, &id, name).and_then(Value::as_f64) else { continue };
                     let place = InputRef::new(&id, name);
+                    if !can_be_written(&place) {
+                        continue;
+                    }
                     if (value - steps).abs() < f64::EPSILON {
                         whole.push(place);
                     } else if value > 0.0 && value < steps {
@@ -393,6 +398,10 @@ impl Found<'_> {
             self.add("prefix", SlotType::String, vec![at], "where the output goes on the server");
         }
     }
+}
+
+fn can_be_written(place: &InputRef) -> bool {
+    InputRef::parse(&place.to_string()).as_ref() == Some(place)
 }
 
 /// The `.toml` that declares these slots.
