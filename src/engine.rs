@@ -4,6 +4,7 @@
 //! edges and brings their answers back to it. Nothing else writes the store.
 
 pub mod core;
+pub mod hearing;
 
 mod clean;
 mod connection;
@@ -36,13 +37,14 @@ use crate::job::{Job, JobId, JobState};
 use crate::link::{Address, LinkError, VERSION};
 use crate::protocol::{EngineRow, Flow, FromEngine, Level, PROTOCOL, Request, Update};
 use crate::store::{Place, Store, StoreError, Write};
-use connection::Reconnect;
+use connection::Order;
 use core::{Effect, Input, OpenFile, Policy, PostResult, State};
 use errands::Uploaded;
 use hub::{FaceEvent, Hub};
 use pace::Pace;
 use posting::{Post, Ready, Submission};
-use setup::{bind, connect, faces, remember, seat, server_configs, signals};
+pub use setup::remember;
+use setup::{bind, connect, faces, seat, server_configs, signals};
 
 /// How an engine is run.
 #[derive(Debug, Clone)]
@@ -115,7 +117,7 @@ struct ServerEnd {
     /// Submissions in the order in which they are to arrive; the front ones wait for their uploads.
     line: VecDeque<Submission>,
     poster: mpsc::UnboundedSender<Post>,
-    orders: mpsc::UnboundedSender<Reconnect>,
+    orders: mpsc::UnboundedSender<Order>,
     busy: watch::Sender<bool>,
 }
 
@@ -382,7 +384,7 @@ impl Driver {
             // Written before anything was acted on.
             Effect::Write(_) => {}
             Effect::Submit { server, job, prompt_id, seed } => self.upload(server, job, prompt_id, seed),
-            Effect::Look { server, prompts, first } => self.look(server, prompts, first),
+            Effect::Look { server, asked, prompts, first } => self.look(server, asked, prompts, first),
             Effect::Delete { server, prompt_id } => {
                 if let Some(end) = self.servers.get(server) {
                     let client = Arc::clone(&end.client);
@@ -401,7 +403,12 @@ impl Driver {
             }
             Effect::Reconnect { server } => {
                 if let Some(end) = self.servers.get(server) {
-                    let _ = end.orders.send(Reconnect);
+                    let _ = end.orders.send(Order::Reconnect);
+                }
+            }
+            Effect::Ping { server, token } => {
+                if let Some(end) = self.servers.get(server) {
+                    let _ = end.orders.send(Order::Ping { token });
                 }
             }
             Effect::FinishFile { file, failed, rows } => self.finish_file(&file, failed, &rows),

@@ -376,6 +376,8 @@ pub enum Change {
     Posted {
         notes: Vec<String>,
     },
+    /// It is about to be deleted at its server, to be queued again: from here on nobody knows whether it is there.
+    Recall,
     /// It never ran and no server has it: back to the queue, and the try does not count.
     TakenBack,
     /// Rendering began at `at`, or (not `seen`) no later than that.
@@ -475,6 +477,7 @@ impl Change {
         match self {
             Self::Submit { .. } => "submit",
             Self::Posted { .. } => "posted",
+            Self::Recall => "recall",
             Self::TakenBack => "taken back",
             Self::Started { .. } => "started",
             Self::Rendered { .. } => "rendered",
@@ -554,6 +557,7 @@ impl Job {
             (S::Running | S::Collecting | S::Measuring | S::Done, Change::Posted { notes }) => {
                 self.latest(|a| a.notes.extend(notes.iter().cloned()));
             }
+            (S::Pending, Change::Recall) => self.state = S::Submitting,
             (S::Submitting | S::Pending, Change::TakenBack) => {
                 self.attempts.pop();
                 self.state = S::Queued;

@@ -10,14 +10,17 @@ use comfytop::engine::core::{
     Remembered, ServerSeat, State,
 };
 use comfytop::estimate::Node;
-use comfytop::job::{CancelledBy, Failure, FailureKind, Job, JobId, JobState, Output, Reason, SeedWish, Shape};
+use comfytop::job::{CancelledBy, Change, Failure, FailureKind, Job, JobId, JobState, Output, Reason, SeedWish, Shape};
 use comfytop::protocol::{Answer, EngineRow, Request};
+use comfytop::store::Write;
 use comfytop::verdict::Measurement;
 use jiff::{SignedDuration, Timestamp};
 
 struct World {
     state: State,
     now: Timestamp,
+    /// The latest look, until it is answered.
+    asked: Option<u64>,
 }
 
 fn job(id: u64) -> Job {
@@ -33,6 +36,9 @@ fn job(id: u64) -> Job {
         shape: Shape::default(),
         note: None,
         tags: Vec::new(),
+        group: None,
+        after: Vec::new(),
+        no_preflight: false,
         fingerprint: Some(format!("print {id}")),
         queued_at: Timestamp::UNIX_EPOCH,
         next_reason: Reason::First,
@@ -46,7 +52,7 @@ impl World {
         let seats = vec![ServerSeat { name: "s".to_owned(), url: "s".to_owned(), in_flight }];
         let now: Timestamp = "2026-11-22T20:00:00Z".parse().unwrap();
         let state = State::new(Policy::default(), EngineRow::default(), seats, Remembered::default(), 1, now);
-        Self { state, now }
+        Self { state, now, asked: None }
     }
 
     /// A world with a server that answers, and these jobs dropped.
@@ -70,6 +76,7 @@ impl World {
         let effects = self.state.step(input, self.now);
         let first_act = effects.iter().position(|e| !matches!(e, Effect::Write(_))).unwrap_or(effects.len());
         assert!(!effects[first_act..].iter().any(|e| matches!(e, Effect::Write(_))), "written before acted on");
+        self.note_looks(&effects);
         effects
     }
 
@@ -82,7 +89,18 @@ impl World {
             effects.extend(self.state.step(Input::Tick, self.now));
         }
         self.now = until;
+        self.note_looks(&effects);
         effects
+    }
+
+    /// The number of the look that is answered; of one asked just now, where none is known.
+    fn answered(&mut self) -> u64 {
+        self.asked.take().unwrap_or(u64::MAX)
+    }
+
+    fn note_looks(&mut self, effects: &[Effect]) {
+        let asked = effects.iter().filter_map(|e| if let Effect::Look { asked, .. } = e { Some(*asked) } else { None });
+        self.asked = asked.max().or(self.asked);
     }
 
     fn word(&self, id: u64) -> &'static str {
@@ -113,12 +131,18 @@ impl World {
 
     fn looked(&mut self, id: u64, look: Look) -> Vec<Effect> {
         let prompt = self.prompt(id);
-        self.step(Input::Looked { server: 0, found: vec![(JobId(id), prompt, look)] })
+        let asked = self.answered();
+        self.step(Input::Looked { server: 0, asked, found: vec![(JobId(id), prompt, look)] })
     }
 
     /// Nowhere, and no file of it either.
     fn nowhere(&mut self, id: u64) -> Vec<Effect> {
         self.looked(id, Look::Unknown);
+        self.gone(id)
+    }
+
+    /// No file of it is on the server.
+    fn gone(&mut self, id: u64) -> Vec<Effect> {
         let gone = Err(CollectFailure::Gone("forgotten".to_owned()));
         let prompt_id = self.prompt(id);
         self.step(Input::Collected { job: JobId(id), prompt_id, result: gone })
@@ -172,6 +196,10 @@ fn looks(effects: &[Effect]) -> Vec<(First, Vec<u64>)> {
         .iter()
         .filter_map(|e| if let Effect::Look { prompts, first, .. } = e { Some((*first, ids(prompts))) } else { None })
         .collect()
+}
+
+fn pings(effects: &[Effect]) -> Vec<u64> {
+    effects.iter().filter_map(|e| if let Effect::Ping { token, .. } = e { Some(*token) } else { None }).collect()
 }
 
 fn collects(effects: &[Effect]) -> Vec<(u64, bool)> {
@@ -390,8 +418,181 @@ fn what_vanished_pending_from_a_living_server_was_deleted_there() {
     w.hear(Heard::Remaining(1));
     let effects = w.wait(2);
     assert_eq!(looks(&effects).len(), 1, "an unexplained count is looked into");
-    w.looked(2, Look::Unknown);
+    let effects = w.looked(2, Look::Unknown);
+    // The websocket may not have noticed yet that the process behind it is another one.
+    assert_eq!(pings(&effects), [1]);
+    assert_eq!(w.word(2), "pending");
+    w.hear(Heard::Pong { token: 1 });
+    w.gone(2);
     assert_eq!(w.state.job(JobId(2)).unwrap().state, JobState::Cancelled { by: CancelledBy::Elsewhere });
+}
+
+#[test]
+fn what_a_server_forgot_that_died_unnoticed_is_not_taken_for_deleted() {
+    let (mut w, _) = World::up(2, 2);
+    w.accept(1);
+    w.accept(2);
+    w.begin(1);
+    assert_eq!(pings(&w.looked(2, Look::Unknown)), [1]);
+    // No answer: the line turns out to be dead, and another process answers the next one.
+    let now = w.now;
+    w.step(Input::Down { server: 0, why: "reset".to_owned(), retry_at: now });
+    w.step(Input::Up { server: 0, about: About::default() });
+    w.hear(Heard::Pong { token: 1 });
+    assert_eq!(w.word(2), "pending");
+    let found = vec![(JobId(1), w.prompt(1), Look::Unknown), (JobId(2), w.prompt(2), Look::Unknown)];
+    let asked = w.answered();
+    w.step(Input::Looked { server: 0, asked, found });
+    w.gone(1);
+    w.gone(2);
+    assert_ne!(w.word(2), "cancelled", "nobody deleted it");
+}
+
+#[test]
+fn what_was_taken_before_a_server_died_is_not_vouched_for_by_what_was_taken_after() {
+    let (mut w, _) = World::up(2, 2);
+    w.accept(1);
+    // It dies and stands up again, and the websocket notices only after the next POST.
+    w.accept(2);
+    let now = w.now;
+    w.step(Input::Down { server: 0, why: "silent".to_owned(), retry_at: now });
+    w.step(Input::Up { server: 0, about: About::default() });
+    let found = vec![(JobId(1), w.prompt(1), Look::Unknown), (JobId(2), w.prompt(2), Look::Running { copies: 1 })];
+    let asked = w.answered();
+    w.step(Input::Looked { server: 0, asked, found });
+    w.gone(1);
+    assert_ne!(w.word(1), "cancelled", "nobody deleted it");
+}
+
+#[test]
+fn what_vanished_and_left_a_file_was_rendered() {
+    // Its messages got lost, and its history was cleared by a person.
+    let (mut w, _) = World::up(2, 2);
+    w.accept(1);
+    w.accept(2);
+    w.looked(2, Look::Unknown);
+    let effects = w.hear(Heard::Pong { token: 1 });
+    assert_eq!(collects(&effects), [(2, true)]);
+    let prompt_id = w.prompt(2);
+    w.step(Input::Collected { job: JobId(2), prompt_id, result: Ok(clip()) });
+    assert_eq!(w.word(2), "measuring");
+}
+
+#[test]
+fn an_end_that_nobody_told_is_found_on_an_idle_server() {
+    // Deaf from the start: not even the POST's own status was heard.
+    let (mut w, _) = World::up(2, 1);
+    w.wait(60);
+    w.accept(1);
+    assert!(looks(&w.wait(25)).contains(&(First::Nothing, vec![1])), "silence is looked into");
+    w.looked(1, Look::Pending { copies: 1 });
+    w.step(Input::Count { server: 0, remaining: 0 });
+    assert!(looks(&w.wait(2)).contains(&(First::Nothing, vec![1])), "so is a count that leaves no room for it");
+}
+
+#[test]
+fn a_clock_that_is_set_back_makes_nobody_wait() {
+    let (mut w, _) = World::up(2, 1);
+    w.posted(1, PostResult::Unsure { why: "cut".to_owned(), refused: false, nodes: Vec::new() });
+    w.now = w.now.checked_sub(SignedDuration::from_hours(5)).unwrap();
+    w.looked(1, Look::Unknown);
+    assert_eq!(looks(&w.wait(11)), [(First::Nothing, vec![1])]);
+}
+
+#[test]
+fn what_a_dead_engine_was_taking_back_is_not_taken_for_deleted_by_a_person() {
+    let (mut w, _) = World::up(2, 2);
+    w.accept(1);
+    w.accept(2);
+    w.begin(1);
+    let effects = w.ask(Request::Stop);
+    let written = effects
+        .iter()
+        .any(|e| matches!(e, Effect::Write(Write::Job { job, change: Change::Recall, .. }) if job.id == JobId(2)));
+    assert!(written && looks(&effects) == [(First::Delete, vec![2])], "written before it is deleted: {effects:?}");
+    // The engine dies here; the next one finds it nowhere.
+    let jobs = [1, 2].map(|id| w.state.job(JobId(id)).unwrap().clone());
+    let mut next = World::with(2);
+    let seats = vec![ServerSeat { name: "s".to_owned(), url: "s".to_owned(), in_flight: 2 }];
+    let remembered = Remembered { jobs: jobs.into(), ..Remembered::default() };
+    next.state = State::new(Policy::default(), EngineRow::default(), seats, remembered, 2, next.now);
+    next.step(Input::Up { server: 0, about: About::default() });
+    let found =
+        vec![(JobId(1), next.prompt(1), Look::Running { copies: 1 }), (JobId(2), next.prompt(2), Look::Unknown)];
+    let asked = next.answered();
+    next.step(Input::Looked { server: 0, asked, found });
+    next.wait(11);
+    next.nowhere(2);
+    assert_eq!(next.word(2), "submitting", "posted again, under its own id");
+}
+
+#[test]
+fn nothing_is_sent_while_it_is_not_known_what_a_server_has_forgotten() {
+    let (mut w, _) = World::up(2, 1);
+    w.accept(1);
+    let now = w.now;
+    w.step(Input::Down { server: 0, why: "cut".to_owned(), retry_at: now });
+    w.step(Input::Up { server: 0, about: About::default() });
+    let failed = |asked| Input::LookFailed { server: 0, asked, jobs: vec![JobId(1)] };
+    assert!(submitted(&w.step(failed(1))).is_empty());
+    assert!(submitted(&w.take(2)).is_empty(), "the one before it may have to go first");
+    let effects = w.wait(3);
+    assert!(submitted(&effects).is_empty() && looks(&effects).contains(&(First::Nothing, vec![1])));
+    // Another question, answered meanwhile, is not the one that this waits for.
+    let found = vec![(JobId(1), w.prompt(1), Look::Pending { copies: 1 })];
+    assert!(submitted(&w.step(Input::Looked { server: 0, asked: 99, found })).is_empty());
+    assert_eq!(submitted(&w.looked(1, Look::Pending { copies: 1 })), [2]);
+}
+
+#[test]
+fn nothing_is_sent_while_a_forgotten_file_cannot_be_looked_for() {
+    let (mut w, _) = World::up(1, 1);
+    w.accept(1);
+    let now = w.now;
+    w.step(Input::Down { server: 0, why: "cut".to_owned(), retry_at: now });
+    w.step(Input::Up { server: 0, about: About::default() });
+    w.looked(1, Look::Unknown);
+    let (prompt_id, later) = (w.prompt(1), Err(CollectFailure::Later("refused".to_owned())));
+    w.step(Input::Collected { job: JobId(1), prompt_id, result: later });
+    assert!(submitted(&w.take(2)).is_empty(), "the one before it may have to go first");
+    assert!(looks(&w.wait(6)).contains(&(First::Nothing, vec![1])));
+    assert_eq!(submitted(&w.nowhere(1)), [1], "in its old place");
+}
+
+#[test]
+fn what_is_being_taken_back_and_seen_once_more_is_still_being_taken_back() {
+    let (mut w, _) = World::up(2, 2);
+    w.accept(1);
+    w.accept(2);
+    w.begin(1);
+    w.ask(Request::Stop);
+    // A look that was asked before the delete.
+    let found = vec![(JobId(2), w.prompt(2), Look::Pending { copies: 1 })];
+    w.step(Input::Looked { server: 0, asked: 0, found });
+    assert_eq!(looks(&w.wait(3)), [(First::Delete, vec![2])]);
+    let effects = w.looked(2, Look::Unknown);
+    assert_eq!(w.word(2), "queued");
+    assert!(effects.contains(&Effect::Exit));
+}
+
+#[test]
+fn an_answer_from_before_a_post_says_nothing_of_it() {
+    let (mut w, _) = World::up(2, 2);
+    w.posted(1, PostResult::Unsure { why: "cut".to_owned(), refused: false, nodes: Vec::new() });
+    // Two looks are on their way; the first finds nothing, and it is posted again before the second comes back.
+    w.wait(11);
+    w.nowhere(1);
+    w.accept(1);
+    let found = vec![(JobId(1), w.prompt(1), Look::Unknown)];
+    let effects = w.step(Input::Looked { server: 0, asked: 1, found });
+    assert!(pings(&effects).is_empty() && collects(&effects).is_empty(), "{effects:?}");
+    assert_eq!(w.word(1), "pending");
+    // Nor does a search for its file that began before.
+    w.looked(1, Look::Unknown);
+    w.hear(Heard::Pong { token: 1 });
+    w.looked(1, Look::Pending { copies: 1 });
+    w.gone(1);
+    assert_eq!(w.word(1), "pending");
 }
 
 #[test]
@@ -569,7 +770,9 @@ fn a_pending_job_that_vanished_while_the_line_was_cut_was_deleted_if_the_server_
     w.step(Input::Down { server: 0, why: "line cut".to_owned(), retry_at: now });
     w.step(Input::Up { server: 0, about: About::default() });
     let found = vec![(JobId(1), w.prompt(1), Look::Running { copies: 1 }), (JobId(2), w.prompt(2), Look::Unknown)];
-    w.step(Input::Looked { server: 0, found });
+    let asked = w.answered();
+    w.step(Input::Looked { server: 0, asked, found });
+    w.gone(2);
     assert_eq!(w.state.job(JobId(2)).unwrap().state, JobState::Cancelled { by: CancelledBy::Elsewhere });
 }
 

@@ -47,6 +47,8 @@ pub struct Socket {
 pub enum Heard {
     Message(Message),
     Binary(Binary),
+    /// The answer to [`Socket::probe`], with its token.
+    Pong(u64),
 }
 
 /// The socket is over.
@@ -122,7 +124,7 @@ impl Socket {
                     return Err(self.end(Closed::Lost { why: "it ended".to_owned() }));
                 }
                 Err(_) if self.pinged.is_none() => {
-                    self.ping().await?;
+                    self.ping(&[]).await?;
                     continue;
                 }
                 Err(_) => {
@@ -141,7 +143,12 @@ impl Socket {
                         .map_or((None, String::new()), |frame| (Some(frame.code.into()), excerpt(&frame.reason, 80)));
                     return Err(self.end(Closed::ByServer { code, reason }));
                 }
-                Frame::Ping(_) | Frame::Pong(_) | Frame::Frame(_) => continue,
+                Frame::Pong(token) => match <[u8; 8]>::try_from(&token[..]) {
+                    Ok(token) => return Ok(Heard::Pong(u64::from_be_bytes(token))),
+                    // Pings against silence carry nothing.
+                    Err(_) => continue,
+                },
+                Frame::Ping(_) | Frame::Frame(_) => continue,
             };
             self.message = self.heard;
             return Ok(heard);
@@ -149,10 +156,18 @@ impl Socket {
         Err(Closed::Lost { why: "it is over".to_owned() })
     }
 
-    async fn ping(&mut self) -> Result<(), Closed> {
+    /// Asks whether the process that this socket was opened to still lives: [`Heard::Pong`] with the same token.
+    ///
+    /// # Errors
+    /// As of [`Socket::next`].
+    pub async fn probe(&mut self, token: u64) -> Result<(), Closed> {
+        self.ping(&token.to_be_bytes()).await
+    }
+
+    async fn ping(&mut self, token: &[u8]) -> Result<(), Closed> {
         let dead_after = self.patience.dead_after;
         let sent = async {
-            self.stream.feed(Frame::Ping(tungstenite::Bytes::new())).await?;
+            self.stream.feed(Frame::Ping(tungstenite::Bytes::copy_from_slice(token))).await?;
             // From here on it is on its way: reading flushes, too, if this future is dropped.
             self.pinged = Some(Instant::now());
             self.stream.flush().await

@@ -11,8 +11,8 @@ use tokio::task::JoinHandle;
 use tokio::time::Instant;
 
 use super::core::{About, Heard, Input};
-use super::errands::failure;
-use crate::comfy::{Backoff, Client, ComfyError, Device, Heard as SocketHeard, Message, Socket, SystemStats};
+use super::hearing;
+use crate::comfy::{Backoff, Client, ComfyError, Device, Heard as SocketHeard, Socket, SystemStats};
 use crate::protocol::Sample;
 
 /// How often memory is asked for while something renders, and otherwise.
@@ -21,9 +21,14 @@ const IDLE: Duration = Duration::from_secs(5);
 /// While something renders, every so many looks at memory the count is compared, too.
 const COUNT_EVERY: u32 = 5;
 
-/// Try now, whatever the back-off says; a connection that holds is closed first.
+/// What the engine wants of a connection.
 #[derive(Debug)]
-pub struct Reconnect;
+pub enum Order {
+    /// Try now, whatever the back-off says; a connection that holds is closed first.
+    Reconnect,
+    /// Ask over the websocket whether its other end lives; the answer carries the token.
+    Ping { token: u64 },
+}
 
 /// Everything a connection needs.
 pub struct Connection {
@@ -31,7 +36,7 @@ pub struct Connection {
     pub client: Arc<Client>,
     pub client_id: String,
     pub inputs: mpsc::UnboundedSender<Input>,
-    pub orders: mpsc::UnboundedReceiver<Reconnect>,
+    pub orders: mpsc::UnboundedReceiver<Order>,
     /// Something renders there.
     pub busy: watch::Receiver<bool>,
 }
@@ -103,9 +108,10 @@ impl Connection {
             tokio::select! {
                 heard = socket.next() => match heard {
                     Ok(SocketHeard::Message(message)) => {
-                        for heard in reduce(message) {
-                            self.tell(Input::Heard { server: self.server, heard });
-                        }
+                        self.tell(Input::Heard { server: self.server, heard: hearing::heard(message) });
+                    }
+                    Ok(SocketHeard::Pong(token)) => {
+                        self.tell(Input::Heard { server: self.server, heard: Heard::Pong { token } });
                     }
                     Ok(SocketHeard::Binary(_)) => {
                         self.tell(Input::Heard { server: self.server, heard: Heard::Other });
@@ -113,6 +119,12 @@ impl Connection {
                     Err(closed) => return Some(closed.to_string()),
                 },
                 order = self.orders.recv() => {
+                    if let Some(Order::Ping { token }) = order {
+                        match socket.probe(token).await {
+                            Ok(()) => continue,
+                            Err(closed) => return Some(closed.to_string()),
+                        }
+                    }
                     // The old one must be closed before a new one opens under the same clientId.
                     socket.close().await;
                     return if order.is_none() { Some("the engine ends".to_owned()) } else { None };
@@ -201,31 +213,6 @@ fn sample(stats: &SystemStats) -> Option<Sample> {
         ram_total: stats.ram_total,
         ram_used: stats.ram_total.saturating_sub(stats.ram_free),
     })
-}
-
-/// A message as the core wants it.
-pub fn reduce(message: Message) -> Vec<Heard> {
-    #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "step counts; saturates")]
-    let whole = |v: f64| v.max(0.0) as u64;
-    let heard = match message {
-        Message::Status { queue_remaining: Some(remaining), .. } => Heard::Remaining(remaining),
-        Message::ExecutionStart { prompt_id, .. } => Heard::Started { prompt: prompt_id },
-        Message::ExecutionCached { prompt_id, nodes } => Heard::Cached { prompt: prompt_id, nodes },
-        Message::Executing { prompt_id: Some(prompt), node: None, .. } => Heard::Last { prompt },
-        Message::Executing { prompt_id, node: Some(node), display_node } => {
-            Heard::Node { prompt: prompt_id, node: display_node.unwrap_or(node) }
-        }
-        Message::Progress { prompt_id, node: Some(node), value, max } => {
-            Heard::Step { prompt: prompt_id, node, value: whole(value), max: whole(max) }
-        }
-        Message::ExecutionSuccess { prompt_id, .. } => Heard::Rendered { prompt: prompt_id },
-        Message::ExecutionError { prompt_id, failure: why, .. } => {
-            Heard::Failed { prompt: prompt_id, node: why.node_id.clone(), why: failure(&why) }
-        }
-        Message::ExecutionInterrupted { prompt_id, .. } => Heard::Interrupted { prompt: prompt_id },
-        _ => Heard::Other,
-    };
-    vec![heard]
 }
 
 #[cfg(test)]

@@ -95,6 +95,13 @@ struct Server {
     link: Link,
     /// The link has held since then.
     up_since: Option<Timestamp>,
+    /// How often the link came about: two things said over one link were said to one process, if a ping can prove
+    /// that the link still holds.
+    links: u64,
+    /// These are nowhere, so a person deleted them there, if only the process is still the one that had them: the
+    /// answer to this ping, or a later one, proves it.
+    doubted: BTreeMap<JobId, u64>,
+    pings: u64,
     about: About,
     samples: VecDeque<Sample>,
     remaining: u32,
@@ -104,8 +111,8 @@ struct Server {
     heard_at: Timestamp,
     /// `GET /prompt` differed from the last status this often in a row.
     differs: u8,
-    /// A look at the unexplained count is on its way.
-    surveying: bool,
+    /// This look at all that it has is on its way, or failed and comes again. Nothing is sent before it is answered.
+    surveying: Option<u64>,
     /// What it has pending of ours, in the order of submission.
     pending: BTreeSet<(Timestamp, JobId)>,
     /// Nothing is posted before then: the last POST could not be sent. How often in a row that was so.
@@ -119,6 +126,18 @@ struct Server {
     lost_at: Option<Timestamp>,
     /// When the socket was last found deaf.
     deaf_at: VecDeque<Timestamp>,
+}
+
+/// When a server took a prompt, by the order of all that servers took. No clock: it may jump.
+#[derive(Debug, Clone, Copy)]
+struct Sent {
+    /// Over which link of its server; 0: of an earlier engine.
+    link: u64,
+    /// No sooner than, and (once it is known that it was taken) no later than.
+    after: u64,
+    before: u64,
+    /// Looks up to this one were asked before it could have arrived: that they did not find it says nothing.
+    looks: u64,
 }
 
 /// A render that is being watched.
@@ -192,6 +211,16 @@ pub struct State {
     /// The queue got new members, or another order.
     reordered: bool,
     last_submitted: Timestamp,
+    /// What servers have.
+    sent: HashMap<JobId, Sent>,
+    /// How many prompts servers took.
+    takings: u64,
+    /// How often servers were asked where prompts are.
+    looks: u64,
+    /// Deleted by a person, unless a file of theirs is there after all.
+    deleted: HashSet<JobId>,
+    /// The latest time that was told.
+    clock: Timestamp,
     collecting: HashSet<JobId>,
     timers: BTreeSet<(Timestamp, Timer)>,
     notices: VecDeque<Notice>,
@@ -257,6 +286,9 @@ impl State {
                 in_flight: seat.in_flight as usize,
                 link: Link::Connecting,
                 up_since: None,
+                links: 0,
+                doubted: BTreeMap::new(),
+                pings: 0,
                 about: About::default(),
                 samples: VecDeque::new(),
                 remaining: 0,
@@ -264,7 +296,7 @@ impl State {
                 interrupted_at: None,
                 heard_at: now,
                 differs: 0,
-                surveying: false,
+                surveying: None,
                 pending: BTreeSet::new(),
                 not_before: None,
                 misses: 0,
@@ -299,6 +331,11 @@ impl State {
             disk_is_low: false,
             reordered: false,
             last_submitted: Timestamp::MIN,
+            sent: HashMap::new(),
+            takings: 0,
+            looks: 0,
+            deleted: HashSet::new(),
+            clock: now,
             collecting: HashSet::new(),
             timers: BTreeSet::new(),
             notices: VecDeque::new(),
@@ -316,6 +353,7 @@ impl State {
         for job in remembered.jobs {
             state.remember(job);
         }
+        state.remember_order();
         state.recall_flow(remembered.flow, now);
         state
     }
@@ -485,6 +523,7 @@ impl State {
 
     /// Takes one input, answers with what to do.
     pub fn step(&mut self, input: Input, now: Timestamp) -> Vec<Effect> {
+        self.keep_time(now);
         match input {
             Input::Tick => self.tick(now),
             Input::Taken { file, jobs } => self.taken(file, jobs, now),
@@ -493,8 +532,8 @@ impl State {
             Input::Heard { server, heard } => self.heard(server, heard, now),
             Input::Stats { server, sample } => self.stats(server, sample),
             Input::Count { server, remaining } => self.count(server, remaining, now),
-            Input::Looked { server, found } => self.looked(server, found, now),
-            Input::LookFailed { server, jobs } => self.look_failed(server, &jobs, now),
+            Input::Looked { server, asked, found } => self.looked(server, asked, found, now),
+            Input::LookFailed { server, asked, jobs } => self.look_failed(server, asked, &jobs, now),
             Input::Posted { server, job, prompt_id, result } => self.posted(server, job, &prompt_id, result, now),
             Input::Collected { job, prompt_id, result } => self.collected(job, &prompt_id, result, now),
             Input::Measured { job, measurement } => {
@@ -567,6 +606,29 @@ impl State {
         self.publish(Update::Notice(notice));
     }
 
+    /// A clock that was set back must not make anybody wait until it has caught up: what was to come in a minute
+    /// comes in a minute. (One that was set forward can't be told from a machine that slept.)
+    fn keep_time(&mut self, now: Timestamp) {
+        let back = self.clock.duration_since(now);
+        self.clock = now;
+        if !back.is_positive() {
+            return;
+        }
+        let shift = |at: &mut Timestamp| *at = at.checked_sub(back).unwrap_or(*at);
+        let timers = std::mem::take(&mut self.timers);
+        self.timers.extend(timers.into_iter().map(|(mut at, timer)| {
+            shift(&mut at);
+            (at, timer)
+        }));
+        self.unsure.values_mut().for_each(|(asked, _)| shift(asked));
+        self.watches.values_mut().for_each(|watch| shift(&mut watch.moved_at));
+        for s in &mut self.servers {
+            shift(&mut s.heard_at);
+            let maybe = [&mut s.up_since, &mut s.interrupted_at, &mut s.not_before, &mut s.lost_at];
+            maybe.into_iter().flatten().chain(&mut s.deaf_at).for_each(shift);
+        }
+    }
+
     fn after(&mut self, now: Timestamp, wait: Duration, timer: Timer) {
         self.timers.retain(|(_, other)| *other != timer);
         self.timers.insert((plus(now, wait), timer));
@@ -635,6 +697,8 @@ impl State {
             self.unsure.remove(&id);
             self.taking_back.remove(&id);
             self.stalled.remove(&id);
+            self.sent.remove(&id);
+            self.deleted.remove(&id);
         }
         if !self.when_back.is_empty() {
             self.came_back(id, now);

@@ -7,7 +7,6 @@ mod collect;
 mod given;
 mod look;
 mod post;
-mod refusal;
 #[cfg(test)]
 mod tests;
 
@@ -15,16 +14,14 @@ use std::any::Any;
 use std::panic::AssertUnwindSafe;
 
 use futures_util::FutureExt;
-use serde_json::{Map, Value};
 
-use crate::estimate::Node;
 use crate::folder::Folder;
 use crate::job::Output;
 use crate::text;
 
 pub use collect::Collect;
 pub use given::fetched;
-pub use look::{failure, look};
+pub use look::look;
 pub use post::{Uploaded, post, upload};
 
 /// Endings of files that can be measured.
@@ -46,19 +43,6 @@ pub async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'stat
 fn words_of(panic: &(dyn Any + Send)) -> String {
     let words = panic.downcast_ref::<&str>().copied().or_else(|| panic.downcast_ref::<String>().map(String::as_str));
     text::clean(&format!("an error inside comfytop: {}", words.unwrap_or("a panic without words"))).into_owned()
-}
-
-/// The nodes of a graph, as progress names them.
-pub fn nodes_of(graph: &Map<String, Value>) -> Vec<Node> {
-    let titles = crate::workflow::titles(graph);
-    graph
-        .iter()
-        .map(|(id, node)| Node {
-            id: id.clone(),
-            title: titles.get(id).map_or_else(|| id.clone(), |t| text::clean(t).into_owned()),
-            class: node.get("class_type").and_then(Value::as_str).unwrap_or_default().to_owned(),
-        })
-        .collect()
 }
 
 fn is_measurable(path: &str) -> bool {

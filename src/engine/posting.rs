@@ -10,7 +10,7 @@ use tokio::sync::mpsc;
 use super::core::{CollectFailure, First, Input, PostResult};
 use super::errands::{self, Uploaded};
 use super::preflight::{self, Known, Told};
-use super::{Driver, Event};
+use super::{Driver, Event, hearing};
 use crate::comfy::Client;
 use crate::job::{Change, Failure, FailureKind, JobId, Output};
 use crate::store::{InputFile, Prompt, Write};
@@ -103,7 +103,7 @@ impl Driver {
     /// The core hears of the nodes before the POST: messages may come before its answer.
     pub(super) fn know_nodes(&mut self, job: JobId, graph: &Value) {
         if let Some(graph) = graph.as_object() {
-            self.state.know_nodes(job, errands::nodes_of(graph));
+            self.state.know_nodes(job, hearing::nodes_of(graph));
         }
     }
 
@@ -223,16 +223,16 @@ impl Driver {
         }
     }
 
-    pub(super) fn look(&mut self, server: usize, prompts: Vec<(JobId, String)>, first: First) {
+    pub(super) fn look(&mut self, server: usize, asked: u64, prompts: Vec<(JobId, String)>, first: First) {
         let Some(end) = self.servers.get(server) else { return };
         let (client, events) = (Arc::clone(&end.client), self.events.clone());
         tokio::spawn(async move {
             let jobs = prompts.iter().map(|(job, _)| *job).collect();
             let input = match errands::look(&client, prompts, first).await {
-                Ok(found) => Input::Looked { server, found },
+                Ok(found) => Input::Looked { server, asked, found },
                 Err(error) => {
                     tracing::warn!("the server could not be asked: {error}");
-                    Input::LookFailed { server, jobs }
+                    Input::LookFailed { server, asked, jobs }
                 }
             };
             let _ = events.send(Event::Input(input));

@@ -13,7 +13,7 @@ use super::connection::Connection;
 use super::core::{FLOW_KEY, OpenFile, Remembered, ServerSeat};
 use super::hub::FaceEvent;
 use super::posting::send_posts;
-use super::{EngineError, Event, ServerEnd, errands};
+use super::{EngineError, Event, ServerEnd, hearing};
 use crate::comfy::Client;
 use crate::config::{Config, DEFAULT_SERVER, ServerConfig, shown_url};
 use crate::link::Address;
@@ -32,7 +32,11 @@ pub(super) fn seat(config: &ServerConfig) -> ServerSeat {
     ServerSeat { name: config.label(), url, in_flight: config.in_flight }
 }
 
-pub(super) fn remember(store: &Store) -> Result<Remembered, EngineError> {
+/// All that an engine goes on with after the one before it has died.
+///
+/// # Errors
+/// A store that can't be read.
+pub fn remember(store: &Store) -> Result<Remembered, EngineError> {
     let jobs = store.jobs()?;
     let mut files: HashMap<u64, OpenFile> = store
         .open_files()?
@@ -48,7 +52,7 @@ pub(super) fn remember(store: &Store) -> Result<Remembered, EngineError> {
             && let Some(attempt) = job.attempt()
             && let Some(Value::Object(graph)) = store.posted(&attempt.prompt_id)?
         {
-            nodes.insert(job.id, errands::nodes_of(&graph));
+            nodes.insert(job.id, hearing::nodes_of(&graph));
         }
     }
     let away_since = store.meta("away_since")?.and_then(|at| at.parse().ok());

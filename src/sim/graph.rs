@@ -29,6 +29,12 @@ pub fn inputs<'a>(prompt: &'a Prompt, node: &str) -> Option<&'a Map<String, Valu
     prompt.get(node)?.get("inputs")?.as_object()
 }
 
+/// What its texts say, in the order of its nodes: tells whose prompt it is.
+pub fn texts(prompt: &Prompt) -> Vec<&str> {
+    let encoders = prompt.keys().filter(|id| class(prompt, id) == "CLIPTextEncode");
+    encoders.filter_map(|id| input(prompt, id, "text")?.as_str()).filter(|text| !text.is_empty()).collect()
+}
+
 pub fn input<'a>(prompt: &'a Prompt, node: &str, name: &str) -> Option<&'a Value> {
     inputs(prompt, node)?.get(name)
 }

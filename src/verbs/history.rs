@@ -50,6 +50,7 @@ fn words(change: &Change) -> String {
         Change::Submit { attempt } => submitted(attempt),
         Change::Posted { notes } if notes.is_empty() => "waits in the server's queue".to_owned(),
         Change::Posted { notes } => format!("waits in the server's queue; {}", notes.join("; ")),
+        Change::Recall => "is being taken back".to_owned(),
         Change::TakenBack => "taken back; it had not begun".to_owned(),
         Change::Started { seen: true, .. } => "rendering began".to_owned(),
         Change::Started { seen: false, .. } => "renders; its beginning was not seen".to_owned(),

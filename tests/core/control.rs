@@ -110,7 +110,8 @@ fn a_deletion_that_did_not_take_is_asked_for_again() {
     w.ask(pause());
     w.looked(2, Look::Pending { copies: 1 });
     assert_eq!(looks(&w.wait(3)), [(First::Delete, vec![2])]);
-    w.step(Input::LookFailed { server: 0, jobs: vec![JobId(2)] });
+    let asked = w.answered();
+    w.step(Input::LookFailed { server: 0, asked, jobs: vec![JobId(2)] });
     assert_eq!(looks(&w.wait(3)), [(First::Delete, vec![2])]);
 }
 
@@ -165,7 +166,7 @@ fn one_server_can_be_paused_alone() {
     let now: Timestamp = "2026-11-22T20:00:00Z".parse().unwrap();
     let seats = vec![seat("a"), seat("b")];
     let state = State::new(Policy::default(), EngineRow::default(), seats, Remembered::default(), 1, now);
-    let mut w = World { state, now };
+    let mut w = World { state, now, asked: None };
     w.ask(Request::Pause { servers: vec!["a".to_owned()] });
     for server in [0, 1] {
         w.step(Input::Up { server, about: About::default() });
@@ -186,7 +187,8 @@ fn an_engine_that_was_paused_starts_paused() {
     let start = |policy: Policy, flow: KeptFlow| {
         let seats = vec![ServerSeat { name: "s".to_owned(), url: "s".to_owned(), in_flight: 2 }];
         let remembered = Remembered { jobs: vec![job(1)], flow, ..Remembered::default() };
-        let mut w = World { state: State::new(policy, EngineRow::default(), seats, remembered, 1, now), now };
+        let mut w =
+            World { state: State::new(policy, EngineRow::default(), seats, remembered, 1, now), now, asked: None };
         let effects = w.step(Input::Up { server: 0, about: About::default() });
         (submitted(&effects).len(), w.flow().clone())
     };

@@ -6,7 +6,7 @@ use std::time::Duration;
 use jiff::Timestamp;
 
 use super::{CollectFailure, Collected, Effect, State, Timer};
-use crate::job::{Change, Ending, Failure, FailureKind, Job, JobId, JobState};
+use crate::job::{CancelledBy, Change, Ending, Failure, FailureKind, Job, JobId, JobState};
 use crate::protocol::Level;
 
 impl State {
@@ -25,7 +25,7 @@ impl State {
         result: Result<Collected, CollectFailure>,
         now: Timestamp,
     ) {
-        self.collecting.remove(&id);
+        let awaited = self.collecting.remove(&id);
         let Some(state) = self.jobs.get(&id).map(|j| j.state.clone()) else { return };
         if self.prompt_of(id).as_deref() != Some(prompt_id) {
             return;
@@ -54,13 +54,26 @@ impl State {
                 tracing::warn!("{id}: its files could not be fetched yet: {why}");
                 self.after(now, Duration::from_secs(5), Timer::Collect(id));
             }
-            Err(CollectFailure::Later(_)) if salvaged => self.after(now, Duration::from_secs(5), Timer::Look(id)),
+            // Nothing is sent before it is known, as what goes back to the queue goes first.
+            Err(CollectFailure::Later(_)) if salvaged => {
+                if let Some(server) = self.server_of(id) {
+                    if let Some(s) = self.servers.get_mut(server) {
+                        s.surveying.get_or_insert(0);
+                    }
+                    self.after(now, Duration::from_secs(5), Timer::Survey(server));
+                }
+            }
+            // It turned up meanwhile.
+            Err(CollectFailure::Gone(_)) if salvaged && !awaited => {}
             Err(CollectFailure::Gone(why)) => match state {
-                state if state.is_pending() && self.taking_back.contains(&id) => {
-                    self.change(id, Change::TakenBack, now);
+                JobState::Pending if self.deleted.contains(&id) => {
+                    self.change(id, Change::Cancelled { by: CancelledBy::Elsewhere, at: now }, now);
                 }
                 // It had not begun, so no try is counted.
                 JobState::Pending => {
+                    self.change(id, Change::TakenBack, now);
+                }
+                JobState::Submitting if self.taking_back.contains(&id) => {
                     self.change(id, Change::TakenBack, now);
                 }
                 JobState::Submitting => {

@@ -5,30 +5,36 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 
-use super::{DEAF_OFTEN, DEAF_WITHIN, Effect, Found, Look, State, Timer, since};
-use crate::job::{CancelledBy, Change, Job, JobId, JobState};
+use super::{DEAF_OFTEN, DEAF_WITHIN, Effect, Found, Look, Sent, State, Timer, since};
+use crate::job::{CancelledBy, Change, JobId, JobState};
 use crate::protocol::Link;
 
 impl State {
-    pub(super) fn looked(&mut self, server: usize, found: Vec<(JobId, String, Look)>, now: Timestamp) {
-        let (mut up_since, mut silent) = (now, Duration::ZERO);
+    pub(super) fn looked(&mut self, server: usize, asked: u64, found: Vec<(JobId, String, Look)>, now: Timestamp) {
+        let mut silent = Duration::ZERO;
         if let Some(s) = self.servers.get_mut(server) {
-            s.surveying = false;
-            up_since = s.up_since.unwrap_or(now);
+            s.surveying.take_if(|survey| *survey == asked);
             silent = since(now, s.heard_at);
         }
-        // A server that still knows what it was given before the link broke was not restarted.
-        let older = |id: &JobId| {
-            let attempt = self.jobs.get(id).and_then(Job::attempt);
-            attempt.is_some_and(|a| a.submitted_at < up_since)
-        };
-        let remembers = found.iter().any(|(id, _, look)| *look != Look::Unknown && older(id));
+        let known: Vec<JobId> =
+            found.iter().filter(|(_, _, look)| *look != Look::Unknown).map(|(id, ..)| *id).collect();
+        for id in &known {
+            if let Some(sent) = self.sent.get_mut(id).filter(|sent| sent.before == u64::MAX) {
+                self.takings += 1;
+                sent.before = self.takings;
+            }
+        }
+        // A server that still knows what it was given no later was not restarted since.
+        let oldest = known.iter().filter_map(|id| self.sent.get(id)).map(|sent| sent.before).min();
         // Something ran or waited there, and is nowhere: it was restarted.
-        let began = |id: &JobId| {
+        let links = self.servers.get(server).map_or(0, |s| s.links);
+        let forgot = found.iter().any(|(id, _, look)| {
             let state = self.jobs.get(id).map(|j| &j.state);
-            matches!(state, Some(JobState::Pending | JobState::Running)) && !self.taking_back.contains(id)
-        };
-        let forgot = found.iter().any(|(id, _, look)| *look == Look::Unknown && older(id) && began(id));
+            let began = matches!(state, Some(JobState::Pending | JobState::Running));
+            let sent = self.sent.get(id).filter(|sent| sent.link != links);
+            let remembers = |sent: &Sent| oldest.is_some_and(|oldest| oldest <= sent.after);
+            *look == Look::Unknown && began && sent.is_some_and(|sent| !remembers(sent))
+        });
         // Our own end should have been heard.
         if silent >= self.policy.quiet && found.iter().any(|(_, _, look)| matches!(look, Look::Ended { .. })) {
             self.deaf(server, now);
@@ -36,19 +42,23 @@ impl State {
         for (id, prompt, look) in found {
             let current = self.held.contains(&id) && self.prompt_of(id).as_ref() == Some(&prompt);
             let posting = self.servers.get(server).is_some_and(|s| s.posting.contains(&id));
-            if current && !posting {
+            let remembers = oldest.zip(self.sent.get(&id)).is_some_and(|(oldest, sent)| oldest <= sent.after);
+            // Asked before the latest POST could have arrived.
+            let is_old = look == Look::Unknown && self.sent.get(&id).is_some_and(|sent| asked <= sent.looks);
+            if current && !posting && !is_old {
                 self.found(server, id, look, remembers, now);
             }
         }
-        if forgot && !remembers {
+        if forgot {
             self.was_restarted(server, now);
         }
         self.stop_if_all_is_back(now);
     }
 
-    pub(super) fn look_failed(&mut self, server: usize, jobs: &[JobId], now: Timestamp) {
-        if let Some(s) = self.servers.get_mut(server) {
-            s.surveying = false;
+    pub(super) fn look_failed(&mut self, server: usize, asked: u64, jobs: &[JobId], now: Timestamp) {
+        if self.servers.get(server).is_some_and(|s| s.surveying == Some(asked)) {
+            self.after(now, Duration::from_secs(2), Timer::Survey(server));
+            return;
         }
         for id in jobs {
             if self.held.contains(id) && self.is_up(server) {
@@ -63,6 +73,7 @@ impl State {
         let Some(state) = self.jobs.get(&id).map(|j| j.state.clone()) else { return };
         if let Look::Pending { copies } | Look::Running { copies } = look {
             self.unsure.remove(&id);
+            self.is_there(id);
             // A POST that we took for lost arrived after all: one copy is enough.
             if copies > 1
                 && let Some(prompt_id) = self.prompt_of(id)
@@ -72,6 +83,8 @@ impl State {
         }
         let is_pending = matches!(look, Look::Pending { .. });
         match (look, state) {
+            // Said before it was deleted, or it was deleted before it came: it stays recalled.
+            (Look::Pending { .. }, JobState::Submitting) if self.taking_back.contains(&id) => {}
             (Look::Pending { .. }, JobState::Submitting) => {
                 self.change(id, Change::Posted { notes: Vec::new() }, now);
             }
@@ -130,9 +143,9 @@ impl State {
         remembers: bool,
         now: Timestamp,
     ) {
-        let submitted = self.jobs.get(&id).and_then(|j| j.attempt()).map(|a| a.submitted_at);
-        let up_since = self.servers.get(server).and_then(|s| s.up_since);
-        let unbroken = up_since.zip(submitted).is_some_and(|(up, submitted)| up <= submitted);
+        let link = self.servers.get(server).map(|s| s.links);
+        let unbroken = link.is_some_and(|link| self.sent.get(&id).is_some_and(|sent| sent.link == link));
+        let silent = self.servers.get(server).is_some_and(|s| since(now, s.heard_at) >= self.policy.quiet);
         // A POST whose answer never came may still arrive.
         let grace = self.unsure.get(&id).map(|(asked, _)| self.policy.post_grace.saturating_sub(since(now, *asked)));
         let grace = grace.filter(|left| !left.is_zero());
@@ -143,6 +156,9 @@ impl State {
                 } else if grace.is_some() {
                     // It keeps its id: the next engine looks for it before it is posted again.
                     self.taking_back.remove(&id);
+                } else if silent {
+                    // It may have been rendered in a long silence, and its history be gone.
+                    self.salvage(server, id);
                 } else {
                     self.change(id, Change::TakenBack, now);
                 }
@@ -156,11 +172,17 @@ impl State {
                     self.after(now, self.policy.post_grace.saturating_sub(waited), Timer::Look(id));
                 }
             }
-            JobState::Pending if self.taking_back.contains(&id) => {
-                self.change(id, Change::TakenBack, now);
+            JobState::Pending if remembers => {
+                self.deleted.insert(id);
+                self.salvage(server, id);
             }
-            JobState::Pending if unbroken || remembers => {
-                self.change(id, Change::Cancelled { by: CancelledBy::Elsewhere, at: now }, now);
+            // One that died and stood up again at once: the websocket may not have noticed yet.
+            JobState::Pending if unbroken => {
+                if let Some(s) = self.servers.get_mut(server) {
+                    s.pings += 1;
+                    s.doubted.insert(id, s.pings);
+                    self.out.push(Effect::Ping { server, token: s.pings });
+                }
             }
             // Its file may be whole all the same: look before rendering again.
             JobState::Pending | JobState::Running => self.salvage(server, id),
@@ -171,6 +193,42 @@ impl State {
                 }
             },
             _ => {}
+        }
+    }
+
+    /// The server has it after all: what is being looked for in its place no longer matters.
+    pub(super) fn is_there(&mut self, id: JobId) {
+        if self.held.contains(&id) {
+            self.collecting.remove(&id);
+            self.deleted.remove(&id);
+        }
+    }
+
+    /// The process that answers is the one that had them: a person has deleted what it has no longer.
+    pub(super) fn is_the_same(&mut self, server: usize, token: u64, now: Timestamp) {
+        let Some(s) = self.servers.get(server) else { return };
+        let answered: Vec<_> = s.doubted.iter().filter(|(_, ping)| **ping <= token).map(|(id, _)| *id).collect();
+        for id in answered {
+            if let Some(s) = self.servers.get_mut(server) {
+                s.doubted.remove(&id);
+            }
+            let pending = matches!(self.jobs.get(&id).map(|j| &j.state), Some(JobState::Pending));
+            if pending && self.server_of(id) == Some(server) {
+                self.found_nowhere(server, id, &JobState::Pending, true, now);
+            }
+        }
+    }
+
+    /// The order in which servers took what an earlier engine sent them: that of sending, as far as is known.
+    pub(super) fn remember_order(&mut self) {
+        let held = self.held.iter().filter_map(|id| self.jobs.get(id));
+        let mut sent: Vec<_> = held.filter_map(|j| Some((j.attempt()?.submitted_at, j.id))).collect();
+        sent.sort_unstable();
+        for (_, id) in sent {
+            self.takings += 1;
+            let taken = !matches!(self.jobs.get(&id).map(|j| &j.state), Some(JobState::Submitting));
+            let (after, before) = if taken { (self.takings, self.takings) } else { (0, u64::MAX) };
+            self.sent.insert(id, Sent { link: 0, after, before, looks: 0 });
         }
     }
 

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
 
-use super::{Effect, First, MAX_REFUSALS, PostResult, State, Timer};
+use super::{Effect, First, MAX_REFUSALS, PostResult, Sent, State, Timer};
 use crate::job::{Attempt, CancelledBy, Change, Failure, FailureKind, Job, JobId, JobState};
 use crate::protocol::Level;
 
@@ -41,7 +41,7 @@ impl State {
         // What a restarted server has forgotten goes first: nothing is sent until that is known.
         self.is_up(server)
             && self.goes(server)
-            && !s.surveying
+            && s.surveying.is_none()
             && !self.salvages(server)
             && s.posting.len() < POSTS
             && s.not_before.is_none_or(|at| at <= now)
@@ -102,7 +102,9 @@ impl State {
             notes: Vec::new(),
         };
         s.posting.insert(id);
+        let link = s.links;
         if self.change(id, Change::Submit { attempt: Box::new(attempt) }, now) {
+            self.sent.insert(id, Sent { link, after: self.takings, before: u64::MAX, looks: self.looks });
             self.out.push(Effect::Submit { server, job: id, prompt_id, seed });
         }
     }
@@ -136,6 +138,7 @@ impl State {
             return;
         }
         s.posting.insert(id);
+        self.sent.insert(id, Sent { link: s.links, after: self.takings, before: u64::MAX, looks: self.looks });
         self.out.push(Effect::Submit { server, job: id, prompt_id, seed });
     }
 
@@ -146,6 +149,9 @@ impl State {
         if self.prompt_of(id).as_deref() != Some(prompt_id) || !self.held.contains(&id) {
             return;
         }
+        if let Some(sent) = self.sent.get_mut(&id) {
+            sent.looks = self.looks;
+        }
         let cancelling = matches!(self.jobs.get(&id).map(|j| &j.state), Some(JobState::Cancelling { .. }));
         match result {
             PostResult::Accepted { notes, nodes } => {
@@ -153,6 +159,13 @@ impl State {
                 if let Some(s) = self.servers.get_mut(server) {
                     s.misses = 0;
                 }
+                self.is_there(id);
+                // POSTs are sent one after the other: answered in the order in which they were taken.
+                self.takings += 1;
+                if let Some(sent) = self.sent.get_mut(&id) {
+                    (sent.after, sent.before) = (self.takings, self.takings);
+                }
+                self.after(now, self.policy.quiet, Timer::Quiet(server));
                 self.nodes.entry(id).or_insert(nodes);
                 for note in &notes {
                     self.notice(Level::Warning, format!("{id}: {note}"), now);

@@ -35,9 +35,11 @@ impl State {
     pub(super) fn up(&mut self, server: usize, about: About, now: Timestamp) {
         let Some(s) = self.servers.get_mut(server) else { return };
         s.up_since = Some(now);
+        s.links += 1;
+        s.doubted.clear();
         s.heard_at = now;
         s.differs = 0;
-        s.surveying = false;
+        s.surveying = None;
         s.not_before = None;
         s.misses = 0;
         s.freeing = false;
@@ -71,6 +73,7 @@ impl State {
         };
         s.link = Link::Down { since, why, retry_at };
         s.up_since = None;
+        s.doubted.clear();
         s.lost_at = Some(since);
         self.dirty_servers.insert(server);
     }
@@ -84,6 +87,9 @@ impl State {
             .filter_map(|j| Some((j.id, j.attempt()?.prompt_id.clone())))
             .collect();
         if prompts.is_empty() {
+            if let Some(s) = self.servers.get_mut(server) {
+                s.surveying = None;
+            }
             return;
         }
         for (id, _) in &prompts {
@@ -91,14 +97,25 @@ impl State {
                 self.unsure.entry(*id).or_insert((now, 0));
             }
         }
+        self.looks += 1;
         if let Some(s) = self.servers.get_mut(server) {
-            s.surveying = true;
+            s.surveying = Some(self.looks);
         }
-        self.out.push(Effect::Look { server, prompts, first: First::Nothing });
+        self.out.push(Effect::Look { server, asked: self.looks, prompts, first: First::Nothing });
     }
 
     /// Sees where these are, one question a server; `first` is done to them before.
     pub(super) fn look(&mut self, jobs: &[JobId], first: First) {
+        if first == First::Delete {
+            // Written before it is done: an engine that starts after a crash must not take it for a person's doing.
+            for id in jobs {
+                let server = self.server_of(*id);
+                let is_pending = matches!(self.jobs.get(id).map(|j| &j.state), Some(JobState::Pending));
+                if is_pending && server.is_some_and(|server| self.is_up(server)) {
+                    self.change(*id, Change::Recall, self.clock);
+                }
+            }
+        }
         for server in 0..self.servers.len() {
             let prompts: Vec<_> = jobs
                 .iter()
@@ -106,7 +123,8 @@ impl State {
                 .filter_map(|id| Some((*id, self.prompt_of(*id)?)))
                 .collect();
             if self.is_up(server) && !prompts.is_empty() {
-                self.out.push(Effect::Look { server, prompts, first });
+                self.looks += 1;
+                self.out.push(Effect::Look { server, asked: self.looks, prompts, first });
             }
         }
     }
@@ -137,6 +155,10 @@ impl State {
         let Some(s) = self.servers.get_mut(server) else { return };
         if remaining == s.remaining {
             s.differs = 0;
+            // Nobody told of the end of what it had.
+            if self.count_is_unexplained(server) {
+                self.after(now, Duration::from_secs(1), Timer::Survey(server));
+            }
             return;
         }
         s.differs += 1;
@@ -167,7 +189,9 @@ impl State {
                 Timer::Stall(id) if self.stalled.contains_key(&id) => self.interrupt(id, now),
                 Timer::Stall(id) => self.watchdog(id, now),
                 Timer::Survey(server) => {
-                    if self.is_up(server) && self.count_is_unexplained(server) {
+                    // What failed is tried again.
+                    let surveying = self.servers.get(server).is_some_and(|s| s.surveying.is_some());
+                    if self.is_up(server) && (surveying || self.count_is_unexplained(server)) {
                         self.survey(server, now);
                     }
                 }
@@ -184,7 +208,7 @@ impl State {
     pub(super) fn count_is_unexplained(&self, server: usize) -> bool {
         let Some(s) = self.servers.get(server) else { return false };
         let ours = self.at_server(server).filter(|j| !matches!(j.state, JobState::Submitting)).count();
-        (s.remaining as usize) < ours && !s.surveying
+        (s.remaining as usize) < ours && s.surveying.is_none()
     }
 
     pub(super) fn quiet(&mut self, server: usize, now: Timestamp) {
@@ -266,6 +290,7 @@ impl State {
                     self.interrupted(id, now);
                 }
             }
+            Heard::Pong { token } => self.is_the_same(server, token, now),
             Heard::Other => {}
         }
     }
@@ -297,6 +322,7 @@ impl State {
 
     /// It renders now. `seen`: this is its very start.
     pub(super) fn begin(&mut self, id: JobId, now: Timestamp, seen: bool) {
+        self.is_there(id);
         let known = self.jobs.get(&id).and_then(|j| j.attempt()).is_some_and(|a| a.started_at.is_some());
         if !known || seen {
             self.change(id, Change::Started { at: now, seen }, now);

@@ -45,11 +45,13 @@ pub enum Input {
     /// The answer to [`Effect::Look`].
     Looked {
         server: usize,
+        asked: u64,
         found: Vec<(JobId, String, Look)>,
     },
     /// The answer to [`Effect::Look`], where the server could not be asked.
     LookFailed {
         server: usize,
+        asked: u64,
         jobs: Vec<JobId>,
     },
     Posted {
@@ -156,6 +158,10 @@ pub enum Heard {
     Last {
         prompt: String,
     },
+    /// The answer to [`Effect::Ping`]: the process is still the one that this websocket was opened to.
+    Pong {
+        token: u64,
+    },
     /// Anything else: the server is alive.
     Other,
 }
@@ -231,9 +237,10 @@ pub enum Effect {
         prompt_id: String,
         seed: Option<u64>,
     },
-    /// See where the server has these prompts, having done `first` to them.
+    /// See where the server has these prompts, having done `first` to them. `asked` comes back with the answer.
     Look {
         server: usize,
+        asked: u64,
         prompts: Vec<(JobId, String)>,
         first: First,
     },
@@ -260,6 +267,11 @@ pub enum Effect {
     /// Close the websocket, await the close, connect anew.
     Reconnect {
         server: usize,
+    },
+    /// Ask over the websocket whether the process at its other end still lives: [`Heard::Pong`].
+    Ping {
+        server: usize,
+        token: u64,
     },
     /// All jobs of the file have ended.
     FinishFile {

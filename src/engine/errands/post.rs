@@ -5,16 +5,13 @@ use std::path::Path;
 use serde_json::{Map, Value};
 
 use super::super::core::PostResult;
-use super::{caught, nodes_of, refusal};
+use super::super::hearing::{is_page, nodes_of, posted, refused};
+use super::caught;
 use crate::comfy::{Client, ComfyError, Submission};
-use crate::job::{Failure, FailureKind};
+use crate::job::FailureKind;
 use crate::store::InputFile;
 use crate::text;
 use crate::workflow::object_info::ObjectInfo;
-
-fn refused(kind: FailureKind, message: String, detail: String) -> PostResult {
-    PostResult::Refused(Failure { kind, node: None, message, detail })
-}
 
 /// What a job's file is called on its server, and where the graph wants the name.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -92,17 +89,6 @@ fn is_about_the_file(error: &ComfyError) -> bool {
     }
 }
 
-/// Not ComfyUI's word: a page of something that stands in front of it. ComfyUI answers in JSON or plain text, and
-/// never with 502 to 504.
-fn is_page(error: &ComfyError) -> bool {
-    match error {
-        ComfyError::NotComfyUi { what: page, .. } | ComfyError::Status { excerpt: page, .. } => {
-            page.starts_with("an HTML page") || error.is_unreachable()
-        }
-        _ => false,
-    }
-}
-
 /// Posts a graph that is kept already.
 pub async fn post(
     client: &Client,
@@ -126,30 +112,5 @@ async fn post_on(
 ) -> PostResult {
     let nodes = graph.as_object().map(nodes_of).unwrap_or_default();
     let submission = Submission { prompt_id, client_id, graph, extra_data };
-    match client.submit(&submission).await {
-        Ok(accepted) => {
-            let lines = refusal::lines(&accepted.node_errors, graph, info);
-            let left_out = lines.iter().map(|line| format!("left out by the server: {}", line.words())).collect();
-            PostResult::Accepted { notes: left_out, nodes }
-        }
-        Err(ComfyError::Rejected(validation)) => PostResult::Refused(refusal::failure(&validation, graph, info)),
-        // A page in place of the answer, with no error to it: a log-in page, and ComfyUI behind it never saw the graph.
-        Err(error @ ComfyError::NotComfyUi { .. }) if is_page(&error) => PostResult::NotSent(error.to_string()),
-        Err(error) if error.may_have_arrived() => {
-            // Only ComfyUI's own word counts as a refusal; a proxy's says nothing about the graph.
-            let refused = matches!(error, ComfyError::Status { .. }) && !is_page(&error);
-            PostResult::Unsure { why: error.to_string(), refused, nodes }
-        }
-        Err(error @ ComfyError::Status { code, .. })
-            if is_about_the_graph(code) && (code == 413 || !is_page(&error)) =>
-        {
-            refused(FailureKind::Validation, error.to_string(), String::new())
-        }
-        Err(error) => PostResult::NotSent(error.to_string()),
-    }
-}
-
-/// Of the answers below 500, those that don't speak of the address (404, 405) or the moment (408, 429).
-fn is_about_the_graph(code: u16) -> bool {
-    !matches!(code, 404 | 405 | 408 | 421 | 425 | 429)
+    posted(client.submit(&submission).await, nodes, graph, info)
 }

@@ -11,7 +11,7 @@ use crate::sim::render::float;
 use crate::sim::request::{Body, Request, Response, Sent};
 use crate::sim::scenario::{Action, Moment, Occasion};
 use crate::sim::validate::{self, Refusal};
-use crate::sim::{Dialect, history, object_info, wire};
+use crate::sim::{Dialect, graph, history, object_info, wire};
 
 impl State {
     pub(super) fn request(&mut self, id: RequestId, request: Request) {
@@ -198,7 +198,8 @@ impl State {
         let hash = Sha256::digest(wire::to_text(&sent).as_bytes());
         let hash = format!("{:016x}", hash.iter().take(8).fold(0_u64, |hash, byte| hash << 8 | u64::from(*byte)));
         let client = extra.get("client_id").cloned();
-        self.log("accepted", &id, json!({"number": number, "graph": hash, "client_id": client}));
+        let texts = graph::texts(&prompt);
+        self.log("accepted", &id, json!({"number": number, "graph": hash, "client_id": client, "texts": texts}));
         let answer = json!({"prompt_id": id, "number": number, "node_errors": accepted.node_errors});
         self.accepted += 1;
         let (post, nth) = (self.posts, self.accepted);

@@ -1,0 +1,580 @@
+//! The engine's driver in virtual time: it does what the core decides, in the order in which the real one does, and
+//! may be killed between any two acts.
+
+use std::cell::{Cell, RefCell};
+use std::collections::{BTreeMap, VecDeque};
+use std::rc::Rc;
+use std::task::{Context, Poll, Waker};
+
+use comfytop::comfy::Backoff;
+use comfytop::engine::core::{
+    About, Effect, Heard, Input, OpenFile, Policy, PostResult, Remembered, ServerSeat, State,
+};
+use comfytop::engine::hearing;
+use comfytop::job::{Job, JobId, JobState, Reason, SeedWish, Shape};
+use comfytop::protocol::{EngineRow, Request, Update};
+use comfytop::sim::prompts;
+use comfytop::store::{FileRow, NewFile, Place, Prompt, Write};
+use comfytop::verdict::Measurement;
+use comfytop::workflow::{InputRef, own_prefix, set_seed};
+use serde_json::{Value, json};
+
+use super::disk::Disk;
+use super::errands::{self, Answer, Done, Errand, Line, Mail, Wish};
+use super::world::{Event, World};
+
+/// One server's connection.
+#[derive(Debug)]
+pub struct Conn {
+    pub has_jobs: Rc<Cell<bool>>,
+    pub socket: Option<u64>,
+    /// It is found, and its socket listened to.
+    pub listens: bool,
+    /// What the socket said before that.
+    pub buffer: Vec<String>,
+    /// Something came at this time; pongs count.
+    pub heard_at: u64,
+    /// The server's end is dead, and nobody has told us.
+    pub half_open: bool,
+    pub backoff: Backoff,
+    /// Which wait before dialling is the latest.
+    pub dial: u64,
+    /// It is being dialled.
+    pub is_finding: bool,
+    posts: VecDeque<(JobId, String, Value)>,
+    is_posting: bool,
+}
+
+pub struct Engine {
+    pub life: u64,
+    pub state: State,
+    pub mail: Rc<RefCell<Mail>>,
+    tasks: BTreeMap<u64, Errand>,
+    next_task: u64,
+    pub conns: Vec<Conn>,
+    measuring: VecDeque<JobId>,
+    measures: bool,
+    pending: Vec<Effect>,
+    next_job: u64,
+    /// It dies after so many more points at which it may.
+    pub doomed: Option<u32>,
+}
+
+/// What the next engine goes on with.
+fn core(disk: &Disk, seats: usize, seed: u64, now: jiff::Timestamp) -> State {
+    let remembered: Remembered = comfytop::engine::remember(&disk.store).expect("readable");
+    let seat = |n| ServerSeat { name: format!("s{n}"), url: format!("s{n}"), in_flight: 2 };
+    let seats = (0..seats).map(seat).collect();
+    State::new(Policy::default(), EngineRow::default(), seats, remembered, seed, now)
+}
+
+impl World {
+    pub fn start_engine(&mut self) {
+        if self.engine.is_some() {
+            return;
+        }
+        self.lives += 1;
+        self.tell(|| "the engine starts".to_owned());
+        let (now, seed) = (self.wall(), self.rng.u64(..));
+        let state = core(&self.disk, self.servers.len(), seed, now);
+        for job in self.disk.store.jobs().expect("readable") {
+            if state.job(job.id) != Some(&job) {
+                self.oracle.wrong(format!("{} was not remembered as it is in the store", job.id));
+            }
+        }
+        let conn = |_: &_| Conn {
+            has_jobs: Rc::new(Cell::new(false)),
+            socket: None,
+            listens: false,
+            buffer: Vec::new(),
+            heard_at: 0,
+            half_open: false,
+            backoff: Backoff::default(),
+            dial: 0,
+            is_finding: false,
+            posts: VecDeque::new(),
+            is_posting: false,
+        };
+        self.engine = Some(Engine {
+            life: self.lives,
+            state,
+            mail: Rc::default(),
+            tasks: BTreeMap::new(),
+            next_task: 0,
+            conns: self.servers.iter().map(conn).collect(),
+            measuring: VecDeque::new(),
+            measures: false,
+            pending: Vec::new(),
+            next_job: self.disk.store.next_job().expect("readable"),
+            doomed: None,
+        });
+        self.reconcile();
+        let now = self.wall();
+        if let Some(engine) = &mut self.engine {
+            let effects = engine.state.recover(now);
+            engine.pending.extend(effects);
+        }
+        self.flush();
+        for server in 0..self.servers.len() {
+            self.dial(server);
+        }
+        let names: Vec<_> = self.disk.inbox.keys().cloned().collect();
+        for name in names {
+            self.offer(&name);
+        }
+    }
+
+    /// As `Driver::reconcile_files`: rows in `taking` and the folders are made to agree.
+    fn reconcile(&mut self) {
+        for file in self.disk.store.open_files().expect("readable") {
+            if file.place != Place::Taking {
+                continue;
+            }
+            let Some(engine) = &mut self.engine else { return };
+            if self.disk.queued.contains_key(&file.id) || self.disk.finished.contains_key(&file.id) {
+                engine.pending.push(Effect::Write(Write::FilePlace { file: file.id, place: Place::Queued }));
+            } else {
+                let jobs = engine.state.jobs_of_file(file.id);
+                self.disk.store.untake(&[(file.id, jobs.clone())]).expect("written");
+                engine.state.forget(file.id, &jobs);
+                self.taken.retain(|id, _| !jobs.contains(id));
+            }
+        }
+    }
+
+    /// The engine may die here. True if it did.
+    fn point(&mut self) -> bool {
+        let Some(engine) = &mut self.engine else { return true };
+        match &mut engine.doomed {
+            Some(0) => {
+                self.kill_engine();
+                true
+            }
+            Some(left) => {
+                *left -= 1;
+                false
+            }
+            None => false,
+        }
+    }
+
+    /// Memory and store say the same whenever nothing is left to write.
+    pub fn compare(&mut self) {
+        let Some(engine) = self.engine.as_ref().filter(|engine| engine.pending.is_empty()) else { return };
+        for job in self.disk.store.jobs().expect("readable") {
+            if engine.state.job(job.id) != Some(&job) {
+                let memory = engine.state.job(job.id).map(|job| job.state.clone());
+                self.oracle.wrong(format!("{} is {:?} in the store, and {memory:?} in memory", job.id, job.state));
+            }
+        }
+    }
+
+    pub fn kill_engine(&mut self) {
+        let Some(engine) = self.engine.take() else { return };
+        self.tell(|| "the engine dies".to_owned());
+        // What was decided and may not have arrived can be overtaken.
+        for (_, job) in self.taken.iter() {
+            if let Some(now) = engine.state.job(job.id)
+                && matches!(now.state, JobState::Submitting)
+                && let Some(story) = self.oracle.stories.get_mut(&job.name)
+            {
+                story.touched = true;
+            }
+        }
+        self.hang_up(&engine);
+        let rest = self.rng.u64(50..40_000);
+        self.at(rest, Event::EngineUp);
+    }
+
+    /// Its sockets end at the servers a moment later.
+    fn hang_up(&mut self, engine: &Engine) {
+        for (server, conn) in engine.conns.iter().enumerate() {
+            if let Some(socket) = conn.socket {
+                let after = self.rng.u64(1..200);
+                self.at(after, Event::Closed { server, socket });
+            }
+        }
+        self.inflight.clear();
+    }
+
+    // ---- errands
+
+    fn line(&self, server: usize) -> Option<Line> {
+        let engine = self.engine.as_ref()?;
+        Some(Line { server, mail: Rc::clone(&engine.mail), has_jobs: Rc::clone(&engine.conns[server].has_jobs) })
+    }
+
+    pub fn begin<F: Future<Output = Done> + 'static>(&mut self, server: usize, errand: impl FnOnce(Line) -> F) {
+        let Some(line) = self.line(server) else { return };
+        let Some(engine) = &mut self.engine else { return };
+        engine.next_task += 1;
+        engine.tasks.insert(engine.next_task, Box::pin(errand(line)));
+        self.poll();
+    }
+
+    /// Lets the errands go on as far as they can.
+    pub fn poll(&mut self) {
+        loop {
+            let Some(engine) = &mut self.engine else { return };
+            let life = engine.life;
+            let mut ended = Vec::new();
+            engine.tasks.retain(|_, task| match task.as_mut().poll(&mut Context::from_waker(Waker::noop())) {
+                Poll::Ready(done) => {
+                    ended.push(done);
+                    false
+                }
+                Poll::Pending => true,
+            });
+            let wishes = std::mem::take(&mut engine.mail.borrow_mut().wishes);
+            for (id, server, wish) in wishes {
+                match wish {
+                    Wish::Nap(ms) => self.at(ms, Event::Nap { life, id }),
+                    Wish::Open => self.send_open(life, id, server),
+                    Wish::Ask(request) => self.send(life, id, server, request),
+                }
+            }
+            if ended.is_empty() {
+                return;
+            }
+            for done in ended {
+                self.done(done);
+            }
+        }
+    }
+
+    pub fn answered(&mut self, id: u64, answer: Answer) {
+        if let Some(engine) = &mut self.engine {
+            engine.mail.borrow_mut().answers.insert(id, answer);
+        }
+        self.poll();
+    }
+
+    fn done(&mut self, done: Done) {
+        match done {
+            Done::Nothing => {}
+            Done::Input(input) => self.step(input),
+            Done::Found { server, found } => self.found(server, found),
+            Done::Posted { server, job, prompt_id, result } => self.posted(server, job, prompt_id, result),
+            Done::Collected { job, prompt_id, files, result } => {
+                for (path, _) in files {
+                    self.disk.outputs.insert(path);
+                }
+                if !self.point() {
+                    self.step(Input::Collected { job, prompt_id, result });
+                }
+            }
+        }
+    }
+
+    /// POSTs go out one after the other; when one finds nobody there, those behind it are not tried.
+    fn posted(&mut self, server: usize, job: JobId, prompt_id: String, result: PostResult) {
+        let away = if let PostResult::NotSent(why) = &result { Some(why.clone()) } else { None };
+        if let Some(conn) = self.engine.as_mut().and_then(|engine| engine.conns.get_mut(server)) {
+            conn.is_posting = false;
+            let behind = if away.is_some() { std::mem::take(&mut conn.posts) } else { VecDeque::new() };
+            self.step(Input::Posted { server, job, prompt_id, result });
+            for (job, prompt_id, _) in behind {
+                let result = PostResult::NotSent(away.clone().unwrap_or_default());
+                self.step(Input::Posted { server, job, prompt_id, result });
+            }
+        }
+        self.post_next(server);
+    }
+
+    fn post_next(&mut self, server: usize) {
+        let Some(conn) = self.engine.as_mut().and_then(|engine| engine.conns.get_mut(server)) else { return };
+        if conn.is_posting {
+            return;
+        }
+        if let Some((job, prompt_id, graph)) = conn.posts.pop_front() {
+            conn.is_posting = true;
+            let client_id = self.client_id(server);
+            self.begin(server, move |line| errands::post(line, job, prompt_id, client_id, graph));
+        }
+    }
+
+    pub fn client_id(&mut self, server: usize) -> String {
+        self.disk.store.client_id(&format!("s{server}"), || format!("client{server}")).expect("written")
+    }
+
+    fn found(&mut self, server: usize, found: Result<u32, String>) {
+        let now = self.now;
+        let Some(engine) = &mut self.engine else { return };
+        let life = engine.life;
+        let Some(conn) = engine.conns.get_mut(server) else { return };
+        conn.is_finding = false;
+        match found {
+            Ok(remaining) => {
+                conn.backoff.reset();
+                conn.listens = true;
+                conn.heard_at = now;
+                let said = std::mem::take(&mut conn.buffer);
+                let socket = conn.socket;
+                self.step(Input::Up { server, about: About::default() });
+                self.step(Input::Heard { server, heard: Heard::Remaining(remaining) });
+                for text in said {
+                    self.hear(server, &text);
+                }
+                self.at(5000, Event::Count { life, server });
+                match socket {
+                    Some(socket) => self.at(10_000, Event::Ping { life, server, socket }),
+                    // It ended before we came to listen.
+                    None => self.lost(server, "it ended"),
+                }
+            }
+            Err(why) => self.lost(server, &why),
+        }
+    }
+
+    /// The connection is over; it is dialled again later.
+    pub fn lost(&mut self, server: usize, why: &str) {
+        let random = self.rng.f64();
+        let Some(engine) = &mut self.engine else { return };
+        let life = engine.life;
+        let Some(conn) = engine.conns.get_mut(server) else { return };
+        conn.listens = false;
+        conn.buffer.clear();
+        conn.dial += 1;
+        let (dial, wait) = (conn.dial, conn.backoff.next(random));
+        let socket = conn.socket.take();
+        let wait = u64::try_from(wait.as_millis()).unwrap_or(u64::MAX);
+        if let Some(socket) = socket {
+            self.at(20, Event::Closed { server, socket });
+        }
+        self.at(wait, Event::Dial { life, server, dial });
+        let retry_at = self.wall();
+        self.step(Input::Down { server, why: why.to_owned(), retry_at });
+    }
+
+    pub fn hear(&mut self, server: usize, text: &str) {
+        let heard = hearing::heard(comfytop::comfy::message::parse(text));
+        self.step(Input::Heard { server, heard });
+    }
+
+    // ---- steps
+
+    pub fn step(&mut self, input: Input) {
+        let now = self.wall();
+        if self.engine.is_some() {
+            self.tell(|| format!("{input:?}"));
+        }
+        let Some(engine) = &mut self.engine else { return };
+        let effects = engine.state.step(input, now);
+        engine.pending.extend(effects);
+        if !self.flushes {
+            self.flush();
+        }
+    }
+
+    /// As `Driver::flush`: all writes in one transaction, then the rest.
+    fn flush(&mut self) {
+        self.flushes = true;
+        self.carry_out();
+        self.flushes = false;
+    }
+
+    fn carry_out(&mut self) {
+        while let Some(engine) = self.engine.as_mut().filter(|engine| !engine.pending.is_empty()) {
+            let (mut writes, mut acts) = (Vec::new(), Vec::new());
+            for effect in std::mem::take(&mut engine.pending) {
+                match effect {
+                    Effect::Write(write) => writes.push(write),
+                    Effect::Submit { server, job, prompt_id, seed } => {
+                        let prompt = self.disk.store.prompt(job).expect("readable").expect("there");
+                        let mut graph = prompt.graph;
+                        set_seed(&mut graph, &prompt.seed_inputs, seed.unwrap_or_default());
+                        own_prefix(&mut graph, prompt_id.get(..8).unwrap_or_default());
+                        engine.state.know_nodes(job, hearing::nodes_of(&graph));
+                        let graph = Value::Object(graph);
+                        writes.push(Write::Posted { prompt_id: prompt_id.clone(), job, graph: graph.to_string() });
+                        acts.push((Effect::Submit { server, job, prompt_id, seed }, Some(graph)));
+                    }
+                    other => acts.push((other, None)),
+                }
+            }
+            if self.point() {
+                return;
+            }
+            if !writes.is_empty() {
+                for write in &writes {
+                    if let Write::Job { job, change, .. } = write {
+                        self.tell(|| format!("    {} is {}: {change:?}", job.id, job.state.word()));
+                    }
+                }
+                self.disk.store.write(&writes).expect("written");
+            }
+            for (act, graph) in acts {
+                if self.point() {
+                    return;
+                }
+                self.act(act, graph);
+            }
+        }
+    }
+
+    fn act(&mut self, effect: Effect, graph: Option<Value>) {
+        match effect {
+            Effect::Write(_) | Effect::Reply { .. } => {}
+            Effect::Submit { server, job, prompt_id, .. } => {
+                let now = self.now;
+                if let Some(story) = self.story(job) {
+                    story.decided.get_or_insert(now);
+                }
+                let Some(graph) = graph else { return };
+                if let Some(conn) = self.engine.as_mut().and_then(|engine| engine.conns.get_mut(server)) {
+                    conn.posts.push_back((job, prompt_id, graph));
+                }
+                self.post_next(server);
+            }
+            Effect::Look { server, asked, prompts, first } => {
+                self.begin(server, move |line| errands::look(line, asked, prompts, first));
+            }
+            Effect::Delete { server, prompt_id } => {
+                self.begin(server, move |line| errands::delete_copy(line, prompt_id));
+            }
+            Effect::Collect { server, job, prompt_id, salvage } => {
+                let graph = self.disk.store.posted(&prompt_id).expect("readable");
+                self.begin(server, move |line| errands::collect(line, job, prompt_id, graph, salvage));
+            }
+            Effect::Measure { job, .. } => {
+                if let Some(engine) = &mut self.engine {
+                    engine.measuring.push_back(job);
+                }
+                self.measure_next();
+            }
+            Effect::Free { server } => self.begin(server, errands::free),
+            Effect::Reconnect { server } => self.reconnect(server),
+            Effect::Ping { server, token } => self.probe(server, token),
+            Effect::FinishFile { file, rows, .. } => {
+                self.disk.finish(file.id, &rows);
+                if self.point() {
+                    return;
+                }
+                if let Some(engine) = &mut self.engine {
+                    engine.pending.push(Effect::Write(Write::FilePlace { file: file.id, place: Place::Done }));
+                }
+            }
+            Effect::Publish(update) => {
+                let now = self.now;
+                if let Update::Job(row) = *update
+                    && matches!(row.state, JobState::Cancelled { .. })
+                    && let Some(story) = self.oracle.stories.get_mut(&row.name)
+                {
+                    story.confirmed.get_or_insert(now);
+                }
+            }
+            Effect::Exit => {
+                self.tell(|| "the engine ends".to_owned());
+                if let Some(engine) = self.engine.take() {
+                    self.hang_up(&engine);
+                }
+                let rest = self.rng.u64(50..60_000);
+                self.at(rest, Event::EngineUp);
+            }
+        }
+    }
+
+    pub fn story(&mut self, job: JobId) -> Option<&mut super::oracle::Story> {
+        self.oracle.stories.get_mut(&self.taken.get(&job)?.name)
+    }
+
+    fn measure_next(&mut self) {
+        let wait = self.rng.u64(5..3000);
+        let Some(engine) = &mut self.engine else { return };
+        if !engine.measures
+            && let Some(job) = engine.measuring.pop_front()
+        {
+            engine.measures = true;
+            let life = engine.life;
+            self.at(wait, Event::Measured { life, job });
+        }
+    }
+
+    pub fn measured(&mut self, job: JobId) {
+        if let Some(engine) = &mut self.engine {
+            engine.measures = false;
+        }
+        self.step(Input::Measured { job, measurement: Measurement::default() });
+        self.measure_next();
+    }
+
+    // ---- files
+
+    /// As `Driver::keep`: the row, the rename, the place.
+    pub fn offer(&mut self, name: &str) {
+        let now = self.wall();
+        let Some(dropped) = self.disk.inbox.get(name).cloned() else { return };
+        let Some(engine) = &mut self.engine else { return };
+        let first = engine.next_job;
+        engine.next_job += dropped.jobs.len() as u64;
+        let mut jobs = Vec::new();
+        for (nth, own) in dropped.jobs.iter().enumerate() {
+            let id = first + nth as u64;
+            let mut graph = prompts::picture(id);
+            graph["13"]["inputs"]["text"] = json!(own);
+            graph["18"]["inputs"]["filename_prefix"] = json!("ours");
+            let prompt = Prompt { graph, seed_inputs: vec![InputRef::new("16", "seed")], ..Prompt::default() };
+            let job = Job {
+                id: JobId(id),
+                name: own.clone(),
+                workflow: "picture".to_owned(),
+                file: Some(first),
+                only_server: None,
+                priority: dropped.priority,
+                rank: engine.state.take_rank(),
+                seed: SeedWish::Drawn(engine.state.draw_seed()),
+                shape: Shape::default(),
+                note: None,
+                tags: Vec::new(),
+                group: None,
+                after: Vec::new(),
+                no_preflight: false,
+                fingerprint: Some(own.clone()),
+                queued_at: now,
+                next_reason: Reason::First,
+                state: if dropped.held { JobState::Held } else { JobState::Queued },
+                attempts: Vec::new(),
+            };
+            jobs.push((job, Some(prompt.to_text().expect("JSON"))));
+        }
+        let row = FileRow {
+            id: first,
+            name: name.to_owned(),
+            place: Place::Taking,
+            origin: Some(Disk::origin(name)),
+            hash: name.to_owned(),
+        };
+        if self.point() {
+            return;
+        }
+        self.disk.store.take(&[NewFile { row, text: Vec::new(), jobs: jobs.clone(), named: Vec::new() }]).expect("written");
+        let jobs: Vec<Job> = jobs.into_iter().map(|(job, _)| job).collect();
+        for job in &jobs {
+            self.taken.insert(job.id, job.clone());
+        }
+        if self.point() {
+            return;
+        }
+        self.disk.take(name, first);
+        if self.point() {
+            return;
+        }
+        let now = self.now;
+        for job in &jobs {
+            if let Some(story) = self.oracle.stories.get_mut(&job.name) {
+                story.taken = Some(now);
+                story.order = (-job.priority, job.id.0);
+                story.touched |= dropped.held;
+            }
+        }
+        if let Some(engine) = &mut self.engine {
+            engine.pending.push(Effect::Write(Write::FilePlace { file: first, place: Place::Queued }));
+            let file = OpenFile { id: first, name: name.to_owned(), jobs: jobs.iter().map(|job| job.id).collect() };
+            self.step(Input::Taken { file, jobs });
+        }
+    }
+
+    pub fn ask(&mut self, request: Request) {
+        self.step(Input::Ask { ask: 0, request });
+    }
+}
