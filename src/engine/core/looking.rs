@@ -156,8 +156,8 @@ impl State {
                 } else if grace.is_some() {
                     // It keeps its id: the next engine looks for it before it is posted again.
                     self.taking_back.remove(&id);
-                } else if silent {
-                    // It may have been rendered in a long silence, and its history be gone.
+                } else if silent || !unbroken {
+                    // It may have been rendered in a long silence, or by a process that is gone with its history.
                     self.salvage(server, id);
                 } else {
                     self.change(id, Change::TakenBack, now);

@@ -31,7 +31,12 @@ impl State {
         }
         if std::mem::take(&mut self.reordered) {
             for server in 0..self.servers.len() {
-                self.straighten(server);
+                // What a server has is asked for first: one that was restarted has rendered nobody knows what.
+                if self.servers.get(server).is_some_and(|s| s.surveying.is_some()) {
+                    self.reordered = true;
+                } else {
+                    self.straighten(server);
+                }
             }
         }
     }

@@ -42,6 +42,7 @@ impl State {
         s.surveying = None;
         s.not_before = None;
         s.misses = 0;
+        self.reordered = true;
         s.freeing = false;
         s.freed = false;
         let heard = s.deaf_at.len() < DEAF_OFTEN;
