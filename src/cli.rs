@@ -20,11 +20,13 @@ use crate::folder::Folder;
 use crate::job::JobId;
 use crate::link::{self, Address, LinkError, Talk};
 use crate::protocol::{MoveTo, NewPriority, Request};
+use crate::tools;
 use crate::tools::doctor::Patient;
 use crate::tui;
 use crate::tui::attach::Door;
 use crate::verbs::{self, Code};
-use args::{Args, Verb};
+use crate::workflow::convert::When;
+use args::{Args, PlaceArgs, Verb, WorkflowVerb};
 use place::{Place, Trouble};
 
 /// Runs the program and returns its exit code.
@@ -72,7 +74,12 @@ fn run(args: Args) -> Result<Code, Trouble> {
             paper::new(&Place::as_it_is(&asks)?, workflow.as_deref(), output.as_deref(), out)
         }
         Some(Verb::Extract { file, page }) => paper::extract(&file, page, out),
-        Some(Verb::Workflow(verb)) => paper::workflow(&asks, &verb, out),
+        Some(Verb::Workflow(WorkflowVerb::Convert { file, object_info })) => {
+            convert(&asks, &file, object_info.as_deref(), out)
+        }
+        Some(Verb::Workflow(WorkflowVerb::Ls)) => paper::workflows(&Place::as_it_is(&asks)?, out),
+        Some(Verb::Workflow(WorkflowVerb::Show { name })) => paper::workflow(&Place::as_it_is(&asks)?, &name, out),
+        Some(Verb::Workflow(WorkflowVerb::Infer { file })) => paper::infer(&file, out),
         Some(Verb::Requeue { jobs, group, new_seed }) => {
             let mut talk = starting(&Place::settle(&asks)?, false)?;
             let jobs = verbs::with_groups(&mut talk, ids(&jobs), group)?;
@@ -255,6 +262,21 @@ fn leave_session() {
 
 fn runtime() -> Result<tokio::runtime::Runtime, Trouble> {
     tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(Trouble::Runtime)
+}
+
+fn convert(
+    asks: &PlaceArgs,
+    file: &Path,
+    object_info: Option<&Path>,
+    out: &mut dyn std::io::Write,
+) -> Result<Code, Trouble> {
+    let info = match object_info {
+        Some(path) => tools::convert::object_info(path)?,
+        None => runtime()?.block_on(tools::convert::ask(&Place::as_it_is(asks)?.config.servers))?,
+    };
+    let when = When { now: jiff::Zoned::now().datetime(), seed: fastrand::u64(..) };
+    tools::convert::run(file, &info, when, out, &mut std::io::stderr())?;
+    Ok(Code::Ok)
 }
 
 fn sim(options: &args::SimArgs) -> Result<Code, Trouble> {

@@ -1,5 +1,6 @@
 //! Verbs that need no engine. Each takes a writer and never prints by itself.
 
+pub mod convert;
 pub mod doctor;
 pub mod draft;
 pub mod extract;

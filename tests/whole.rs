@@ -16,4 +16,5 @@ mod whole {
     mod stage;
     mod stores;
     mod twins;
+    mod workflows;
 }

@@ -90,9 +90,6 @@ pub enum Verb {
         #[arg(long)]
         page: bool,
     },
-    /// Workflows: which there are, what a job fills in them
-    #[command(subcommand)]
-    Workflow(WorkflowVerb),
     /// Cancel jobs, waiting or rendering
     Cancel {
         #[arg(required = true)]
@@ -183,6 +180,9 @@ pub enum Verb {
         #[arg(long)]
         json: bool,
     },
+    /// Workflows: which there are, what a job fills in them, graphs of ComfyUI's page made fit to be run
+    #[command(subcommand)]
+    Workflow(WorkflowVerb),
     /// Engine, servers and memory
     Status {
         #[arg(long)]
@@ -225,6 +225,16 @@ pub enum WorkflowVerb {
     Show { name: String },
     /// Print the .toml that declares the slots that a graph seems to have
     Infer { file: PathBuf },
+    /// Print a graph that ComfyUI's page saved in the format that a server runs; needs no engine
+    Convert {
+        file: PathBuf,
+        #[arg(
+            long,
+            value_name = "FILE",
+            help = "A saved answer of a server's /object_info, gzipped or not [default: the server is asked]"
+        )]
+        object_info: Option<PathBuf>,
+    },
 }
 
 #[derive(Debug, Clone, Group)]

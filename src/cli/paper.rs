@@ -2,17 +2,13 @@
 
 use std::io::Write;
 use std::path::{Path, PathBuf};
-use std::time::Duration;
 
-use super::args::{PlaceArgs, WorkflowVerb};
 use super::place::{Place, Trouble};
 use super::{runtime, shown};
-use crate::comfy::{Client, Patience};
 use crate::config::{DEFAULT_SERVER, ServerConfig};
 use crate::tools::jobs::Ground;
-use crate::tools::{draft, extract as extracting, jobs, workflows};
+use crate::tools::{convert, draft, extract as extracting, jobs, workflows};
 use crate::verbs::Code;
-use crate::workflow::object_info::ObjectInfo;
 
 fn code(well: bool) -> Code {
     if well { Code::Ok } else { Code::No }
@@ -37,14 +33,14 @@ pub(super) fn check(
     let servers = servers(place);
     let names: Vec<String> = servers.iter().map(ServerConfig::label).collect();
     let info = match object_info {
-        Some(path) => Some((read_info(path)?, "the server".to_owned())),
+        Some(path) => Some((convert::object_info(path)?, "the server".to_owned())),
         None if place.no_preflight || !place.config.queue.preflight => None,
         None => {
-            let asked = servers.first().and_then(|server| Some((ask(server)?, server.label())));
-            if asked.is_none() {
+            let asked = runtime()?.block_on(convert::ask(&place.config.servers));
+            if asked.is_err() {
                 eprintln!("comfytop: no server answers: the graphs were not held against what it can do");
             }
-            asked
+            asked.ok().map(|info| (info, "the server".to_owned()))
         }
     };
     let ground = Ground {
@@ -61,31 +57,6 @@ pub(super) fn dry_run(place: &Place, files: &[PathBuf], out: &mut dyn Write) -> 
     let names: Vec<String> = servers(place).iter().map(ServerConfig::label).collect();
     let workflow = place.config.inboxes.first().and_then(|inbox| inbox.workflow.as_deref());
     written(jobs::dry_run(&Ground { folder: &folder, servers: &names, workflow, info: None }, files, out))
-}
-
-/// A saved answer, gzipped or not.
-fn read_info(path: &Path) -> Result<ObjectInfo, Trouble> {
-    let trouble = |why: String| Trouble::Usage(format!("{}: {why}", shown(path)));
-    let bytes = std::fs::read(path).map_err(|error| trouble(error.to_string()))?;
-    let mut text = String::new();
-    if bytes.starts_with(b"\x1f\x8b") {
-        use std::io::Read as _;
-        // what is smaller packed than this is no answer of a server
-        let most = 256 << 20;
-        let unpacked = flate2::read::GzDecoder::new(bytes.as_slice()).take(most).read_to_string(&mut text);
-        unpacked.map_err(|error| trouble(error.to_string()))?;
-    } else {
-        text = crate::lenient::repair(&bytes);
-    }
-    ObjectInfo::parse(&text).map_err(|error| trouble(error.to_string()))
-}
-
-/// What a server says of its nodes; nothing where it does not answer soon.
-fn ask(server: &ServerConfig) -> Option<ObjectInfo> {
-    let patience = Patience { connect: Duration::from_secs(2), ..Patience::default() };
-    let client = Client::with_patience(&server.url, &server.headers, patience).ok()?;
-    let text = runtime().ok()?.block_on(client.object_info_text()).ok()?;
-    ObjectInfo::parse(&text).ok()
 }
 
 pub(super) fn new(
@@ -132,22 +103,26 @@ pub(super) fn extract(file: &Path, page: bool, out: &mut dyn Write) -> Result<Co
     }
 }
 
-pub(super) fn workflow(asks: &PlaceArgs, verb: &WorkflowVerb, out: &mut dyn Write) -> Result<Code, Trouble> {
-    match verb {
-        WorkflowVerb::Ls => written(workflows::ls(&Place::as_it_is(asks)?.folder()?, out)),
-        WorkflowVerb::Show { name } => match workflows::read_workflow(&Place::as_it_is(asks)?.folder()?, name) {
-            Ok(workflow) => written(workflows::show(&workflow, out).map(|()| true)),
-            Err(why) => {
-                eprintln!("comfytop: {why}");
-                Ok(Code::No)
-            }
-        },
-        WorkflowVerb::Infer { file } => match workflows::infer(file, out) {
-            Ok(()) => Ok(Code::Ok),
-            Err(why) => {
-                eprintln!("comfytop: {}: {why}", shown(file));
-                Ok(Code::No)
-            }
-        },
+pub(super) fn workflows(place: &Place, out: &mut dyn Write) -> Result<Code, Trouble> {
+    written(workflows::ls(&place.folder()?, out))
+}
+
+pub(super) fn workflow(place: &Place, name: &str, out: &mut dyn Write) -> Result<Code, Trouble> {
+    match workflows::read_workflow(&place.folder()?, name) {
+        Ok(workflow) => written(workflows::show(&workflow, out).map(|()| true)),
+        Err(why) => {
+            eprintln!("comfytop: {why}");
+            Ok(Code::No)
+        }
+    }
+}
+
+pub(super) fn infer(file: &Path, out: &mut dyn Write) -> Result<Code, Trouble> {
+    match workflows::infer(file, out) {
+        Ok(()) => Ok(Code::Ok),
+        Err(why) => {
+            eprintln!("comfytop: {}: {why}", shown(file));
+            Ok(Code::No)
+        }
     }
 }

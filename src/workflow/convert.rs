@@ -5,13 +5,16 @@
 //! exceptions. Input is a stranger's: every wrong shape is an answer, and the work and memory it may
 //! cost are bounded.
 //!
-//! The steps: `sheet` reads, `settle` and `promote` load, `follow` finds where links come from, `send` writes.
-//! `widgets` is about the order of `widgets_values`; `page` holds what only the page knows.
+//! The steps: `groups` makes subgraphs of group nodes, `sheet` reads, `settle` and `promote` load, `follow` finds where links come from, `send` writes.
+//! `widgets` is about the order of `widgets_values`; `page` and `scene` hold what only
+//! the page knows.
 
 mod error;
 mod follow;
+mod groups;
 mod page;
 mod promote;
+mod scene;
 mod send;
 mod settle;
 mod sheet;
@@ -60,6 +63,8 @@ pub fn convert(workflow: &Value, info: &ObjectInfo, when: When) -> Result<Conver
         let is_api = !root.is_empty() && root.values().all(|node| node.get("class_type").is_some());
         return Err(if is_api { ConvertError::ApiFormat } else { ConvertError::NotAPageGraph });
     }
+    let unpacked = groups::as_subgraphs(root, info);
+    let root = unpacked.as_ref().unwrap_or(root);
     let mut sheets = sheet::Sheets::read(root)?;
     settle::settle(&mut sheets, info);
     settle::apply_primitives(&mut sheets);

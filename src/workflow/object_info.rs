@@ -68,6 +68,8 @@ pub struct Output {
     /// `IMAGE`, …; `*` for any.
     pub kind: String,
     pub is_list: bool,
+    /// Has the type of what is linked to the inputs of this name ([`Input::same_as`]).
+    pub same_as: Option<String>,
 }
 
 /// One declared input.
@@ -77,6 +79,8 @@ pub struct Input {
     pub required: bool,
     /// What a link into it may carry: `IMAGE`, `COMBO`, `INT,FLOAT`; `*` for anything.
     pub kind: String,
+    /// All inputs of a class that have the same name here carry the same type.
+    pub same_as: Option<String>,
     pub form: Form,
     pub default: Option<Value>,
     pub min: Option<Number>,
@@ -238,7 +242,7 @@ impl Class {
 
 fn read_outputs(class: &Map<String, Value>) -> Vec<Output> {
     let list = |key: &str| class.get(key).and_then(Value::as_array).map_or(&[][..], Vec::as_slice);
-    let (names, lists) = (list("output_name"), list("output_is_list"));
+    let (names, lists, same) = (list("output_name"), list("output_is_list"), list("output_matchtypes"));
     let output = |(at, kind): (usize, &Value)| {
         let kind = match kind {
             Value::String(kind) if kind == "COMFY_MATCHTYPE_V3" => "*".to_owned(),
@@ -249,6 +253,7 @@ fn read_outputs(class: &Map<String, Value>) -> Vec<Output> {
             name: names.get(at).and_then(Value::as_str).map_or_else(|| kind.clone(), str::to_owned),
             kind,
             is_list: lists.get(at).and_then(Value::as_bool).unwrap_or_default(),
+            same_as: same.get(at).and_then(Value::as_str).map(str::to_owned),
         }
     };
     list("output").iter().enumerate().map(output).collect()
@@ -303,12 +308,10 @@ impl Input {
                 None => Form::Link,
             }
         };
-        let kind = match kind {
-            "COMFY_MATCHTYPE_V3" => option("template")
-                .and_then(|template| template.get("allowed_types"))
-                .and_then(Value::as_str)
-                .unwrap_or("*"),
-            kind => kind,
+        let template = |key: &str| option("template").and_then(|template| template.get(key)).and_then(Value::as_str);
+        let (kind, same_as) = match kind {
+            "COMFY_MATCHTYPE_V3" => (template("allowed_types").unwrap_or("*"), template("template_id")),
+            kind => (kind, None),
         };
         let media = ["image_upload", "video_upload", "animated_image_upload"];
         let upload = if kind == "COMBO" && media.iter().any(|key| option(key) == Some(&Value::Bool(true))) {
@@ -322,6 +325,7 @@ impl Input {
             name: name.to_owned(),
             required,
             kind: kind.to_owned(),
+            same_as: same_as.map(str::to_owned),
             form,
             default: option("default").cloned(),
             min: number("min"),
@@ -427,18 +431,18 @@ mod tests {
     use super::*;
     use serde_json::json;
 
-    fn class(value: Value) -> Class {
+    fn class(value: &Value) -> Class {
         let all = ObjectInfo::from_value(&json!({ "It": value }));
         all.class("It").expect("a class").clone()
     }
 
-    fn input(spec: Value) -> Input {
-        class(json!({"input": {"required": {"it": spec}}})).inputs.remove(0)
+    fn input(spec: &Value) -> Input {
+        class(&json!({"input": {"required": {"it": spec}}})).inputs.remove(0)
     }
 
     #[test]
     fn inputs_come_in_the_order_of_the_page() {
-        let it = class(json!({
+        let it = class(&json!({
             "input": {"optional": {"c": ["MASK"]}, "required": {"b": ["INT", {}], "new": ["INT"], "a": ["IMAGE"]}, "hidden": {"prompt": "PROMPT"}},
             "input_order": {"required": ["a", "b"], "optional": ["c"]},
             "output": ["IMAGE", ["x"], "COMFY_MATCHTYPE_V3"], "output_name": ["picture"], "output_is_list": [true],
@@ -447,7 +451,10 @@ mod tests {
         let names: Vec<_> = it.inputs.iter().map(|input| (input.name.as_str(), input.required)).collect();
         assert_eq!(names, [("a", true), ("b", true), ("new", true), ("c", false)]);
         assert_eq!(it.hidden, ["prompt"]);
-        assert_eq!(it.outputs[0], Output { name: "picture".into(), kind: "IMAGE".into(), is_list: true });
+        assert_eq!(
+            it.outputs[0],
+            Output { name: "picture".into(), kind: "IMAGE".into(), is_list: true, same_as: None }
+        );
         assert_eq!((it.outputs[1].kind.as_str(), it.outputs[2].kind.as_str()), ("COMBO", "*"));
         assert!(it.output_node && it.display_name == "It");
     }
@@ -458,7 +465,7 @@ mod tests {
             json!([["a", "b"], {"image_upload": true}]),
             json!(["COMBO", {"options": ["a", "b"], "image_upload": true}]),
         ] {
-            let it = input(spec);
+            let it = input(&spec);
             assert_eq!(it.kind, "COMBO");
             assert_eq!(it.upload, Some(Upload::Media));
             let options = vec![json!("a"), json!("b")];
@@ -468,19 +475,19 @@ mod tests {
 
     #[test]
     fn what_can_only_be_linked_has_no_widget() {
-        assert_eq!(input(json!(["INT", {"forceInput": true}])).form, Form::Link);
-        assert_eq!(input(json!(["INT,FLOAT", {}])).form, Form::Link);
-        assert_eq!(input(json!(["INT,FLOAT", {"widgetType": "FLOAT"}])).form, Form::Widget(Widget::Float));
+        assert_eq!(input(&json!(["INT", {"forceInput": true}])).form, Form::Link);
+        assert_eq!(input(&json!(["INT,FLOAT", {}])).form, Form::Link);
+        assert_eq!(input(&json!(["INT,FLOAT", {"widgetType": "FLOAT"}])).form, Form::Widget(Widget::Float));
         let matched =
-            input(json!(["COMFY_MATCHTYPE_V3", {"template": {"allowed_types": "IMAGE,MASK", "template_id": "t"}}]));
+            input(&json!(["COMFY_MATCHTYPE_V3", {"template": {"allowed_types": "IMAGE,MASK", "template_id": "t"}}]));
         assert_eq!((matched.kind.as_str(), matched.form), ("IMAGE,MASK", Form::Link));
-        let old = class(json!({"input": {"optional": {"seed": ["INT", {"defaultInput": true}]}}}));
+        let old = class(&json!({"input": {"optional": {"seed": ["INT", {"defaultInput": true}]}}}));
         assert!(old.inputs[0].force_input);
     }
 
     #[test]
     fn dynamic_combos_and_groups_hold_their_own_inputs() {
-        let it = input(json!(["COMFY_DYNAMICCOMBO_V3", {"options": [
+        let it = input(&json!(["COMFY_DYNAMICCOMBO_V3", {"options": [
             {"key": "big", "inputs": {"required": {"width": ["INT", {"default": 8}]}}}, {"key": "none"}, {"no": 1},
         ]}]));
         let Some(Widget::DynamicCombo(choices)) = it.widget() else { panic!("{it:?}") };
@@ -490,7 +497,7 @@ mod tests {
         );
 
         let it = input(
-            json!(["COMFY_AUTOGROW_V3", {"template": {"input": {"required": {"image": ["IMAGE"]}}, "prefix": "image", "min": 2}}]),
+            &json!(["COMFY_AUTOGROW_V3", {"template": {"input": {"required": {"image": ["IMAGE"]}}, "prefix": "image", "min": 2}}]),
         );
         let Form::Autogrow(group) = it.form else { panic!("{it:?}") };
         assert_eq!(
@@ -518,7 +525,7 @@ mod tests {
             spec = json!(["COMFY_DYNAMICCOMBO_V3", {"options": [{"key": "k", "inputs": {"required": {"i": spec}}}]}]);
         }
         let mut deep = 0;
-        let mut at = Some(input(spec));
+        let mut at = Some(input(&spec));
         while let Some(Input { form: Form::Widget(Widget::DynamicCombo(mut choices)), .. }) = at {
             deep += 1;
             at = choices.pop().and_then(|mut choice| choice.inputs.pop());

@@ -547,7 +547,10 @@ impl World {
         if self.point() {
             return;
         }
-        self.disk.store.take(&[NewFile { row, text: Vec::new(), jobs: jobs.clone(), named: Vec::new() }]).expect("written");
+        self.disk
+            .store
+            .take(&[NewFile { row, text: Vec::new(), jobs: jobs.clone(), named: Vec::new() }])
+            .expect("written");
         let jobs: Vec<Job> = jobs.into_iter().map(|(job, _)| job).collect();
         for job in &jobs {
             self.taken.insert(job.id, job.clone());

@@ -36,7 +36,7 @@ pub enum Problem {
     Shapeless,
     #[error("another node ({other}) has the same id")]
     SameId { other: String },
-    #[error("the server has no node class `{class}`{}{}", from_pack(.pack), .near)]
+    #[error("the server has no node class `{class}`{}{}", from_pack(.pack.as_deref()), .near)]
     NoClass { class: String, pack: Option<String>, near: String },
     #[error("there is no subgraph `{0}` in this file")]
     NoSubgraph(String),
@@ -99,8 +99,8 @@ fn cut(name: &str) -> String {
     short
 }
 
-fn from_pack(pack: &Option<String>) -> String {
-    pack.as_ref().map_or_else(String::new, |pack| format!(" (the graph says that it comes from {pack})"))
+fn from_pack(pack: Option<&str>) -> String {
+    pack.map_or_else(String::new, |pack| format!(" (the graph says that it comes from {pack})"))
 }
 
 fn lines(faults: &[Fault]) -> String {

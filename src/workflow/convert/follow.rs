@@ -211,7 +211,7 @@ impl<'s, 'a> Unfolded<'s, 'a> {
                 Some((place, node)) => Step::To(At { place, node, slot: 0, is_input: true }),
                 None => NOTHING,
             },
-            Role::Primitive | Role::Remark | Role::Unknown | Role::Unsettled => NOTHING,
+            Role::Primitive | Role::Remark | Role::Stray | Role::Unknown | Role::Unsettled => NOTHING,
         }
     }
 

@@ -33,20 +33,6 @@ pub(super) const SAVES_FILES: &[&str] = &[
     "VAESave",
 ];
 
-/// Classes whose 3D widget is called `viewport_state`.
-pub(super) const VIEWPORTS: &[&str] = &[
-    "Preview3DAdvanced",
-    "PreviewGaussianSplat",
-    "PreviewPointCloud",
-    "Save3DAdvanced",
-    "SaveGaussianSplat",
-    "SavePointCloud",
-];
-
-/// Buttons of the 3D loader, which the page sends as if they were values.
-pub(super) const SCENE_BUTTONS: &[(&str, &str)] =
-    &[("upload 3d model", "upload3dmodel"), ("upload extra resources", "uploadExtraResources"), ("clear", "clear")];
-
 /// Nodes of the page, and of extensions of it, that only show or steer something on the page.
 const REMARKS: &[&str] = &[
     "Bookmark (rgthree)",
@@ -133,11 +119,6 @@ impl Special {
             _ => return None,
         })
     }
-}
-
-/// What the page sends of a 3D scene before a picture was taken of it.
-pub(super) fn unseen_scene() -> Value {
-    json!({"image": "", "mask": "", "normal": "", "camera_info": null, "recording": "", "model_3d_info": []})
 }
 
 pub(super) fn default_box() -> Value {

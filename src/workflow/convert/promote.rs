@@ -6,10 +6,14 @@ use std::collections::HashMap;
 
 use serde_json::Value;
 
-use super::sheet::{End, Link, Node, Port, Promoted, Role, Saved, Sheets, Slot};
+use super::sheet::{self, End, Link, Node, Port, Promoted, Role, Saved, Sheet, Sheets, Slot};
+use super::widgets::Row;
+use crate::workflow::object_info::{Input, Widget};
 
 /// Promotions lead through so many subgraphs at most, as on the page.
 const LONGEST_CHAIN: usize = 100;
+/// So many old promotions of one node are looked at.
+const MOST_ENTRIES: usize = 500;
 
 /// The value of the widget that an input of a subgraph stands for; `None` where it stands for none.
 pub(super) fn first_widget<'a>(sheets: &Sheets<'a>, inner: usize, port: usize) -> Option<Promoted<'a>> {
@@ -105,7 +109,7 @@ pub(super) fn old_promotions(sheets: &mut Sheets, at: usize, number: usize) {
                 let own = own.or_else(|| target.inputs[slot].promoted.clone()).flatten();
                 let kind = target.inputs[slot].kind.clone();
                 add_port(sheets, inner, &entries[place].widget, kind.clone(), &[(node, slot)]);
-                add_slot(sheets, at, number, kind, value.or(own));
+                add_slot(sheets, at, number, kind, Some(value.or(own)));
             }
             Plan::Primitive(primitive) => primitives.push((primitive, place)),
             Plan::Nothing => {
@@ -123,6 +127,10 @@ pub(super) fn old_promotions(sheets: &mut Sheets, at: usize, number: usize) {
     while let Some(&(primitive, first)) = primitives.first() {
         let mine: Vec<usize> = primitives.iter().filter(|(other, _)| *other == primitive).map(|(_, at)| *at).collect();
         primitives.retain(|(other, _)| *other != primitive);
+        // One primitive shown by two of its widgets is left as it is.
+        if mine.iter().any(|place| entries[*place].widget != entries[first].widget) {
+            continue;
+        }
         let given = mine.iter().find_map(|place| value(*place));
         replace_primitive(sheets, (at, number), inner, primitive, &entries[first].widget, given);
     }
@@ -139,42 +147,45 @@ fn replace_primitive<'a>(
 ) {
     let sheet = &sheets.all[inner];
     let node = &sheet.nodes[primitive];
-    let targets = targets(sheets, inner, primitive);
     let kind = node.outputs.first().cloned().unwrap_or(Cow::Borrowed("*"));
-    let slots = targets.iter().map(|(node, slot)| &sheet.nodes[*node].inputs[*slot]);
-    let fits = |slot: &Slot| slot.kind == kind || slot.kind == "*" || kind == "*";
-    let specs: Vec<_> = targets
+    let Some(targets) = primitive_targets(sheet, node).filter(|targets| !targets.is_empty()) else { return };
+    let slots = || targets.iter().map(|(node, slot)| &sheet.nodes[*node].inputs[*slot]);
+    let rows: Vec<_> = targets
         .iter()
-        .filter_map(|(node, slot)| {
-            sheet.nodes[*node].inputs[*slot].row.and_then(|row| sheet.nodes[*node].rows[row].input)
-        })
-        .map(|input| (&input.min, &input.max, &input.step))
+        .filter_map(|(node, slot)| Some(&sheet.nodes[*node].rows[sheet.nodes[*node].inputs[*slot].row?]))
         .collect();
-    if targets.is_empty() || !slots.clone().all(fits) || specs.windows(2).any(|pair| pair[0] != pair[1]) {
+    let spec = |row: &Row<'a>| row.input.map(|input| (&input.kind, &input.min, &input.max, &input.step));
+    if !slots().all(|slot| slot.kind == kind || slot.kind == "*" || kind == "*")
+        || rows.windows(2).any(|pair| spec(pair[0]) != spec(pair[1]))
+    {
         return;
     }
-    let own = match node.saved {
-        Saved::List(values) => values.first(),
-        _ => None,
-    };
+    let own = rows.first().map(|row| row.value.clone());
     let name = node.title.filter(|title| *title != node.class).unwrap_or(widget).to_owned();
     add_port(sheets, inner, &name, kind.clone(), &targets);
-    add_slot(sheets, at, number, kind, given.or(own).map(Cow::Borrowed));
+    add_slot(sheets, at, number, kind, own.map(|own| given.map(Cow::Borrowed).or(own)));
 }
 
-/// Inputs that are linked to a node's outputs.
-fn targets(sheets: &Sheets, inner: usize, node: usize) -> Vec<(usize, usize)> {
-    let sheet = &sheets.all[inner];
-    let from = End::Node(sheet.nodes[node].id.clone());
-    let mut found = Vec::new();
-    for (number, node) in sheet.nodes.iter().enumerate() {
-        for (at, slot) in node.inputs.iter().enumerate() {
-            if slot.link.and_then(|link| sheet.links.get(&link)).is_some_and(|link| link.from == from) {
-                found.push((number, at));
-            }
-        }
-    }
-    found
+/// The inputs that a primitive's links name. The page goes by the number that the file has for an input,
+/// though its own order may be another by now; only those of dynamic combos it has put right at this time.
+/// `None` where a link leads to nothing.
+fn primitive_targets(sheet: &Sheet, primitive: &Node) -> Option<Vec<(usize, usize)>> {
+    let target = |id: &Value| {
+        let id = sheet::number(id)?;
+        let link = sheet.links.get(&id)?;
+        let End::Node(node) = &link.to else { return None };
+        let number = sheet.node(node)?;
+        let node = &sheet.nodes[number];
+        let dynamic = |slot: &Slot| {
+            let input = slot.row.and_then(|row| node.rows[row].input);
+            matches!(input.and_then(Input::widget), Some(Widget::DynamicCombo(_)))
+        };
+        let real = node.inputs.iter().position(|slot| slot.link == Some(id));
+        let put_right = real.filter(|real| node.inputs[..*real].iter().any(dynamic));
+        let slot = put_right.unwrap_or(link.to_slot);
+        (slot < node.inputs.len()).then_some((number, slot))
+    };
+    primitive.output_links.iter().map(target).collect()
 }
 
 fn add_port<'a>(sheets: &mut Sheets<'a>, inner: usize, name: &str, kind: Cow<'a, str>, targets: &[(usize, usize)]) {
@@ -203,7 +214,7 @@ fn add_port<'a>(sheets: &mut Sheets<'a>, inner: usize, name: &str, kind: Cow<'a,
 
 /// The node's own input for a port that was just added. Other nodes of the same subgraph have none: to
 /// them the widget inside keeps its value.
-fn add_slot<'a>(sheets: &mut Sheets<'a>, at: usize, number: usize, kind: Cow<'a, str>, value: Promoted<'a>) {
+fn add_slot<'a>(sheets: &mut Sheets<'a>, at: usize, number: usize, kind: Cow<'a, str>, promoted: Option<Promoted<'a>>) {
     let host = &sheets.all[at].nodes[number];
     let Role::Host(inner) = host.role else { return };
     let Some(port) = sheets.all[inner].inputs.len().checked_sub(1) else { return };
@@ -213,7 +224,7 @@ fn add_slot<'a>(sheets: &mut Sheets<'a>, at: usize, number: usize, kind: Cow<'a,
     while host.inputs.len() < port {
         host.inputs.push(Slot::default());
     }
-    host.inputs.push(Slot { name, kind, promoted: Some(value), ..Slot::default() });
+    host.inputs.push(Slot { name, kind, promoted, ..Slot::default() });
 }
 
 fn read_entries(property: &Value) -> Option<Vec<Entry>> {
@@ -237,7 +248,7 @@ fn read_entries(property: &Value) -> Option<Vec<Entry>> {
             _ => None,
         }
     };
-    list.iter().map(entry).collect()
+    list.iter().take(MOST_ENTRIES).map(entry).collect()
 }
 
 impl Entry {

@@ -1,6 +1,5 @@
 //! Writes the prompt: each node that runs, with the values of its widgets and its links.
 
-use std::borrow::Cow;
 use std::collections::HashMap;
 
 use serde_json::{Map, Value, json};
@@ -14,6 +13,9 @@ use super::{MOST_BYTES, When, page, settle};
 use crate::text;
 use crate::workflow::graph::Graph;
 use crate::workflow::object_info::{Class, Input, ObjectInfo, Widget};
+
+/// A longer name of a class is none that was misspelt.
+const LONGEST_CLASS: usize = 100;
 
 pub(super) struct Sender<'s, 'a> {
     unfolded: &'s Unfolded<'s, 'a>,
@@ -125,7 +127,11 @@ impl<'s, 'a> Sender<'s, 'a> {
         let problem = Problem::NoClass {
             class: node.class.to_owned(),
             pack: said("cnr_id").or_else(|| said("aux_id")).map(str::to_owned),
-            near: text::did_you_mean(node.class, self.info.names()),
+            near: if node.class.len() > LONGEST_CLASS {
+                String::new()
+            } else {
+                text::did_you_mean(node.class, self.info.names())
+            },
         };
         self.refuse(place, number, problem);
     }
@@ -206,19 +212,22 @@ pub(super) fn warnings(unfolded: &Unfolded) -> Vec<String> {
     let mut found = Vec::new();
     for place in 0..unfolded.places.len() {
         for (number, node) in unfolded.sheets.all[unfolded.places[place].sheet].nodes.iter().enumerate() {
-            if node.mode != Mode::Runs || !matches!(node.role, Role::Real(_)) {
-                continue;
-            }
-            let seen = node.rows.iter().any(|row| {
-                matches!(row.input.and_then(Input::widget), Some(Widget::Other(kind))
-                    if matches!(kind.as_str(), "LOAD_3D" | "LOAD_3D_ADVANCED" | "WEBCAM" | "AUDIO_RECORD"))
-            });
-            if seen && found.len() < MOST_FAULTS {
-                let (id, title): (String, Cow<str>) = (unfolded.id(place, number), text::clean(node.shown()));
-                found.push(format!(
-                    "node {id} ({title}): a picture or sound that the page takes when it sends this node is left empty"
-                ));
-            }
+            let pictures = |row: &Row| match row.input.and_then(Input::widget) {
+                Some(Widget::Other(kind)) if kind == "LOAD_3D" => row.name == "image",
+                Some(Widget::Other(kind)) => matches!(kind.as_str(), "WEBCAM" | "AUDIO_RECORD"),
+                _ => false,
+            };
+            let what = match node.role {
+                _ if node.mode != Mode::Runs || found.len() >= MOST_FAULTS => continue,
+                Role::Stray => "left out: the server does not have its class, and nothing is linked to it",
+                Role::Real(_) if node.rows.iter().any(pictures) => {
+                    "a picture or sound that the page takes when it sends this node is left empty"
+                }
+                _ => continue,
+            };
+            // Shown as faults are.
+            let Fault { node, title, .. } = Fault::new(&unfolded.id(place, number), node.shown(), Problem::Shapeless);
+            found.push(format!("node {node} ({title}): {what}"));
         }
     }
     found

@@ -6,7 +6,7 @@ use std::collections::HashMap;
 
 use serde_json::Value;
 
-use super::sheet::{Promoted, Role, Saved, Sheets, Slot};
+use super::sheet::{End, Promoted, Role, Saved, Sheet, Sheets, Slot};
 use super::widgets::{self, Row, full_name};
 use super::{page, promote};
 use crate::workflow::object_info::{Autogrow, Class, Form, Input, ObjectInfo, Widget};
@@ -20,6 +20,86 @@ pub(super) fn settle<'a>(sheets: &mut Sheets<'a>, info: &'a ObjectInfo) {
         for node in 0..sheets.all[at].nodes.len() {
             promote::old_promotions(sheets, at, node);
         }
+        for _ in 0..LONGEST_MATCH {
+            if !(0..sheets.all[at].nodes.len())
+                .fold(false, |changed, node| match_types(&mut sheets.all[at], node) | changed)
+            {
+                break;
+            }
+        }
+    }
+}
+
+/// Types are handed on through so many nodes that take any type.
+const LONGEST_MATCH: usize = 16;
+
+/// Narrows the inputs and outputs of a node that must be of one type to what is linked to them. True where
+/// something changed.
+fn match_types(sheet: &mut Sheet, number: usize) -> bool {
+    let Role::Real(class) = sheet.nodes[number].role else { return false };
+    let mut groups: Vec<&str> = class.inputs.iter().filter_map(|input| input.same_as.as_deref()).collect();
+    groups.dedup();
+    let mut changed = false;
+    for group in groups {
+        let node = &sheet.nodes[number];
+        let of_group = |slot: &Slot| {
+            class.inputs.iter().find(|input| input.name == slot.name && input.same_as.as_deref() == Some(group))
+        };
+        let slots: Vec<(usize, &Input)> =
+            node.inputs.iter().enumerate().filter_map(|(at, slot)| Some((at, of_group(slot)?))).collect();
+        let linked: Vec<String> = slots.iter().map(|(at, _)| linked_kind(sheet, node.inputs[*at].link)).collect();
+        let narrowed: Vec<(usize, Option<String>)> = slots
+            .iter()
+            .enumerate()
+            .map(|(own, (at, input))| {
+                let others =
+                    linked.iter().enumerate().filter(|(other, _)| *other != own).map(|(_, kind)| kind.as_str());
+                (*at, common(others.chain([input.kind.as_str()])))
+            })
+            .collect();
+        let Some(given) = common(linked.iter().map(String::as_str)) else { continue };
+        let node = &mut sheet.nodes[number];
+        for (at, kind) in narrowed {
+            if let Some(kind) = kind.filter(|kind| *kind != node.inputs[at].kind) {
+                node.inputs[at].kind = Cow::Owned(kind);
+                changed = true;
+            }
+        }
+        for (at, output) in class.outputs.iter().enumerate() {
+            if output.same_as.as_deref() == Some(group) && node.outputs[at] != given {
+                node.outputs[at] = Cow::Owned(given.clone());
+                changed = true;
+            }
+        }
+    }
+    changed
+}
+
+/// The type of the output that a link comes from.
+fn linked_kind(sheet: &Sheet, link: Option<i64>) -> String {
+    let Some(link) = link.and_then(|link| sheet.links.get(&link)) else { return "*".to_owned() };
+    let kind = match &link.from {
+        End::Inputs => sheet.inputs.get(link.from_slot).map(|port| &port.kind),
+        End::Node(id) => sheet.node(id).and_then(|node| sheet.nodes[node].outputs.get(link.from_slot)),
+        End::Outputs => None,
+    };
+    kind.map_or("*", AsRef::as_ref).to_owned()
+}
+
+/// The types that are in all of these lists; `None` where there is none.
+fn common<'t>(kinds: impl Iterator<Item = &'t str>) -> Option<String> {
+    let mut found: Option<Vec<&str>> = None;
+    for kind in kinds.filter(|kind| *kind != "*") {
+        let parts: Vec<&str> = kind.split(',').collect();
+        match &mut found {
+            None => found = Some(parts),
+            Some(found) => found.retain(|part| parts.contains(part)),
+        }
+    }
+    match found {
+        None => Some("*".to_owned()),
+        Some(found) if found.is_empty() => None,
+        Some(found) => Some(found.join(",")),
     }
 }
 
@@ -59,15 +139,15 @@ fn settle_node<'a>(sheets: &mut Sheets<'a>, at: usize, number: usize, info: &'a 
         Role::Real(class)
     } else if let Some(role) = page::role(node.class) {
         role
-    } else if node.inputs.is_empty() && node.outputs.is_empty() {
-        Role::Remark
+    } else if !node.is_linked {
+        Role::Stray
     } else {
         Role::Unknown
     };
     match role {
         Role::Real(class) => {
             let node = &mut sheets.all[at].nodes[number];
-            node.rows = widgets::rows(node.class, class, node.saved);
+            node.rows = widgets::rows(node, class);
             node.inputs = real_slots(class, &node.rows, std::mem::take(&mut node.inputs));
             for (at, output) in class.outputs.iter().enumerate() {
                 match node.outputs.get_mut(at) {
@@ -194,7 +274,7 @@ fn real_slots<'a>(class: &'a Class, rows: &[Row<'a>], saved: Vec<Slot<'a>>) -> V
             _ => None,
         };
         let kind = grown.map_or_else(|| slot.kind.clone(), Cow::Borrowed);
-        slots.push(Slot { row, kind, ..slot });
+        slots.push(Slot { kind, row, ..slot });
     }
     slots
 }
@@ -207,8 +287,10 @@ fn host_slots<'a>(sheets: &Sheets<'a>, at: usize, number: usize, inner: usize) -
         Saved::List(values) => values.iter(),
         _ => [].iter(),
     };
+    // Of inputs with one name the last one counts.
+    let links: HashMap<&str, Option<i64>> = node.inputs.iter().map(|slot| (slot.name.as_ref(), slot.link)).collect();
     let slot = |(port, it): (usize, &super::sheet::Port<'a>)| {
-        let link = node.inputs.iter().rfind(|slot| slot.name == it.name).and_then(|slot| slot.link);
+        let link = links.get(it.name.as_ref()).copied().flatten();
         let mut promoted = promote::first_widget(sheets, inner, port);
         if let Some(value) = &mut promoted {
             let saved = values.next();
@@ -232,7 +314,7 @@ pub(super) fn apply_primitives(sheets: &mut Sheets) {
             for (at, slot) in node.inputs.iter().enumerate() {
                 let Some(row) = slot.row else { continue };
                 let from = slot.link.and_then(|link| sheet.links.get(&link)).map(|link| &link.from);
-                if let Some(super::sheet::End::Node(id)) = from
+                if let Some(End::Node(id)) = from
                     && let Some(from) = sheet.node(id)
                     && matches!(sheet.nodes[from].role, Role::Primitive)
                 {

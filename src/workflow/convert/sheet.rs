@@ -6,7 +6,7 @@
 use std::borrow::Cow;
 use std::collections::{HashMap, HashSet};
 
-use serde_json::{Map, Value};
+use serde_json::{Map, Number, Value};
 
 use super::error::{Fault, Problem};
 use super::widgets::Row;
@@ -72,6 +72,10 @@ pub(super) struct Node<'a> {
     pub mode: Mode,
     pub inputs: Vec<Slot<'a>>,
     pub outputs: Vec<Cow<'a, str>>,
+    /// Of its first output, as saved.
+    pub output_links: &'a [Value],
+    /// Whether anything is linked to it.
+    pub is_linked: bool,
     pub saved: Saved<'a>,
     pub properties: Option<&'a Map<String, Value>>,
     /// What it is; known once the sheet is settled.
@@ -128,6 +132,8 @@ pub(super) enum Role<'a> {
     Primitive,
     /// A note, a label: nothing to do with the prompt.
     Remark,
+    /// Neither the server nor we know it, but nothing is linked to it either.
+    Stray,
     /// Neither the server nor we know it.
     Unknown,
 }
@@ -301,7 +307,7 @@ impl Link {
 }
 
 impl<'a> Node<'a> {
-    fn read(value: &'a Value) -> Option<Self> {
+    pub fn read(value: &'a Value) -> Option<Self> {
         let map = value.as_object()?;
         let list = |key: &str| map.get(key).and_then(Value::as_array).into_iter().flatten();
         Some(Self {
@@ -315,6 +321,9 @@ impl<'a> Node<'a> {
             },
             inputs: list("inputs").map(Slot::read).collect(),
             outputs: list("outputs").map(|output| kind(output.get("type"))).collect(),
+            is_linked: list("inputs").any(|input| input.get("link").is_some_and(|link| !link.is_null()))
+                || list("outputs").any(|output| !links_of(output).is_empty()),
+            output_links: list("outputs").next().map_or(&[], links_of),
             saved: match map.get("widgets_values") {
                 Some(Value::Array(values)) => Saved::List(values),
                 Some(Value::Object(values)) => Saved::Named(values),
@@ -365,23 +374,35 @@ impl<'a> Slot<'a> {
 pub(super) fn id(value: &Value) -> Option<String> {
     match value {
         Value::String(id) if !id.is_empty() => Some(id.clone()),
-        Value::Number(id) => Some(id.to_string()),
+        Value::Number(id) => Some(whole_number(id).map_or_else(|| id.to_string(), |id| id.to_string())),
         _ => None,
     }
 }
 
 /// A whole number, written as one or as text.
-fn number(value: &Value) -> Option<i64> {
+pub(super) fn number(value: &Value) -> Option<i64> {
     match value {
-        Value::Number(number) => number.as_i64(),
+        Value::Number(number) => whole_number(number),
         Value::String(text) => text.parse().ok(),
         _ => None,
     }
 }
 
+/// To JavaScript 5.0 is 5.
+fn whole_number(number: &Number) -> Option<i64> {
+    const EXACT: f64 = 9_007_199_254_740_992.0;
+    #[expect(clippy::cast_possible_truncation, reason = "whole, and within what both hold exactly")]
+    let from_float = |float: f64| (float.fract() == 0.0 && float.abs() <= EXACT).then_some(float as i64);
+    number.as_i64().or_else(|| number.as_f64().and_then(from_float))
+}
+
 /// An id that is a whole number, written as JavaScript writes it.
 fn whole(id: &str) -> Option<i64> {
     id.parse().ok().filter(|number: &i64| number.to_string() == id)
+}
+
+fn links_of(output: &Value) -> &[Value] {
+    output.get("links").and_then(Value::as_array).map_or(&[], Vec::as_slice)
 }
 
 /// The type of a slot. Old graphs say 0 or -1 for any, and list the values of a combo.

@@ -1,9 +1,13 @@
 //! What the page does to texts when it sends them: `{a|b}` in prompts, `%date:…%` in file names.
 
+use std::fmt::Write as _;
+
 use jiff::civil::DateTime;
 
 /// Choices within choices are followed so far.
 const DEEPEST: usize = 32;
+/// So much of a file name is filled in.
+const MOST_FILLED: usize = 64;
 
 /// Numbers that look like chance, from a seed (`SplitMix64`, Steele, Lea and Flood 2014).
 #[derive(Debug, Clone)]
@@ -114,7 +118,8 @@ fn unescaped(text: &str) -> String {
 pub(super) fn fill_name(name: &str, now: DateTime, widget: impl Fn(&str, &str) -> Option<String>) -> String {
     let mut out = String::with_capacity(name.len());
     let mut rest = name;
-    while let Some((before, after)) = rest.split_once('%') {
+    for _ in 0..MOST_FILLED {
+        let Some((before, after)) = rest.split_once('%') else { break };
         out.push_str(before);
         let Some((inner, behind)) = after.split_once('%').filter(|(inner, _)| !inner.is_empty()) else {
             out.push('%');
@@ -127,13 +132,12 @@ pub(super) fn fill_name(name: &str, now: DateTime, widget: impl Fn(&str, &str) -
             [first, ..] => first.strip_prefix("date:").map(|format| date(format, now)),
             [] => None,
         };
-        match filled {
-            Some(filled) => out.push_str(&filled),
-            None => {
-                out.push('%');
-                out.push_str(inner);
-                out.push('%');
-            }
+        if let Some(filled) = filled {
+            out.push_str(&filled);
+        } else {
+            out.push('%');
+            out.push_str(inner);
+            out.push('%');
         }
         rest = behind;
     }
@@ -178,7 +182,8 @@ fn date(format: &str, now: DateTime) -> String {
                 continue;
             }
         };
-        out.push_str(&format!("{number:0run$}"));
+        // Writing to a String can't fail.
+        let _ = write!(out, "{number:0run$}");
     }
     out
 }

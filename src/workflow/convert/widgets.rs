@@ -4,8 +4,8 @@ use std::borrow::Cow;
 
 use serde_json::{Value, json};
 
-use super::page;
-use super::sheet::Saved;
+use super::sheet::{Node, Saved};
+use super::{page, scene};
 use crate::workflow::object_info::{self, Class, Control, Form, Input, Widget};
 
 /// One widget.
@@ -32,13 +32,15 @@ pub(super) enum How {
 }
 
 /// Hands out the saved values, in order or by name.
-struct Feed<'a> {
+struct Feed<'a, 'o> {
     values: Vec<&'a Value>,
     at: usize,
     saved: Saved<'a>,
+    /// Inputs that have no value there.
+    left_out: &'o [&'o str],
 }
 
-impl<'a> Feed<'a> {
+impl<'a> Feed<'a, '_> {
     fn next(&mut self, name: &str) -> Option<&'a Value> {
         if let Saved::Named(values) = self.saved {
             return values.get(name);
@@ -54,11 +56,17 @@ impl<'a> Feed<'a> {
 }
 
 /// The widgets of a node of this class with the values saved for it.
-pub(super) fn rows<'a>(class_name: &str, class: &'a Class, saved: Saved<'a>) -> Vec<Row<'a>> {
-    let mut feed = Feed { values: values(class, saved), at: 0, saved };
+pub(super) fn rows<'a>(node: &Node<'a>, class: &'a Class) -> Vec<Row<'a>> {
+    rows_without(node, class, &[]).0
+}
+
+/// The same without some inputs; and how many of the saved values there are for them.
+pub(super) fn rows_without<'a>(node: &Node<'a>, class: &'a Class, left_out: &[&str]) -> (Vec<Row<'a>>, usize) {
+    let saved = node.saved;
+    let mut feed = Feed { values: values(class, saved), at: 0, saved, left_out };
     let mut rows = Vec::new();
-    lay(&mut rows, class_name, &class.inputs, "", &mut feed);
-    for added in page::added(class_name, class) {
+    lay(&mut rows, node, &class.inputs, "", &mut feed);
+    for added in page::added(node.class, class) {
         match added {
             page::Added::Button => feed.skip(1),
             page::Added::Widget(name) => {
@@ -67,13 +75,13 @@ pub(super) fn rows<'a>(class_name: &str, class: &'a Class, saved: Saved<'a>) -> 
             }
         }
     }
-    if class_name == page::CUSTOM_COMBO {
+    if node.class == page::CUSTOM_COMBO {
         lay_options(&mut rows, &mut feed);
     }
     for row in &mut rows {
-        row.fall_back(class_name);
+        row.fall_back(node.class);
     }
-    rows
+    (rows, feed.at)
 }
 
 impl<'a> Row<'a> {
@@ -123,20 +131,23 @@ fn values<'a>(class: &Class, saved: Saved<'a>) -> Vec<&'a Value> {
     list.iter().zip(forced).filter(|(_, forced)| !forced).map(|(value, _)| value).collect()
 }
 
-fn lay<'a>(rows: &mut Vec<Row<'a>>, class_name: &str, inputs: &'a [Input], prefix: &str, feed: &mut Feed<'a>) {
+fn lay<'a>(rows: &mut Vec<Row<'a>>, node: &Node<'a>, inputs: &'a [Input], prefix: &str, feed: &mut Feed<'a, '_>) {
     for input in inputs {
         let Form::Widget(widget) = &input.form else { continue };
         let name = full_name(prefix, &input.name);
+        if feed.left_out.contains(&name.as_ref()) {
+            continue;
+        }
         if let Widget::Other(kind) = widget
             && let Some(special) = page::Special::of(kind)
         {
-            lay_special(rows, special, name, class_name, input, feed);
+            lay_special(rows, special, name, node, input, feed);
             continue;
         }
         let value = feed.next(&name).map(Cow::Borrowed).or_else(|| default(input, widget));
         let how = match widget {
             Widget::Text { dynamic: true, .. } if prefix.is_empty() => How::Dynamic,
-            _ if name == "filename_prefix" && page::SAVES_FILES.contains(&class_name) => How::FileName,
+            _ if name == "filename_prefix" && page::SAVES_FILES.contains(&node.class) => How::FileName,
             _ => How::Plain,
         };
         let seed = matches!(widget, Widget::Int) && matches!(name.as_ref(), "seed" | "noise_seed");
@@ -150,7 +161,7 @@ fn lay<'a>(rows: &mut Vec<Row<'a>>, class_name: &str, inputs: &'a [Input], prefi
         let group = choice.map(|_| format!("{name}."));
         rows.push(Row { name, value, sent: true, how, input: Some(input) });
         if let (Some(choice), Some(group)) = (choice, group) {
-            lay(rows, class_name, &choice.inputs, &group, feed);
+            lay(rows, node, &choice.inputs, &group, feed);
         }
         let controlled = input.control == Control::Yes;
         match widget {
@@ -180,9 +191,9 @@ fn lay_special<'a>(
     rows: &mut Vec<Row<'a>>,
     special: page::Special,
     name: Cow<'a, str>,
-    class_name: &str,
+    node: &Node<'a>,
     input: &'a Input,
-    feed: &mut Feed<'a>,
+    feed: &mut Feed<'a, '_>,
 ) {
     let mut push = |name: Cow<'a, str>, value: Option<Cow<'a, Value>>| {
         rows.push(Row { name, value, sent: true, how: How::Plain, input: Some(input) });
@@ -203,24 +214,24 @@ fn lay_special<'a>(
         }
         page::Special::Scene => {
             if rows.iter().any(|row| row.name == "model_file") {
-                for (button, value) in page::SCENE_BUTTONS {
+                for (button, value) in scene::BUTTONS {
                     let value = feed.next(button).cloned().unwrap_or_else(|| json!(value));
                     rows.push(Row::fixed(button, value));
                 }
             }
             feed.skip(1);
-            let name = if page::VIEWPORTS.contains(&class_name) { "viewport_state" } else { "image" };
-            rows.push(Row { input: Some(input), ..Row::fixed(name, page::unseen_scene()) });
+            let name = scene::widget_name(node.class);
+            rows.push(Row { input: Some(input), ..Row::fixed(name, scene::view(node.properties)) });
         }
         page::Special::Viewport => {
             feed.skip(1);
-            push(name, Some(Cow::Owned(page::unseen_scene())));
+            push(name, Some(Cow::Owned(scene::viewport(node.properties))));
         }
     }
 }
 
 /// `CustomCombo`: its values are widgets too, and there is always an empty one at the end.
-fn lay_options<'a>(rows: &mut Vec<Row<'a>>, feed: &mut Feed<'a>) {
+fn lay_options<'a>(rows: &mut Vec<Row<'a>>, feed: &mut Feed<'a, '_>) {
     feed.skip(1);
     let choice = rows.first().and_then(|row| row.value.clone());
     let mut options: Vec<Cow<'a, Value>> = Vec::new();
