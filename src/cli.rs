@@ -4,6 +4,7 @@
 //! about jobs.
 
 mod args;
+mod paper;
 mod place;
 
 use std::ffi::OsString;
@@ -61,21 +62,38 @@ fn run(args: Args) -> Result<Code, Trouble> {
             let place = if look_only { Place::settle(&asks)? } else { Place::settle_or_make(&asks)? };
             engine(&place, detached, look_only)
         }
-        Some(Verb::Add { files }) => {
+        Some(Verb::Add { files, dry_run: true }) => paper::dry_run(&Place::as_it_is(&asks)?, &files, out),
+        Some(Verb::Add { files, dry_run: false }) => {
             let place = Place::settle_or_make(&asks)?;
-            Ok(verbs::add(&mut starting(&place, false)?, &files, out)?)
+            Ok(verbs::add(&mut starting(&place, false)?, &files, place.no_preflight, out)?)
         }
-        Some(Verb::Requeue { jobs, new_seed }) => {
-            let request = Request::Requeue { jobs: ids(&jobs), new_seed };
-            Ok(verbs::each(&mut starting(&Place::settle(&asks)?, false)?, request, out)?)
+        Some(Verb::Check { files, object_info }) => {
+            paper::check(&Place::as_it_is(&asks)?, &files, object_info.as_deref(), out)
         }
-        Some(Verb::Hold { jobs }) => {
-            let request = Request::Hold { jobs: ids(&jobs) };
-            Ok(verbs::each(&mut running(&Place::settle(&asks)?)?, request, out)?)
+        Some(Verb::New { workflow, output }) => {
+            paper::new(&Place::as_it_is(&asks)?, workflow.as_deref(), output.as_deref(), out)
         }
-        Some(Verb::Release { jobs }) => {
-            let request = Request::Release { jobs: ids(&jobs) };
-            Ok(verbs::each(&mut starting(&Place::settle(&asks)?, false)?, request, out)?)
+        Some(Verb::Extract { file, page }) => paper::extract(&file, page, out),
+        Some(Verb::Workflow(WorkflowVerb::Convert { file, object_info })) => {
+            convert(&asks, &file, object_info.as_deref(), out)
+        }
+        Some(Verb::Workflow(WorkflowVerb::Ls)) => paper::workflows(&Place::as_it_is(&asks)?, out),
+        Some(Verb::Workflow(WorkflowVerb::Show { name })) => paper::workflow(&Place::as_it_is(&asks)?, &name, out),
+        Some(Verb::Workflow(WorkflowVerb::Infer { file })) => paper::infer(&file, out),
+        Some(Verb::Requeue { jobs, group, new_seed }) => {
+            let mut talk = starting(&Place::settle(&asks)?, false)?;
+            let jobs = verbs::with_groups(&mut talk, ids(&jobs), group)?;
+            Ok(verbs::each(&mut talk, Request::Requeue { jobs, new_seed }, out)?)
+        }
+        Some(Verb::Hold { jobs, group }) => {
+            let mut talk = running(&Place::settle(&asks)?)?;
+            let jobs = verbs::with_groups(&mut talk, ids(&jobs), group)?;
+            Ok(verbs::each(&mut talk, Request::Hold { jobs }, out)?)
+        }
+        Some(Verb::Release { jobs, group }) => {
+            let mut talk = starting(&Place::settle(&asks)?, false)?;
+            let jobs = verbs::with_groups(&mut talk, ids(&jobs), group)?;
+            Ok(verbs::each(&mut talk, Request::Release { jobs }, out)?)
         }
         Some(Verb::Pause { servers }) => {
             Ok(verbs::flow(&mut running(&Place::settle(&asks)?)?, Request::Pause { servers }, out)?)
@@ -106,9 +124,10 @@ fn run(args: Args) -> Result<Code, Trouble> {
         Some(Verb::Clean { dry_run }) => {
             Ok(verbs::clean_up(&mut starting(&Place::settle(&asks)?, true)?, dry_run, out)?)
         }
-        Some(Verb::Cancel { jobs }) => {
+        Some(Verb::Cancel { jobs, group }) => {
             let mut talk = running(&Place::settle(&asks)?)?;
-            Ok(verbs::each(&mut talk, Request::Cancel { jobs: ids(&jobs) }, out)?)
+            let jobs = verbs::with_groups(&mut talk, ids(&jobs), group)?;
+            Ok(verbs::each(&mut talk, Request::Cancel { jobs }, out)?)
         }
         Some(Verb::Stop) => Ok(verbs::stop(running(&Place::settle(&asks)?)?)?),
         Some(Verb::Ls { json }) => Ok(verbs::ls(&mut starting(&Place::settle(&asks)?, true)?, json, out)?),
@@ -124,9 +143,6 @@ fn run(args: Args) -> Result<Code, Trouble> {
         Some(Verb::Measure { files, json }) => {
             let all = crate::tools::measure::run(&files, json, out).unwrap_or(false);
             Ok(if all { Code::Ok } else { Code::No })
-        }
-        Some(Verb::Workflow(WorkflowVerb::Convert { file, object_info })) => {
-            convert(&asks, &file, object_info.as_deref(), out)
         }
         Some(Verb::Demo(options)) => demo(&options),
         Some(Verb::Sim(options)) => sim(&options),
@@ -183,6 +199,9 @@ fn launch(place: &Place, look_only: bool) -> link::Launch {
     }
     if let Some(state) = &place.asked_state {
         args.extend(["--state".into(), state.into()]);
+    }
+    if place.no_preflight {
+        args.push("--no-preflight".into());
     }
     args.extend(["engine".into(), "--detached".into()]);
     if look_only {

@@ -16,6 +16,7 @@ mod lock;
 pub mod log;
 mod pace;
 mod posting;
+mod preflight;
 mod setup;
 mod unwritten;
 
@@ -99,6 +100,10 @@ enum Event {
         seed: Option<u64>,
         names: Result<Vec<Uploaded>, PostResult>,
     },
+    /// What a server says of its nodes.
+    Told(Box<preflight::Told>),
+    /// More jobs are to be held against it: those after this one.
+    LookAgain(JobId),
     Stop,
 }
 
@@ -128,6 +133,7 @@ struct Driver {
     events: mpsc::UnboundedSender<Event>,
     inbox: Option<inbox::Handle>,
     intake: intake::Intake,
+    preflight: preflight::Preflight,
     /// Who asked, by the core's number for it.
     asks: HashMap<u64, (u64, u64)>,
     next_ask: u64,
@@ -178,6 +184,7 @@ pub async fn run(options: Options) -> Result<(), EngineError> {
         events: events.clone(),
         inbox: None,
         intake: intake::Intake::default(),
+        preflight: preflight::Preflight::default(),
         asks: HashMap::new(),
         next_ask: 1,
         next_job,
@@ -190,6 +197,7 @@ pub async fn run(options: Options) -> Result<(), EngineError> {
         ends_with_faces: options.ends_with_faces,
         exit: false,
     };
+    driver.recall_servers();
     driver.reconcile_files()?;
     let effects = driver.state.recover(Timestamp::now());
     driver.pending.extend(effects);
@@ -292,6 +300,10 @@ impl Driver {
             match event {
                 Event::Inbox(event) => offers.push(event),
                 Event::Input(input) => {
+                    if let Input::Up { server, .. } = &input {
+                        let server = *server;
+                        self.ask_server(server);
+                    }
                     let measured = matches!(input, Input::Measured { .. });
                     self.step(input);
                     if measured {
@@ -304,6 +316,8 @@ impl Driver {
                     self.uploaded(server, job, prompt_id, seed, names);
                 }
                 Event::Copied(drop) => self.copied(*drop),
+                Event::Told(told) => self.told(*told),
+                Event::LookAgain(after) => self.look_again(Some(after)),
                 Event::Stop => self.step(Input::Ask { ask: 0, request: Request::Stop }),
             }
         }
@@ -361,10 +375,11 @@ impl Driver {
                 Effect::Submit { server, job, prompt_id, seed } => {
                     // A graph that needs no upload is kept in the same transaction as its attempt.
                     match self.prepare(server, job, &prompt_id, seed) {
-                        Some(Ready { graph, text }) => {
+                        Some(Ready { graph, text, extra_data }) => {
                             self.know_nodes(job, &graph);
                             writes.push(Write::Posted { prompt_id: prompt_id.clone(), job, graph: text });
-                            acts.push(Act::Post { server, post: Post { job, prompt_id, graph } });
+                            let info = self.info_of(server);
+                            acts.push(Act::Post { server, post: Post { job, prompt_id, graph, extra_data, info } });
                         }
                         None => acts.push(Act::Effect(Effect::Submit { server, job, prompt_id, seed })),
                     }

@@ -10,7 +10,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use crate::job::{Attempt, CancelledBy, Change, FailureKind, Job, JobId, JobState, Output, Shape};
+use crate::job::{Attempt, CancelledBy, Change, FailureKind, Group, Job, JobId, JobState, Output, Shape};
 use crate::text::size_words;
 
 /// Raised when an older face or engine could not understand a newer one.
@@ -52,6 +52,9 @@ pub enum Request {
         name: String,
         dir: PathBuf,
         text: String,
+        /// Post it without looking at what the server says of its nodes.
+        #[serde(default)]
+        no_preflight: bool,
     },
     Cancel {
         jobs: Vec<JobId>,
@@ -340,6 +343,9 @@ pub struct JobRow {
     pub attempt: u32,
     pub server: Option<String>,
     pub seed: Option<u64>,
+    /// The sweep, repetition or list of seeds that it is one of.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub group: Option<Group>,
     #[serde(default)]
     pub shape: Shape,
     pub priority: i64,
@@ -381,6 +387,7 @@ impl JobRow {
             attempt: attempt.map_or(0, |a| a.number),
             server: shown.map(|a| a.server.clone()).or_else(|| job.only_server.clone()),
             seed: job.seed.value(),
+            group: job.group.clone(),
             shape: job.shape,
             priority: job.priority,
             rank: job.rank,
@@ -418,6 +425,8 @@ pub fn job_json(row: &JobRow, now: Timestamp) -> Value {
         "workflow": row.workflow,
         "server": row.server,
         "seed": row.seed,
+        "group": row.group.as_ref().map(|group| group.first),
+        "varies": row.group.as_ref().map(|group| &group.values),
         "queued_at": time(Some(row.queued_at)),
         "started_at": time(row.started_at),
         "finished_at": time(row.finished_at),

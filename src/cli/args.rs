@@ -39,6 +39,9 @@ pub struct PlaceArgs {
     /// Where store, inputs and cache are kept [default: .comfytop in the render folder]
     #[arg(long, global = true, value_name = "FOLDER")]
     pub state: Option<PathBuf>,
+    /// Post graphs without holding them against what the server says of its nodes
+    #[arg(long, global = true)]
+    pub no_preflight: bool,
 }
 
 #[derive(Debug, Subcommand)]
@@ -56,20 +59,52 @@ pub enum Verb {
         #[arg(long)]
         graph: bool,
     },
-    /// Take job files from anywhere; prints the new numbers
+    /// Take job files from anywhere, or what ComfyUI made to render it again; prints the new numbers
     Add {
         #[arg(required = true)]
         files: Vec<PathBuf>,
+        /// Only say what would be submitted, as a difference to the workflow
+        #[arg(long)]
+        dry_run: bool,
+    },
+    /// Say all that is wrong with job files, with file, line and column; takes nothing
+    Check {
+        #[arg(required = true)]
+        files: Vec<PathBuf>,
+        /// A saved answer of a server's /object_info to hold them against [default: the server is asked]
+        #[arg(long, value_name = "FILE")]
+        object_info: Option<PathBuf>,
+    },
+    /// Write a commented job file to begin with
+    New {
+        /// The workflow that it fills [default: the first]
+        workflow: Option<String>,
+        /// Where to; `-` prints it [default: WORKFLOW.toml here]
+        #[arg(long, short, value_name = "FILE")]
+        output: Option<PathBuf>,
+    },
+    /// Print the graph that rendered a PNG, WebP, FLAC, MP4 or WebM of ComfyUI's
+    Extract {
+        file: PathBuf,
+        /// The graph of ComfyUI's page instead
+        #[arg(long)]
+        page: bool,
     },
     /// Cancel jobs, waiting or rendering
     Cancel {
         #[arg(required = true)]
         jobs: Vec<u64>,
+        /// And all others of their groups (sweeps, repetitions)
+        #[arg(long)]
+        group: bool,
     },
     /// Render ended jobs once more
     Requeue {
         #[arg(required = true)]
         jobs: Vec<u64>,
+        /// And all others of their groups (sweeps, repetitions)
+        #[arg(long)]
+        group: bool,
         /// With a new seed
         #[arg(long)]
         new_seed: bool,
@@ -78,11 +113,17 @@ pub enum Verb {
     Hold {
         #[arg(required = true)]
         jobs: Vec<u64>,
+        /// And all others of their groups (sweeps, repetitions)
+        #[arg(long)]
+        group: bool,
     },
     /// Let held jobs go
     Release {
         #[arg(required = true)]
         jobs: Vec<u64>,
+        /// And all others of their groups (sweeps, repetitions)
+        #[arg(long)]
+        group: bool,
     },
     /// Send no more work, and take back what waits on the servers; what renders goes on
     Pause {
@@ -139,7 +180,7 @@ pub enum Verb {
         #[arg(long)]
         json: bool,
     },
-    /// Workflows: graphs of ComfyUI made fit to be run
+    /// Workflows: which there are, what a job fills in them, graphs of ComfyUI's page made fit to be run
     #[command(subcommand)]
     Workflow(WorkflowVerb),
     /// Engine, servers and memory
@@ -178,6 +219,12 @@ pub enum Verb {
 
 #[derive(Debug, Subcommand)]
 pub enum WorkflowVerb {
+    /// List the workflows
+    Ls,
+    /// The slots of a workflow, and what each takes
+    Show { name: String },
+    /// Print the .toml that declares the slots that a graph seems to have
+    Infer { file: PathBuf },
     /// Print a graph that ComfyUI's page saved in the format that a server runs; needs no engine
     Convert {
         file: PathBuf,

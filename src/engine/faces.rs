@@ -112,7 +112,7 @@ impl Driver {
                 }
                 Err(why) => Ok(Answer::Each(vec![(job, Err(why))])),
             },
-            Request::Add { name, dir, text } => self.add(&name, &dir, &text),
+            Request::Add { name, dir, text, no_preflight } => self.add(&name, &dir, &text, no_preflight),
             other => {
                 let ask = self.next_ask;
                 self.next_ask += 1;

@@ -53,6 +53,7 @@ pub fn row(id: u64, name: &str, state: JobState) -> JobRow {
         attempt: 0,
         server: None,
         seed: Some(7000 + id),
+        group: None,
         shape: Shape { width: Some(480), height: Some(848), length: Some(65), steps: Some(4) },
         priority: 0,
         rank: i64::try_from(id).expect("small"),

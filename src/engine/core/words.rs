@@ -69,6 +69,11 @@ pub enum Input {
         job: JobId,
         measurement: Measurement,
     },
+    /// No server could render it as it is: found before it was sent.
+    Unfit {
+        job: JobId,
+        why: Failure,
+    },
     Ask {
         ask: u64,
         request: Request,
