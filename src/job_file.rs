@@ -5,6 +5,7 @@
 //! [`crate::workflow::Workflow::fill`]. It never opens a file. `docs/jobs.md` shows the format.
 
 mod locate;
+mod twins;
 
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
@@ -112,6 +113,9 @@ pub fn is_complete(bytes: &[u8]) -> bool {
 pub fn parse(bytes: &[u8]) -> Result<Vec<JobSpec>, JobFileError> {
     let file = decode(bytes)?;
     let value: Value = serde_json::from_str(file).map_err(|error| syntax_error(file, &error))?;
+    if let Some(twin) = twins::first(file) {
+        return Err(twin_error(file, &twin));
+    }
     match value {
         Value::Array(items) => {
             if items.is_empty() {
@@ -218,15 +222,36 @@ fn decode(bytes: &[u8]) -> Result<&str, JobFileError> {
     })
 }
 
+/// What `serde_json` says, without the place.
+fn said(full: &str) -> &str {
+    full.rsplit_once(" at line ").map_or(full, |(said, _)| said)
+}
+
+/// The line that `serde_json` names: where it begins, its text, and how far in the error is. It counts bytes, and
+/// stands on the last byte it has read.
+fn line_of<'a>(file: &'a str, error: &serde_json::Error) -> (usize, &'a str, usize) {
+    let start: usize = file.split_inclusive('\n').take(error.line().max(1) - 1).map(str::len).sum();
+    let source = file.get(start..).and_then(|rest| rest.lines().next()).unwrap_or("");
+    (start, source, source.floor_char_boundary(error.column().saturating_sub(1)))
+}
+
+/// A key that stands twice; `error` stands on its end.
+fn twin_error(file: &str, error: &serde_json::Error) -> JobFileError {
+    let (start, source, end) = line_of(file, error);
+    let before = source.get(..end).unwrap_or_default();
+    let begin = before.rfind('"').unwrap_or(end);
+    let column = before.get(..begin).map_or(1, |before| before.chars().count() + 1);
+    let message =
+        format!("`{}` stands twice: only one of them could count, take the other away", said(&error.to_string()));
+    JobFileError::at(file, Place { line: error.line().max(1), column }, start + begin, message)
+}
+
 /// What `serde_json` says, its place counted in characters, and a hint for the usual slips.
 fn syntax_error(file: &str, error: &serde_json::Error) -> JobFileError {
     let full = error.to_string();
-    let said = full.split(" at line ").next().unwrap_or(&full);
+    let said = said(&full);
     let line = error.line().max(1);
-    let start: usize = file.split_inclusive('\n').take(line - 1).map(str::len).sum();
-    let source = file.get(start..).and_then(|rest| rest.lines().next()).unwrap_or("");
-    // serde_json counts bytes, and stands on the last byte it has read
-    let wrong_at = source.floor_char_boundary(error.column().saturating_sub(1));
+    let (start, source, wrong_at) = line_of(file, error);
     let column = source.get(..wrong_at).map_or(1, |before| before.chars().count() + 1);
     let here = source.get(wrong_at..).and_then(|rest| rest.chars().next());
     let hint = match (said, here) {
@@ -500,6 +525,17 @@ mod tests {
         ] {
             assert!(error(text).message.contains(hint), "{text}: {}", error(text));
         }
+    }
+
+    #[test]
+    fn a_key_that_stands_twice_is_not_lost_in_silence() {
+        let e = error("{\"workflow\": \"x\",\n  \"prompt\": \"a\",\n  \"seed\": 1, \"prompt\": \"b\"}");
+        assert_eq!(e.place, Some(place(3, 14)));
+        assert!(e.message.starts_with("`prompt` stands twice"), "{e}");
+        assert_eq!(e.excerpt.lines().last().map(|l| l.chars().count()), Some("3 |   \"seed\": 1, \"".chars().count()));
+        assert!(error(r#"{"workflow": "x", "set": {"1.a": 1, "1.a": 2}}"#).message.contains("`1.a` stands twice"));
+        // In jobs of one list it does not.
+        assert_eq!(parse(br#"[{"seed": 1}, {"seed": 1}]"#).expect("jobs").len(), 2);
     }
 
     #[test]
