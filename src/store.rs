@@ -71,6 +71,9 @@ pub struct InputFile {
     pub stored: Option<PathBuf>,
     /// The name to upload it under, or the server's own.
     pub name: String,
+    /// The job names it as the server's (`input:NAME`).
+    #[serde(default)]
+    pub of_server: bool,
 }
 
 /// A file to be taken: everything that is kept of it.

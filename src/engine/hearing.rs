@@ -118,7 +118,12 @@ pub fn posted(answer: Result<Accepted, ComfyError>, nodes: Vec<Node>) -> PostRes
                 kind: FailureKind::Validation,
                 node,
                 message: text::clean(&message).into_owned(),
-                detail: text::clean_lines(&validation.to_string()),
+                // One error alone has been said.
+                detail: if validation.node_errors.iter().map(|node| node.errors.len()).sum::<usize>() > 1 {
+                    text::clean_lines(&validation.to_string())
+                } else {
+                    String::new()
+                },
             })
         }
         // A page in place of the answer, with no error to it: a log-in page, and ComfyUI behind it never saw the graph.

@@ -46,7 +46,11 @@ impl State {
     pub fn status(&self) -> Status {
         Status {
             engine: self.row.clone(),
-            servers: (0..self.servers.len()).filter_map(|s| self.server_row(s)).collect(),
+            // As it is now: the past is for graphs.
+            servers: (0..self.servers.len())
+                .filter_map(|s| self.server_row(s))
+                .map(|row| ServerRow { samples: row.samples.last().cloned().into_iter().collect(), ..row })
+                .collect(),
         }
     }
 
@@ -105,9 +109,10 @@ impl State {
             pending_ours,
             pending_others,
             device: server.about.device.clone(),
+            other_devices: server.about.other_devices.clone(),
             is_cpu: server.about.is_cpu,
             flags: server.about.flags.clone(),
-            samples: server.samples.iter().copied().collect(),
+            samples: server.samples.iter().cloned().collect(),
         })
     }
 }

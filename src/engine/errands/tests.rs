@@ -320,6 +320,7 @@ async fn an_upload_that_would_fail_again_is_refused_and_any_other_waits() {
             input: "image".to_owned(),
             name: "x.png".to_owned(),
             stored: Some(stored.clone()),
+            of_server: false,
         };
         match upload(&server.client, vec![file]).await {
             Err(PostResult::Refused(why)) if is_refused => {

@@ -45,8 +45,8 @@ pub(super) struct Ready {
 
 /// Why a file can't be taken now.
 pub(super) enum Wait {
-    /// A file is missing that may still come.
-    NotThereYet,
+    /// This file is missing, and may still come.
+    NotThereYet(String),
     /// These are to be copied first, and not here.
     Copies(Vec<PathBuf>),
 }
@@ -56,7 +56,8 @@ type Slots = Vec<(String, Value)>;
 
 /// Why an input can't be had.
 enum NoInput {
-    NotYet,
+    /// What is missing.
+    NotYet(String),
     Never(String),
     /// It is large; noted in [`Reader::large`].
     Later,
@@ -82,8 +83,12 @@ impl Draft {
     }
 }
 
+/// The name without its ending, in whatever letters that is written.
 fn stem(file: &str) -> &str {
-    file.strip_suffix(".json").unwrap_or(file)
+    match file.rsplit_once('.') {
+        Some((stem, ending)) if ending.eq_ignore_ascii_case("json") => stem,
+        _ => file,
+    }
 }
 
 /// What a job is called: as it says, else as its file.
@@ -151,10 +156,12 @@ impl<'a> Reader<'a> {
         for file in &filled.files {
             match self.input(&file.value) {
                 Ok((stored, name)) => {
-                    files.push(InputFile { node: file.node.clone(), input: file.input.clone(), stored, name });
+                    let of_server = matches!(file.value, FileValue::Server(_));
+                    let (node, input) = (file.node.clone(), file.input.clone());
+                    files.push(InputFile { node, input, stored, name, of_server });
                 }
                 Err(NoInput::Never(why)) => return Ok(Err(self.at(index, &[&file.slot], &why))),
-                Err(NoInput::NotYet) => return Err(Wait::NotThereYet),
+                Err(NoInput::NotYet(name)) => return Err(Wait::NotThereYet(name)),
                 Err(NoInput::Later) => {}
             }
         }
@@ -224,7 +231,7 @@ impl<'a> Reader<'a> {
             return kept.map(|kept| (Some(kept.stored), kept.name)).map_err(NoInput::Never);
         }
         if !self.drop.last_call {
-            return Err(NoInput::NotYet);
+            return Err(NoInput::NotYet(text::clean(written).into_owned()));
         }
         let is_bare = Path::new(written).components().count() == 1;
         if is_bare {

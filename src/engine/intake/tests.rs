@@ -32,6 +32,7 @@ fn start(dir: &Path) -> (Driver, mpsc::UnboundedReceiver<Event>) {
         folder: String::new(),
         log: String::new(),
         simulated: false,
+        server: None,
         look_only: false,
         banners: Vec::new(),
     };
@@ -53,6 +54,7 @@ fn start(dir: &Path) -> (Driver, mpsc::UnboundedReceiver<Event>) {
         measuring: VecDeque::new(),
         measures: false,
         progress_due: false,
+        links: HashMap::new(),
         pending: Vec::new(),
         ends_with_faces: false,
         exit: false,

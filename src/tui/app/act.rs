@@ -68,7 +68,11 @@ impl App {
             Action::Leave => return Some(Command::Leave),
             Action::Suspend => return Some(Command::Suspend),
             Action::Redraw => return Some(Command::Redraw),
-            Action::Yes => return self.question.take().map(|q| q.yes),
+            Action::Yes => {
+                let yes = self.question.take()?.yes;
+                self.stop_asked |= yes == Command::Ask(Request::Stop);
+                return Some(yes);
+            }
             Action::No => self.question = None,
             Action::Cancel => return self.cancel(),
             Action::Requeue => return self.requeue(false),
@@ -82,7 +86,10 @@ impl App {
                 self.typing = None;
                 self.jobs.set_filter("");
             }
-            Action::Sort => self.jobs.sort_next(),
+            Action::Sort => {
+                let shown: Vec<_> = crate::tui::panes::jobs::placed(self).iter().map(|p| p.index).collect();
+                self.jobs.sort_next(&shown);
+            }
             Action::SortTurn => self.jobs.sort_turn(),
             Action::Details => {
                 if self.jobs.selected().is_some() {
@@ -206,8 +213,10 @@ impl App {
 
     fn start(&mut self) -> Option<Command> {
         match &self.state {
-            EngineState::Gone { .. } => Some(Command::StartEngine { replace: false }),
-            EngineState::Refused { .. } => Some(Command::StartEngine { replace: true }),
+            EngineState::Gone { .. } => {
+                Some(Command::StartEngine { replace: false, server: self.engine.server.clone() })
+            }
+            EngineState::Refused { .. } => Some(Command::StartEngine { replace: true, server: None }),
             EngineState::Up => Some(Command::Ask(Request::Reconnect)),
             EngineState::Connecting => None,
         }
