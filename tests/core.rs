@@ -486,9 +486,9 @@ fn what_a_dead_engine_was_taking_back_is_not_taken_for_deleted_by_a_person() {
     w.accept(2);
     w.begin(1);
     let effects = w.ask(Request::Stop);
-    let written = effects.iter().any(|e| {
-        matches!(e, Effect::Write(Write::Job { job, change: Change::Recall, .. }) if job.id == JobId(2))
-    });
+    let written = effects
+        .iter()
+        .any(|e| matches!(e, Effect::Write(Write::Job { job, change: Change::Recall, .. }) if job.id == JobId(2)));
     assert!(written && looks(&effects) == [(First::Delete, vec![2])], "written before it is deleted: {effects:?}");
     // The engine dies here; the next one finds it nowhere.
     let jobs = [1, 2].map(|id| w.state.job(JobId(id)).unwrap().clone());

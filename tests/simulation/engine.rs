@@ -574,4 +574,3 @@ impl World {
         self.step(Input::Ask { ask: 0, request });
     }
 }
-
