@@ -800,3 +800,6 @@ fn whoever_waits_is_answered_when_the_jobs_have_ended() {
     let replies = w.wait(1);
     assert!(matches!(&replies[..], [Effect::Reply { ask: 9, result: Ok(Answer::List(rows)) }] if rows.len() == 1));
 }
+
+#[path = "core/upkeep.rs"]
+mod upkeep;

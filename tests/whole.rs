@@ -14,4 +14,5 @@ mod whole {
     mod screen;
     mod stage;
     mod twins;
+    mod workflows;
 }

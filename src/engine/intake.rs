@@ -161,11 +161,13 @@ impl Driver {
         }
     }
 
-    fn banners(&self) -> Vec<String> {
+    pub(super) fn banners(&self) -> Vec<String> {
         let folder = |(dir, why): (&PathBuf, &String)| {
             format!("the inbox {} can't be read: {why}", text::clean(&dir.display().to_string()))
         };
-        let mut banners: Vec<_> = self.intake.folders.iter().map(folder).collect();
+        let store = |why: &String| format!("{why}: nothing is sent or lost until it can be; it is tried again");
+        let mut banners: Vec<_> = self.store_trouble.iter().map(store).collect();
+        banners.extend(self.intake.folders.iter().map(folder));
         let more = |count: usize| if count > 1 { format!(" (and {} more)", count - 1) } else { String::new() };
         if let Some(why) = self.intake.untaken.values().next() {
             banners.push(format!("{why}{}; it is tried again", more(self.intake.untaken.len())));

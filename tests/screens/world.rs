@@ -68,6 +68,7 @@ pub fn row(id: u64, name: &str, state: JobState) -> JobRow {
         ssim: None,
         measure_note: None,
         peak_vram: None,
+        trouble: None,
     }
 }
 
@@ -392,6 +393,7 @@ fn attempt(number: u32, ending: Option<Ending>) -> Attempt {
         number,
         prompt_id: format!("0f8fad5b-d9cb-469f-a165-7086728950{number:02}"),
         server: "rtx4070".into(),
+        url: "http://127.0.0.1:8188".into(),
         seed: Some(7049),
         reason: if number == 1 { Reason::First } else { Reason::Retried("the server was restarted".into()) },
         submitted_at: later(-180),

@@ -56,6 +56,8 @@ fn start(dir: &Path) -> (Driver, mpsc::UnboundedReceiver<Event>) {
         progress_due: false,
         links: HashMap::new(),
         pending: Vec::new(),
+        unwritten: None,
+        store_trouble: None,
         ends_with_faces: false,
         exit: false,
     };
