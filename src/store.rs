@@ -89,6 +89,9 @@ pub struct InputFile {
     pub stored: Option<PathBuf>,
     /// What it was called, or the server's own name.
     pub name: String,
+    /// The job names it as the server's (`input:NAME`).
+    #[serde(default)]
+    pub of_server: bool,
     /// It is what this job gave; kept when that one is done.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub from: Option<JobId>,

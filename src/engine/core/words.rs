@@ -119,6 +119,7 @@ pub enum Input {
 pub struct About {
     pub version: String,
     pub device: Option<String>,
+    pub other_devices: Vec<String>,
     pub is_cpu: bool,
     pub flags: Vec<String>,
     pub sample: Option<Sample>,
