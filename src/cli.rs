@@ -4,6 +4,7 @@
 //! about jobs.
 
 mod args;
+mod paper;
 mod place;
 
 use std::ffi::OsString;
@@ -15,10 +16,12 @@ use std::time::Duration;
 use clap::Parser as _;
 use clap::error::ErrorKind;
 
+use crate::folder::Folder;
 use crate::job::JobId;
 use crate::link::{self, Address, LinkError, Talk};
-use crate::protocol::Request;
+use crate::protocol::{MoveTo, NewPriority, Request};
 use crate::tools;
+use crate::tools::doctor::Patient;
 use crate::tui;
 use crate::tui::attach::Door;
 use crate::verbs::{self, Code};
@@ -63,25 +66,72 @@ fn run(args: Args) -> Result<Code, Trouble> {
             let place = if look_only { Place::settle(&asks)? } else { Place::settle_or_make(&asks)? };
             engine(&place, detached, look_only)
         }
-        Some(Verb::Add { files }) => {
+        Some(Verb::Add { files, dry_run: true }) => paper::dry_run(&Place::as_it_is(&asks)?, &files, out),
+        Some(Verb::Add { files, dry_run: false }) => {
             let place = Place::settle_or_make(&asks)?;
-            Ok(verbs::add(&mut starting(&place, false)?, &files, out)?)
+            Ok(verbs::add(&mut starting(&place, false)?, &files, place.no_preflight, out)?)
         }
-        Some(Verb::Requeue { jobs, new_seed }) => {
-            let request = Request::Requeue { jobs: ids(&jobs), new_seed };
-            Ok(verbs::each(&mut starting(&Place::settle(&asks)?, false)?, request, out)?)
+        Some(Verb::Check { files, object_info }) => {
+            paper::check(&Place::as_it_is(&asks)?, &files, object_info.as_deref(), out)
         }
-        Some(Verb::Hold { jobs }) => {
-            let request = Request::Hold { jobs: ids(&jobs) };
+        Some(Verb::New { workflow, output }) => {
+            paper::new(&Place::as_it_is(&asks)?, workflow.as_deref(), output.as_deref(), out)
+        }
+        Some(Verb::Extract { file, page }) => paper::extract(&file, page, out),
+        Some(Verb::Workflow(WorkflowVerb::Convert { file, object_info })) => {
+            convert(&asks, &file, object_info.as_deref(), out)
+        }
+        Some(Verb::Workflow(WorkflowVerb::Ls)) => paper::workflows(&Place::as_it_is(&asks)?, out),
+        Some(Verb::Workflow(WorkflowVerb::Show { name })) => paper::workflow(&Place::as_it_is(&asks)?, &name, out),
+        Some(Verb::Workflow(WorkflowVerb::Infer { file })) => paper::infer(&file, out),
+        Some(Verb::Requeue { jobs, group, new_seed }) => {
+            let mut talk = starting(&Place::settle(&asks)?, false)?;
+            let jobs = verbs::with_groups(&mut talk, ids(&jobs), group)?;
+            Ok(verbs::each(&mut talk, Request::Requeue { jobs, new_seed }, out)?)
+        }
+        Some(Verb::Hold { jobs, group }) => {
+            let mut talk = running(&Place::settle(&asks)?)?;
+            let jobs = verbs::with_groups(&mut talk, ids(&jobs), group)?;
+            Ok(verbs::each(&mut talk, Request::Hold { jobs }, out)?)
+        }
+        Some(Verb::Release { jobs, group }) => {
+            let mut talk = starting(&Place::settle(&asks)?, false)?;
+            let jobs = verbs::with_groups(&mut talk, ids(&jobs), group)?;
+            Ok(verbs::each(&mut talk, Request::Release { jobs }, out)?)
+        }
+        Some(Verb::Pause { servers }) => {
+            Ok(verbs::flow(&mut running(&Place::settle(&asks)?)?, Request::Pause { servers }, out)?)
+        }
+        Some(Verb::Resume { servers }) => {
+            Ok(verbs::flow(&mut starting(&Place::settle(&asks)?, false)?, Request::Resume { servers }, out)?)
+        }
+        Some(Verb::Drain { servers }) => {
+            Ok(verbs::flow(&mut running(&Place::settle(&asks)?)?, Request::Drain { servers }, out)?)
+        }
+        Some(Verb::Move { jobs, top, bottom: _, before }) => {
+            let to = match before {
+                Some(before) => MoveTo::Before(JobId(before)),
+                None if top => MoveTo::Top,
+                None => MoveTo::Bottom,
+            };
+            Ok(verbs::each(&mut running(&Place::settle(&asks)?)?, Request::Move { jobs: ids(&jobs), to }, out)?)
+        }
+        Some(Verb::Priority { jobs }) => {
+            let request = priority(&jobs)?;
             Ok(verbs::each(&mut running(&Place::settle(&asks)?)?, request, out)?)
         }
-        Some(Verb::Release { jobs }) => {
-            let request = Request::Release { jobs: ids(&jobs) };
-            Ok(verbs::each(&mut starting(&Place::settle(&asks)?, false)?, request, out)?)
+        Some(Verb::Edit { job }) => Ok(verbs::edit(&mut starting(&Place::settle(&asks)?, false)?, JobId(job), out)?),
+        Some(Verb::Log { job, json }) => {
+            Ok(verbs::log(&mut starting(&Place::settle(&asks)?, true)?, JobId(job), json, out)?)
         }
-        Some(Verb::Cancel { jobs }) => {
+        Some(Verb::Doctor { json }) => doctor(&Place::settle(&asks)?, json),
+        Some(Verb::Clean { dry_run }) => {
+            Ok(verbs::clean_up(&mut starting(&Place::settle(&asks)?, true)?, dry_run, out)?)
+        }
+        Some(Verb::Cancel { jobs, group }) => {
             let mut talk = running(&Place::settle(&asks)?)?;
-            Ok(verbs::each(&mut talk, Request::Cancel { jobs: ids(&jobs) }, out)?)
+            let jobs = verbs::with_groups(&mut talk, ids(&jobs), group)?;
+            Ok(verbs::each(&mut talk, Request::Cancel { jobs }, out)?)
         }
         Some(Verb::Stop) => Ok(verbs::stop(running(&Place::settle(&asks)?)?)?),
         Some(Verb::Ls { json }) => Ok(verbs::ls(&mut starting(&Place::settle(&asks)?, true)?, json, out)?),
@@ -97,9 +147,6 @@ fn run(args: Args) -> Result<Code, Trouble> {
             let all = crate::tools::measure::run(&files, json, out).unwrap_or(false);
             Ok(if all { Code::Ok } else { Code::No })
         }
-        Some(Verb::Workflow(WorkflowVerb::Convert { file, object_info })) => {
-            convert(&asks, &file, object_info.as_deref(), out)
-        }
         Some(Verb::Demo(options)) => {
             refuse_place(&asks, "demo", "it has a folder and a server of its own")?;
             demo(&options)
@@ -109,6 +156,28 @@ fn run(args: Args) -> Result<Code, Trouble> {
             sim(&options)
         }
     }
+}
+
+/// `N… P`.
+fn priority(words: &[i64]) -> Result<Request, Trouble> {
+    let usage = || Trouble::Usage("write the jobs' numbers, and at last the priority".to_owned());
+    let (priority, jobs) = words.split_last().ok_or_else(usage)?;
+    let jobs = jobs.iter().map(|n| u64::try_from(*n).map(JobId)).collect::<Result<_, _>>().map_err(|_| usage())?;
+    Ok(Request::Priority { jobs, priority: NewPriority::Is(*priority) })
+}
+
+fn doctor(place: &Place, json: bool) -> Result<Code, Trouble> {
+    let config = &place.config;
+    let inboxes: Vec<_> = config.inboxes.iter().map(|i| i.path.clone()).collect();
+    let folder = Folder::with(&place.root, &inboxes, &config.outputs.path, place.asked_state.as_deref())
+        .map_err(|source| Trouble::Folder { path: place.root.clone(), source })?;
+    let talk = Talk::open(&place.address()?, None).ok();
+    let engine = talk.as_ref().map(|talk| &talk.engine).filter(|engine| !engine.look_only);
+    let patient = Patient { folder: &folder, config, engine, version: link::VERSION };
+    let findings = runtime()?.block_on(crate::tools::doctor::examine(&patient));
+    // A closed pipe is no error of ours.
+    let well = crate::tools::doctor::tell(&findings, json, &mut std::io::stdout().lock()).unwrap_or(false);
+    Ok(if well { Code::Ok } else { Code::No })
 }
 
 /// Verbs without a render folder take no flag that names one: it would mean nothing.
@@ -154,6 +223,9 @@ fn launch(place: &Place, look_only: bool) -> link::Launch {
     }
     if let Some(state) = &place.asked_state {
         args.extend(["--state".into(), state.into()]);
+    }
+    if place.no_preflight {
+        args.push("--no-preflight".into());
     }
     args.extend(["engine".into(), "--detached".into()]);
     if look_only {

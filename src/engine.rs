@@ -6,6 +6,7 @@
 pub mod core;
 pub mod hearing;
 
+mod clean;
 mod connection;
 mod errands;
 mod faces;
@@ -15,6 +16,7 @@ mod lock;
 pub mod log;
 mod pace;
 mod posting;
+mod preflight;
 mod setup;
 mod unwritten;
 
@@ -29,12 +31,12 @@ use thiserror::Error;
 use tokio::sync::{mpsc, watch};
 
 use crate::comfy::{Client, ComfyError};
-use crate::config::Config;
+use crate::config::{AfterRestart, Config, OnStall};
 use crate::folder::{Folder, FolderError};
 use crate::inbox;
 use crate::job::{Job, JobId, JobState};
 use crate::link::{Address, LinkError, VERSION};
-use crate::protocol::{EngineRow, FromEngine, Level, Link, PROTOCOL, Request, ServerRow, Update};
+use crate::protocol::{EngineRow, Flow, FromEngine, Level, Link, PROTOCOL, Request, ServerRow, Update};
 use crate::store::{Place, Store, StoreError, Write};
 use connection::Order;
 use core::{Effect, Input, OpenFile, Policy, PostResult, State};
@@ -105,6 +107,10 @@ enum Event {
         seed: Option<u64>,
         names: Result<Vec<Uploaded>, PostResult>,
     },
+    /// What a server says of its nodes.
+    Told(Box<preflight::Told>),
+    /// More jobs are to be held against it: those after this one.
+    LookAgain(JobId),
     Stop,
 }
 
@@ -134,6 +140,7 @@ struct Driver {
     events: mpsc::UnboundedSender<Event>,
     inbox: Option<inbox::Handle>,
     intake: intake::Intake,
+    preflight: preflight::Preflight,
     /// Who asked, by the core's number for it.
     asks: HashMap<u64, (u64, u64)>,
     next_ask: u64,
@@ -186,6 +193,7 @@ pub async fn run(options: Options) -> Result<(), EngineError> {
         events: events.clone(),
         inbox: None,
         intake: intake::Intake::default(),
+        preflight: preflight::Preflight::default(),
         asks: HashMap::new(),
         next_ask: 1,
         next_job,
@@ -199,6 +207,7 @@ pub async fn run(options: Options) -> Result<(), EngineError> {
         ends_with_faces: options.ends_with_faces,
         exit: false,
     };
+    driver.recall_servers();
     driver.reconcile_files()?;
     let effects = driver.state.recover(Timestamp::now());
     driver.pending.extend(effects);
@@ -264,6 +273,7 @@ fn state_of(options: &Options, store: &Store, folder: &Folder) -> Result<State, 
         server: options.server.clone(),
         look_only: options.look_only,
         banners: Vec::new(),
+        flow: Flow::Going,
     };
     let seats = server_configs(&options.config).iter().map(seat).collect();
     let remembered = remember(store)?;
@@ -276,9 +286,23 @@ fn state_of(options: &Options, store: &Store, folder: &Folder) -> Result<State, 
     if let Some(grace) = options.config.queue.post_grace {
         policy.post_grace = grace;
     }
-    if let Some(quiet) = options.config.queue.quiet {
+    let Config { queue, retry, .. } = &options.config;
+    if let Some(quiet) = queue.quiet {
         policy.quiet = quiet;
     }
+    if let Some(stall) = queue.stall {
+        policy.stall = stall;
+    }
+    policy.stall_interrupts = queue.on_stall == OnStall::Interrupt;
+    policy.pause_after = queue.pause_after;
+    policy.pause_after_restart = queue.after_restart == AfterRestart::Pause;
+    policy.min_free = options.config.outputs.min_free;
+    policy.retries = core::Retries {
+        out_of_memory: retry.out_of_memory,
+        server: retry.server,
+        node: retry.node,
+        validation: retry.validation,
+    };
     Ok(State::new(policy, row, seats, remembered, fastrand::u64(..), Timestamp::now()))
 }
 
@@ -291,6 +315,10 @@ impl Driver {
                 Event::Inbox(event) => offers.push(event),
                 Event::Input(input) => {
                     self.log_input(&input);
+                    if let Input::Up { server, .. } = &input {
+                        let server = *server;
+                        self.ask_server(server);
+                    }
                     let measured = matches!(input, Input::Measured { .. });
                     self.step(input);
                     if measured {
@@ -303,6 +331,8 @@ impl Driver {
                     self.uploaded(server, job, prompt_id, seed, names);
                 }
                 Event::Copied(drop) => self.copied(*drop),
+                Event::Told(told) => self.told(*told),
+                Event::LookAgain(after) => self.look_again(Some(after)),
                 Event::Stop => {
                     tracing::info!("a signal asks the engine to stop");
                     self.step(Input::Ask { ask: 0, request: Request::Stop });
@@ -361,6 +391,7 @@ impl Driver {
         match result {
             PostResult::Accepted { .. } => tracing::info!("{job} is queued at {server} as {prompt_id}"),
             PostResult::Refused(why) => tracing::warn!("{job} is refused by {server}: {}", why.message),
+            PostResult::NotWanted => tracing::info!("{job} is not sent to {server}: it is not wanted any more"),
             PostResult::NotSent(why) => tracing::warn!("{job} could not be sent to {server}: {why}"),
             PostResult::Unsure { why, .. } => tracing::warn!("{job} may have reached {server} as {prompt_id}: {why}"),
         }
@@ -393,10 +424,11 @@ impl Driver {
                 Effect::Submit { server, job, prompt_id, seed } => {
                     // A graph that needs no upload is kept in the same transaction as its attempt.
                     match self.prepare(server, job, &prompt_id, seed) {
-                        Some(Ready { graph, text }) => {
+                        Some(Ready { graph, text, extra_data }) => {
                             self.know_nodes(job, &graph);
                             writes.push(Write::Posted { prompt_id: prompt_id.clone(), job, graph: text });
-                            acts.push(Act::Post { server, post: Post { job, prompt_id, graph } });
+                            let info = self.info_of(server);
+                            acts.push(Act::Post { server, post: Post { job, prompt_id, graph, extra_data, info } });
                         }
                         None => acts.push(Act::Effect(Effect::Submit { server, job, prompt_id, seed })),
                     }
@@ -412,7 +444,7 @@ impl Driver {
             // Written before anything was acted on.
             Effect::Write(_) => {}
             Effect::Submit { server, job, prompt_id, seed } => self.upload(server, job, prompt_id, seed),
-            Effect::Look { server, prompts, first } => self.look(server, prompts, first),
+            Effect::Look { server, asked, prompts, first } => self.look(server, asked, prompts, first),
             Effect::Delete { server, prompt_id } => {
                 if let Some(end) = self.servers.get(server) {
                     let client = Arc::clone(&end.client);
@@ -423,6 +455,7 @@ impl Driver {
                     });
                 }
             }
+            Effect::Free { server } => self.free(server),
             Effect::Collect { server, job, prompt_id, salvage } => self.collect(server, job, prompt_id, salvage),
             Effect::Measure { job, outputs } => {
                 self.measuring.push_back((job, outputs));
@@ -481,7 +514,7 @@ impl Driver {
         if self.state.engine_row().look_only {
             self.watch_inboxes()?;
             self.ends_with_faces = false;
-            self.state.take_up_work();
+            self.state.take_up_work(Timestamp::now());
             tracing::info!("the engine takes up work");
         }
         Ok(())

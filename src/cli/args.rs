@@ -40,6 +40,9 @@ pub struct PlaceArgs {
     /// Where store, inputs and cache are kept [default: .comfytop in the render folder]
     #[arg(long, global = true, value_name = "FOLDER")]
     pub state: Option<PathBuf>,
+    /// Post graphs without holding them against what the server says of its nodes
+    #[arg(long, global = true)]
+    pub no_preflight: bool,
 }
 
 #[derive(Debug, Subcommand)]
@@ -58,20 +61,52 @@ pub enum Verb {
         #[arg(long)]
         graph: bool,
     },
-    /// Take job files from anywhere; prints the new numbers
+    /// Take job files from anywhere, or what ComfyUI made to render it again; prints the new numbers
     Add {
         #[arg(required = true)]
         files: Vec<PathBuf>,
+        /// Only say what would be submitted, as a difference to the workflow
+        #[arg(long)]
+        dry_run: bool,
+    },
+    /// Say all that is wrong with job files, with file, line and column; takes nothing
+    Check {
+        #[arg(required = true)]
+        files: Vec<PathBuf>,
+        /// A saved answer of a server's /object_info to hold them against [default: the server is asked]
+        #[arg(long, value_name = "FILE")]
+        object_info: Option<PathBuf>,
+    },
+    /// Write a commented job file to begin with
+    New {
+        /// The workflow that it fills [default: the first]
+        workflow: Option<String>,
+        /// Where to; `-` prints it [default: WORKFLOW.toml here]
+        #[arg(long, short, value_name = "FILE")]
+        output: Option<PathBuf>,
+    },
+    /// Print the graph that rendered a PNG, WebP, FLAC, MP4 or WebM of ComfyUI's
+    Extract {
+        file: PathBuf,
+        /// The graph of ComfyUI's page instead
+        #[arg(long)]
+        page: bool,
     },
     /// Cancel jobs, waiting or rendering
     Cancel {
         #[arg(required = true)]
         jobs: Vec<u64>,
+        /// And all others of their groups (sweeps, repetitions)
+        #[arg(long)]
+        group: bool,
     },
     /// Render ended jobs once more
     Requeue {
         #[arg(required = true)]
         jobs: Vec<u64>,
+        /// And all others of their groups (sweeps, repetitions)
+        #[arg(long)]
+        group: bool,
         /// With a new seed
         #[arg(long)]
         new_seed: bool,
@@ -80,11 +115,55 @@ pub enum Verb {
     Hold {
         #[arg(required = true)]
         jobs: Vec<u64>,
+        /// And all others of their groups (sweeps, repetitions)
+        #[arg(long)]
+        group: bool,
     },
     /// Let held jobs go
     Release {
         #[arg(required = true)]
         jobs: Vec<u64>,
+        /// And all others of their groups (sweeps, repetitions)
+        #[arg(long)]
+        group: bool,
+    },
+    /// Send no more work, and take back what waits on the servers; what renders goes on
+    Pause {
+        /// Only these servers, by name
+        servers: Vec<String>,
+    },
+    /// Go on after a pause or a drain
+    Resume { servers: Vec<String> },
+    /// Send no more work, let end what the servers have, then pause
+    Drain { servers: Vec<String> },
+    /// Move waiting jobs in the queue
+    #[command(group(clap::ArgGroup::new("to").required(true).args(["top", "bottom", "before"])))]
+    Move {
+        #[arg(required = true)]
+        jobs: Vec<u64>,
+        /// Rendered next
+        #[arg(long)]
+        top: bool,
+        #[arg(long)]
+        bottom: bool,
+        /// Rendered before this job
+        #[arg(long, value_name = "M")]
+        before: Option<u64>,
+    },
+    /// Give waiting jobs a priority: `priority N… P`; the higher goes first
+    Priority {
+        /// Jobs, and at last the priority
+        #[arg(required = true, num_args = 2.., value_name = "N", allow_negative_numbers = true)]
+        jobs: Vec<i64>,
+    },
+    /// Edit a job's text in $EDITOR; one that has ended is rendered again
+    Edit { job: u64 },
+    /// What happened to a job, a line an event
+    Log {
+        job: u64,
+        /// One JSON object a line
+        #[arg(long)]
+        json: bool,
     },
     /// Wait until jobs have ended: 0 all done, 1 any not, 3 timed out
     Wait {
@@ -104,7 +183,7 @@ pub enum Verb {
         #[arg(long)]
         json: bool,
     },
-    /// Workflows: graphs of ComfyUI made fit to be run
+    /// Workflows: which there are, what a job fills in them, graphs of ComfyUI's page made fit to be run
     #[command(subcommand)]
     Workflow(WorkflowVerb),
     /// Engine, servers and memory
@@ -112,6 +191,18 @@ pub enum Verb {
         /// One JSON object
         #[arg(long)]
         json: bool,
+    },
+    /// Look at the store, the folders, the servers, the disk; say what to do about each
+    Doctor {
+        /// One JSON object a line
+        #[arg(long)]
+        json: bool,
+    },
+    /// Delete histories, inputs, cache and log beyond the limits of the config
+    Clean {
+        /// Only say what would be deleted
+        #[arg(long)]
+        dry_run: bool,
     },
     /// Take back what is pending on the servers and end the engine
     Stop,
@@ -132,6 +223,12 @@ pub enum Verb {
 
 #[derive(Debug, Subcommand)]
 pub enum WorkflowVerb {
+    /// List the workflows
+    Ls,
+    /// The slots of a workflow, and what each takes
+    Show { name: String },
+    /// Print the .toml that declares the slots that a graph seems to have
+    Infer { file: PathBuf },
     /// Print a graph that ComfyUI's page saved in the format that a server runs; needs no engine
     Convert {
         file: PathBuf,

@@ -8,7 +8,7 @@ use super::args::PlaceArgs;
 use crate::comfy::Client;
 use crate::config::{Config, ConfigError, ServerConfig};
 use crate::engine::EngineError;
-use crate::folder::{self, CONFIG, Found, STATE};
+use crate::folder::{self, CONFIG, Folder, Found, STATE};
 use crate::link::{Address, LinkError};
 use crate::tools;
 use crate::verbs::Code;
@@ -22,6 +22,8 @@ pub struct Place {
     pub server: Option<String>,
     /// `--state`.
     pub asked_state: Option<PathBuf>,
+    /// `--no-preflight`.
+    pub no_preflight: bool,
 }
 
 /// Why a verb could not be carried out.
@@ -148,7 +150,15 @@ impl Place {
                 ServerConfig { in_flight: in_flight.unwrap_or(at.in_flight), ..at }
             })];
         }
-        Ok(Self { root, config, server, asked_state: args.state.clone() })
+        config.queue.preflight &= !args.no_preflight;
+        Ok(Self { root, config, server, asked_state: args.state.clone(), no_preflight: args.no_preflight })
+    }
+
+    /// Where its files lie.
+    pub fn folder(&self) -> Result<Folder, Trouble> {
+        let inboxes: Vec<PathBuf> = self.config.inboxes.iter().map(|inbox| inbox.path.clone()).collect();
+        let folder = Folder::with(&self.root, &inboxes, &self.config.outputs.path, self.asked_state.as_deref());
+        folder.map_err(|source| Trouble::Folder { path: self.root.clone(), source })
     }
 
     pub fn address(&self) -> Result<Address, Trouble> {

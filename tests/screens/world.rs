@@ -55,6 +55,7 @@ pub fn row(id: u64, name: &str, state: JobState) -> JobRow {
         attempt: 0,
         server: None,
         seed: Some(7000 + id),
+        group: None,
         shape: Shape { width: Some(480), height: Some(848), length: Some(65), steps: Some(4) },
         priority: 0,
         rank: i64::try_from(id).expect("small"),
@@ -68,6 +69,7 @@ pub fn row(id: u64, name: &str, state: JobState) -> JobRow {
         ssim: None,
         measure_note: None,
         peak_vram: None,
+        stalled_since: None,
         trouble: None,
     }
 }
@@ -120,9 +122,9 @@ fn bad_file() -> Failure {
     let (name, json, toml) =
         *BUILT_IN.iter().find(|(name, ..)| *name == "wan2.2-i2v-loop").expect("it comes with the program");
     let workflow = Workflow::parse(name, json, Some(toml)).expect("it is well");
-    let spec = job_file::parse(file).expect("JSON").remove(0);
+    let spec = job_file::parse(job_file::format::Format::Json, file).expect("JSON").remove(0);
     let fault = workflow.fill(&spec).expect_err("refused").remove(0);
-    let error = job_file::Places::new(file).error(0, &fault.path(), &fault.to_string());
+    let error = job_file::places::Places::new(job_file::format::Format::Json, file).error(0, &fault.path(), &fault.to_string());
     Failure { kind: FailureKind::JobFile, node: None, message: error.to_string(), detail: error.excerpt }
 }
 
@@ -157,6 +159,7 @@ fn server() -> ServerRow {
         is_cpu: false,
         flags: vec!["--lowvram".into(), "--output-directory".into(), "/data/out".into()],
         samples,
+        flow: comfytop::protocol::Flow::Going,
     }
 }
 

@@ -40,6 +40,8 @@ fn a_dropped_file_ends_as_a_measured_clip(version: &'static str) {
         "workflow",
         "server",
         "seed",
+        "group",
+        "varies",
         "queued_at",
         "started_at",
         "finished_at",
