@@ -92,6 +92,8 @@ pub enum Source {
     Named(Option<String>),
     /// A graph in API format that came in the job file itself; shared by the jobs of an entry.
     Graph(Arc<Map<String, Value>>),
+    /// A graph as ComfyUI's page saves it: a server must say how it is to be run.
+    Page(Arc<Map<String, Value>>),
 }
 
 /// A job file that cannot be used.
@@ -261,9 +263,9 @@ mod tests {
     }
 
     #[test]
-    fn a_graph_of_the_page_is_refused_with_the_words_that_help() {
-        for text in [r#"{"nodes": [], "links": []}"#, r#"{"workflow": {"nodes": [], "links": []}}"#] {
-            assert!(error(text).message.contains("Export (API)"), "{text}");
+    fn a_graph_of_the_page_is_a_job_alone_or_under_workflow() {
+        for text in [r#"{"nodes": [], "links": []}"#, r#"{"workflow": {"nodes": [], "links": []}, "name": "x"}"#] {
+            assert!(matches!(one(text).workflow, Source::Page(page) if page.contains_key("nodes")), "{text}");
         }
     }
 

@@ -56,7 +56,10 @@ pub(super) fn dry_run(place: &Place, files: &[PathBuf], out: &mut dyn Write) -> 
     let folder = place.folder()?;
     let names: Vec<String> = servers(place).iter().map(ServerConfig::label).collect();
     let workflow = place.config.inboxes.first().and_then(|inbox| inbox.workflow.as_deref());
-    written(jobs::dry_run(&Ground { folder: &folder, servers: &names, workflow, info: None }, files, out))
+    // for graphs of the page; what is wrong at the server is `check`'s to say
+    let asked = runtime()?.block_on(convert::ask(&place.config.servers)).ok();
+    let info = asked.as_ref().map(|info| (info, "the server"));
+    written(jobs::dry_run(&Ground { folder: &folder, servers: &names, workflow, info }, files, out))
 }
 
 pub(super) fn new(
@@ -70,7 +73,7 @@ pub(super) fn new(
     let Some(name) = workflow.or_else(|| names.first().map(String::as_str)) else {
         return Err(Trouble::Usage("there are no workflows yet: put a graph into workflows/".to_owned()));
     };
-    let workflow = workflows::read_workflow(&folder, name).map_err(Trouble::Usage)?;
+    let workflow = workflows::read_workflow(&folder, name, None).map_err(Trouble::Usage)?;
     let text = draft::job_file(&workflow, &names);
     if output == Some(Path::new("-")) {
         let _ = out.write_all(text.as_bytes());
@@ -108,7 +111,7 @@ pub(super) fn workflows(place: &Place, out: &mut dyn Write) -> Result<Code, Trou
 }
 
 pub(super) fn workflow(place: &Place, name: &str, out: &mut dyn Write) -> Result<Code, Trouble> {
-    match workflows::read_workflow(&place.folder()?, name) {
+    match workflows::read_workflow(&place.folder()?, name, None) {
         Ok(workflow) => written(workflows::show(&workflow, out).map(|()| true)),
         Err(why) => {
             eprintln!("comfytop: {why}");

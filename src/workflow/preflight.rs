@@ -210,8 +210,9 @@ impl<'a> Check<'a> {
             let name = format!("{prefix}{}", input.name);
             match given.get(&name) {
                 None => {
-                    // of a group that grows, each round is an input of its own
-                    if input.required && !matches!(input.form, Form::Autogrow(_)) {
+                    // of a group that grows, each round is an input of its own; what belongs to a choice may be left out
+                    // (`SaveVideo` without `format.codec` is taken)
+                    if input.required && depth == 0 && !matches!(input.form, Form::Autogrow(_)) {
                         self.fault(Some(id), Some(&name), format!("`{name}` is missing: it takes {}", wanted(input)));
                     }
                 }
