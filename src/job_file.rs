@@ -398,7 +398,7 @@ mod tests {
             r#"{"workflow": "w", "prompt": "a, \"b\"\nc", "seed": 7, "set": {"14.cfg": 1.5}, "priority": 2, "hold": true, "tags": ["x", "y"]}"#,
         );
         let toml = "workflow = \"w\"\nprompt = \"\"\"\na, \"b\"\nc\"\"\"\nseed = 7\npriority = 2\nhold = true\ntags = [\"x\", \"y\"]\n[set]\n\"14.cfg\" = 1.5\n";
-        assert_eq!(all(Format::Toml, toml), [want.clone()]);
+        assert_eq!(all(Format::Toml, toml), std::slice::from_ref(&want));
         let line = r#"{"workflow": "w", "prompt": "a, \"b\"\nc", "seed": 7, "set": {"14.cfg": 1.5}, "priority": 2, "hold": true, "tags": ["x", "y"]}"#;
         assert_eq!(all(Format::JsonLines, &format!("\n{line}\n\n{line}\n"))[0], want);
         for separator in [",", ";", "\t"] {

@@ -88,7 +88,7 @@ impl Reader<'_> {
         // what the own keys left behind for later
         let (repeat, sweep) = (map.shift_remove(REPEAT), map.shift_remove(SWEEP));
         spec.slots = map;
-        let ways = vary::ways(self, &mut spec, repeat, sweep);
+        let ways = vary::ways(self, &mut spec, repeat.as_ref(), sweep);
         (self.errors.len() == before).then_some((spec, ways))
     }
 

@@ -92,8 +92,8 @@ fn shown(path: &Path) -> String {
     clean(&path.display().to_string()).into_owned()
 }
 
-fn whole(message: String) -> JobFileError {
-    JobFileError { message: clean(&message).into_owned(), place: None, excerpt: String::new() }
+fn whole(message: impl AsRef<str>) -> JobFileError {
+    JobFileError { message: clean(message.as_ref()).into_owned(), place: None, excerpt: String::new() }
 }
 
 /// A job file's bytes; of a file that ComfyUI made, the job that it carries.

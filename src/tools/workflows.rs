@@ -102,22 +102,19 @@ pub fn show(workflow: &Workflow, out: &mut dyn Write) -> io::Result<()> {
 
 /// What a slot takes, in words.
 pub(super) fn rules(slot: &Slot) -> String {
-    let mut words = slot.kind.words().to_owned();
-    match (slot.min, slot.max) {
-        (Some(min), Some(max)) => words.push_str(&format!(" from {min} to {max}")),
-        (Some(min), None) => words.push_str(&format!(", at least {min}")),
-        (None, Some(max)) => words.push_str(&format!(", at most {max}")),
-        (None, None) => {}
-    }
-    match (slot.multiple_of, slot.plus) {
-        (Some(by), 0) => words.push_str(&format!(", a multiple of {by}")),
-        (Some(by), plus) => words.push_str(&format!(", {by}n+{plus}")),
-        (None, _) => {}
-    }
-    if !slot.choices.is_empty() {
-        words.push_str(&format!(", one of {}", slot.choices.join(", ")));
-    }
-    words
+    let range = match (slot.min, slot.max) {
+        (Some(min), Some(max)) => format!(" from {min} to {max}"),
+        (Some(min), None) => format!(", at least {min}"),
+        (None, Some(max)) => format!(", at most {max}"),
+        (None, None) => String::new(),
+    };
+    let multiple = match (slot.multiple_of, slot.plus) {
+        (Some(by), 0) => format!(", a multiple of {by}"),
+        (Some(by), plus) => format!(", {by}n+{plus}"),
+        (None, _) => String::new(),
+    };
+    let choices = if slot.choices.is_empty() { String::new() } else { format!(", one of {}", slot.choices.join(", ")) };
+    format!("{}{range}{multiple}{choices}", slot.kind.words())
 }
 
 /// A value as a job would write it, cut where it is long.

@@ -43,6 +43,7 @@ impl fmt::Display for Fault {
 
 /// Everything that is wrong with a graph. `brought`: inputs whose files are uploaded with it. `packs`: which extension
 /// a node comes from, by its id, where the graph says ([`packs`]).
+#[expect(clippy::implicit_hasher, reason = "made by its callers from scratch")]
 pub fn check(
     graph: &Graph,
     info: &ObjectInfo,
@@ -58,7 +59,7 @@ pub fn check(
         .map(|(id, _)| id)
         .collect();
     if outputs.is_empty() && check.faults.is_empty() {
-        check.fault(None, None, "no node of it saves or shows anything: add SaveVideo or SaveImage".to_owned());
+        check.fault(None, None, "no node of it saves or shows anything: add SaveVideo or SaveImage");
     }
     check.circle(&outputs);
     for id in check.leading_to(&outputs) {
@@ -123,13 +124,13 @@ impl<'a> Check<'a> {
         self.titles.get(id).cloned().unwrap_or_default()
     }
 
-    fn fault(&mut self, node: Option<&str>, input: Option<&str>, words: String) {
+    fn fault(&mut self, node: Option<&str>, input: Option<&str>, words: impl AsRef<str>) {
         let title = node.map(|id| self.title(id)).unwrap_or_default();
         self.faults.push(Fault {
             node: node.map(|id| text::clean(id).into_owned()),
             title,
             input: input.map(|name| text::clean(name).into_owned()),
-            words: text::clean(&words).into_owned(),
+            words: text::clean(words.as_ref()).into_owned(),
         });
     }
 
