@@ -77,13 +77,13 @@ fn run(args: Args) -> Result<Code, Trouble> {
         Some(Verb::New { workflow, output }) => {
             paper::new(&Place::as_it_is(&asks)?, workflow.as_deref(), output.as_deref(), out)
         }
-        Some(Verb::Extract { file, page }) => paper::extract(&file, page, out),
+        Some(Verb::Extract { file, page }) => Ok(paper::extract(&file, page, out)),
         Some(Verb::Workflow(WorkflowVerb::Convert { file, object_info })) => {
             convert(&asks, &file, object_info.as_deref(), out)
         }
         Some(Verb::Workflow(WorkflowVerb::Ls)) => paper::workflows(&Place::as_it_is(&asks)?, out),
         Some(Verb::Workflow(WorkflowVerb::Show { name })) => paper::workflow(&Place::as_it_is(&asks)?, &name, out),
-        Some(Verb::Workflow(WorkflowVerb::Infer { file })) => paper::infer(&file, out),
+        Some(Verb::Workflow(WorkflowVerb::Infer { file })) => Ok(paper::infer(&file, out)),
         Some(Verb::Requeue { jobs, group, new_seed }) => {
             let mut talk = starting(&Place::settle(&asks)?, false)?;
             let jobs = verbs::with_groups(&mut talk, ids(&jobs), group)?;
