@@ -32,6 +32,7 @@ use super::core::{Effect, Input, RequestId, SocketId, State, next_wake, step};
 use super::files::{Files, Folder, Stored};
 use super::request::{Body, Request, Response, Upload};
 use super::{Options, wire};
+use crate::faults;
 
 /// The largest body taken, as `/features` tells it.
 const MAX_BODY: usize = 104_857_600;
@@ -426,7 +427,7 @@ impl Driver {
                 Effect::Crash { seconds } => crash = Some(seconds),
                 Effect::Log(line) => {
                     if let Some(log) = &mut self.log {
-                        writeln!(log, "{line}")?;
+                        faults::step("sim.log", || writeln!(log, "{line}"))?;
                     }
                 }
             }
@@ -437,13 +438,13 @@ impl Driver {
     /// A client that no longer waits is no error.
     fn settle(&mut self, id: RequestId, response: Option<Response>) {
         if let Some(answer) = self.waiting.remove(&id) {
-            let _ = answer.send(response);
+            faults::step("sim.answer", || drop(answer.send(response)));
         }
     }
 
     fn send(&self, socket: SocketId, out: Out) {
         if let Some(sender) = self.sockets.get(&socket) {
-            let _ = sender.send(out);
+            faults::step("sim.message", || drop(sender.send(out)));
         }
     }
 
@@ -453,7 +454,7 @@ impl Driver {
         if let Some(parent) = path.parent() {
             fs::create_dir_all(parent)?;
         }
-        fs::write(path, &stored.bytes)
+        faults::step("sim.store", || fs::write(path, &stored.bytes))
     }
 
     /// Nothing that was under way survives; what the old connections still send is for nobody.
