@@ -557,6 +557,20 @@ fn nothing_is_sent_while_a_forgotten_file_cannot_be_looked_for() {
 }
 
 #[test]
+fn a_slow_answer_that_is_older_than_one_which_found_it_says_nothing() {
+    let (mut w, _) = World::up(2, 1);
+    w.posted(1, PostResult::Unsure { why: "cut".to_owned(), refused: false, nodes: Vec::new() });
+    w.wait(11);
+    let found = |w: &World, look| vec![(JobId(1), w.prompt(1), look)];
+    // The second of two questions is answered first.
+    let second = found(&w, Look::Pending { copies: 1 });
+    w.step(Input::Looked { server: 0, asked: 2, found: second });
+    let first = found(&w, Look::Unknown);
+    let effects = w.step(Input::Looked { server: 0, asked: 1, found: first });
+    assert!(pings(&effects).is_empty() && collects(&effects).is_empty(), "{effects:?}");
+}
+
+#[test]
 fn what_is_being_taken_back_and_seen_once_more_is_still_being_taken_back() {
     let (mut w, _) = World::up(2, 2);
     w.accept(1);

@@ -26,6 +26,7 @@ use simulation::world::World;
 /// Seeds that failed once, and what they found.
 const REGRESSIONS: &[u64] = &[
     7, 26, 37, 52, 60, 75, 91, 96, 113, 132, 253, 261, 319, 416, 527, 533, 550, 577, 729, 734, 785, 836, 952,
+    2784, 2977, 3359, 3393, 3515, 3763, 3939,
 ];
 
 fn number(name: &str) -> Option<u64> {

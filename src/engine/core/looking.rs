@@ -188,6 +188,10 @@ impl State {
         if self.held.contains(&id) {
             self.collecting.remove(&id);
             self.deleted.remove(&id);
+            // A question that is still on its way may have come before it arrived.
+            if let Some(sent) = self.sent.get_mut(&id) {
+                sent.looks = self.looks;
+            }
         }
     }
 
