@@ -8,6 +8,7 @@ mod whole {
     mod crashes;
     mod demo;
     mod drops;
+    mod faults;
     mod orders;
     mod places;
     #[cfg(unix)]

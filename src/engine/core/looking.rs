@@ -219,7 +219,7 @@ impl State {
             self.takings += 1;
             let taken = !matches!(self.jobs.get(&id).map(|j| &j.state), Some(JobState::Submitting));
             let (after, before) = if taken { (self.takings, self.takings) } else { (0, u64::MAX) };
-            self.sent.insert(id, Sent { link: 0, after, before, looks: 0 });
+            self.sent.insert(id, Sent { link: 0, after, before, looks: 0, again: false });
         }
     }
 
