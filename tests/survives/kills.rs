@@ -86,6 +86,41 @@ fn killed_at_every_named_point_of_a_life() {
     assert!(died * 2 > all, "only {died} of {all} points killed anybody");
 }
 
+/// Two or three faults of the server, by lot.
+fn scenario(rng: &mut fastrand::Rng) -> String {
+    const FAULTS: &[&str] = &[
+        "on = { post = N }\ndo = \"post_lost\"",
+        "on = { post = N }\ndo = \"post_500_but_queued\"",
+        "on = { post = N }\ndo = { late = 0.5 }",
+        "on = { post = N }\ndo = { refuse_with = { status = 503 } }",
+        "on = { post = N }\ndo = { cut = 10 }",
+        "on = { post = N }\ndo = { foreign = 2 }",
+        "on = { post = N }\ndo = \"nan\"",
+        "on = { prompt = N }\ndo = { history_late = 800 }",
+        "on = { prompt = N }\ndo = \"history_missing\"",
+        "on = { prompt = N }\ndo = \"end_never_sent\"",
+        "on = { prompt = N }\ndo = \"drop_sockets\"",
+        "on = { prompt = N }\ndo = \"deaf\"",
+        "on = { prompt = N }\ndo = \"half_open\"",
+        "on = { prompt = N }\ndo = { twin = 2 }",
+        "on = { prompt = N }\ndo = \"truncated_message\"",
+        "on = { prompt = N }\ndo = \"stray\"",
+        "on = { prompt = N }\ndo = { disorder = 300 }",
+        "on = { request = \"GET /history/{id}\" }\nskip = N\ndo = { hang = 0.5 }",
+        "on = { request = \"GET /history/{id}\" }\nskip = N\ndo = { cut = 20 }",
+        "on = { request = \"GET /view\" }\nskip = N\ndo = { view_cut = 50 }",
+        "on = { request = \"GET /view\" }\nskip = N\ndo = { slow = 0.4 }",
+        "on = { request = \"POST /upload/image\" }\nskip = N\ndo = { cut = 5 }",
+        "on = { request = \"GET /ws\" }\nskip = N\ndo = { refuse_with = { status = 503 } }",
+    ];
+    let mut text = String::new();
+    for _ in 0..rng.usize(0..4) {
+        let fault = FAULTS[rng.usize(0..FAULTS.len())].replace('N', &rng.u8(1..4).to_string());
+        text.push_str(&format!("[[fault]]\n{fault}\n"));
+    }
+    text
+}
+
 /// One night of so many rounds, each with a death by lot.
 fn night_of(seed: u64, rounds: u64, jobs: u64) -> (u64, Vec<String>) {
     let mut rng = fastrand::Rng::with_seed(seed);
@@ -96,6 +131,7 @@ fn night_of(seed: u64, rounds: u64, jobs: u64) -> (u64, Vec<String>) {
     let mut kills = 0;
     for round in 0..rounds {
         let (engine, server, both) = deaths(&mut rng);
+        night.scenario = scenario(&mut rng);
         night.start_server(&server);
         night.start_engine(&engine);
         let names: Vec<_> = (0..jobs).map(|job| format!("r{round}j{job}")).collect();

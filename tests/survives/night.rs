@@ -76,6 +76,8 @@ pub struct Night {
     /// Points passed are written there.
     pub points: Option<&'static str>,
     pub render_seconds: f64,
+    /// What else goes wrong at the server, in TOML.
+    pub scenario: String,
 }
 
 impl Night {
@@ -95,6 +97,7 @@ impl Night {
             names: Vec::new(),
             points: None,
             render_seconds: 0.05,
+            scenario: String::new(),
         }
     }
 
@@ -122,8 +125,10 @@ impl Night {
         self.bury_server();
         let port = self.stage.url.rsplit(':').next().expect("a port").to_owned();
         let mut command = self.stage.plain();
+        let scenario = self.base().join("scenario.toml");
+        fs::write(&scenario, &self.scenario).expect("written");
         command.args(["sim", "--port", &port, "--render-seconds", &self.render_seconds.to_string()]);
-        command.arg("--files").arg(self.stage.server_files()).arg("--log").arg(self.base().join("server.jsonl"));
+        command.arg("--scenario").arg(scenario).arg("--files").arg(self.stage.server_files()).arg("--log").arg(self.base().join("server.jsonl"));
         self.traced(&mut command, "server");
         command.stdout(Stdio::null()).stderr(Stdio::null());
         self.server = Process::start(&mut command, death);
