@@ -18,10 +18,12 @@ use clap::error::ErrorKind;
 use crate::job::JobId;
 use crate::link::{self, Address, LinkError, Talk};
 use crate::protocol::Request;
+use crate::tools;
 use crate::tui;
 use crate::tui::attach::Door;
 use crate::verbs::{self, Code};
-use args::{Args, Verb};
+use crate::workflow::convert::When;
+use args::{Args, PlaceArgs, Verb, WorkflowVerb};
 use place::{Place, Trouble};
 
 /// Runs the program and returns its exit code.
@@ -91,6 +93,9 @@ fn run(args: Args) -> Result<Code, Trouble> {
         Some(Verb::Measure { files, json }) => {
             let all = crate::tools::measure::run(&files, json, out).unwrap_or(false);
             Ok(if all { Code::Ok } else { Code::No })
+        }
+        Some(Verb::Workflow(WorkflowVerb::Convert { file, object_info })) => {
+            convert(&asks, &file, object_info.as_deref(), out)
         }
         Some(Verb::Demo(options)) => demo(&options),
         Some(Verb::Sim(options)) => sim(&options),
@@ -185,6 +190,21 @@ fn leave_session() {
 
 fn runtime() -> Result<tokio::runtime::Runtime, Trouble> {
     tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(Trouble::Runtime)
+}
+
+fn convert(
+    asks: &PlaceArgs,
+    file: &Path,
+    object_info: Option<&Path>,
+    out: &mut dyn std::io::Write,
+) -> Result<Code, Trouble> {
+    let info = match object_info {
+        Some(path) => tools::convert::object_info(path)?,
+        None => runtime()?.block_on(tools::convert::ask(&Place::as_it_is(asks)?.config.servers))?,
+    };
+    let when = When { now: jiff::Zoned::now().datetime(), seed: fastrand::u64(..) };
+    tools::convert::run(file, &info, when, out, &mut std::io::stderr())?;
+    Ok(Code::Ok)
 }
 
 fn sim(options: &args::SimArgs) -> Result<Code, Trouble> {

@@ -16,6 +16,7 @@ pub mod log;
 mod pace;
 mod posting;
 mod setup;
+mod unwritten;
 
 use std::collections::{HashMap, HashSet, VecDeque};
 use std::path::PathBuf;
@@ -136,6 +137,10 @@ struct Driver {
     progress_due: bool,
     /// What the core decided and nobody has carried out yet.
     pending: Vec<Effect>,
+    /// What could not be written, and is tried again before anything else is done.
+    unwritten: Option<unwritten::Unwritten>,
+    /// Why the store can't be written to, while it can't.
+    store_trouble: Option<String>,
     /// End when the last face has gone.
     ends_with_faces: bool,
     exit: bool,
@@ -179,6 +184,8 @@ pub async fn run(options: Options) -> Result<(), EngineError> {
         measures: false,
         progress_due: false,
         pending: Vec::new(),
+        unwritten: None,
+        store_trouble: None,
         ends_with_faces: options.ends_with_faces,
         exit: false,
     };
@@ -301,35 +308,15 @@ impl Driver {
 
     /// Carries out what was decided since the last time: all writes in one transaction, then the rest.
     fn flush(&mut self) {
-        while !self.pending.is_empty() && !self.exit {
-            let mut writes = Vec::new();
-            let mut acts = Vec::new();
-            for effect in std::mem::take(&mut self.pending) {
-                match effect {
-                    Effect::Write(write) => writes.push(write),
-                    Effect::Submit { server, job, prompt_id, seed } => {
-                        // A graph that needs no upload is kept in the same transaction as its attempt.
-                        match self.prepare(server, job, &prompt_id, seed) {
-                            Some(Ready { graph, text }) => {
-                                self.know_nodes(job, &graph);
-                                writes.push(Write::Posted { prompt_id: prompt_id.clone(), job, graph: text });
-                                acts.push(Act::Post { server, post: Post { job, prompt_id, graph } });
-                            }
-                            None => acts.push(Act::Effect(Effect::Submit { server, job, prompt_id, seed })),
-                        }
-                    }
-                    other => acts.push(Act::Effect(other)),
-                }
-            }
+        while !self.exit && (self.unwritten.is_some() || !self.pending.is_empty()) {
+            let Some((writes, acts)) = self.next_to_write() else { break };
             if !writes.is_empty()
                 && let Err(error) = self.store.write(&writes)
             {
-                // Nothing may be acted on that is not written, and what is in memory is ahead of the
-                // store now: end, say so, and let the next engine start from what is written.
-                tracing::error!("{error}; the engine ends, nothing that it decided since is acted on");
-                self.exit = true;
-                return;
+                self.not_written(error, writes, acts);
+                break;
             }
+            self.is_written();
             self.forget_collected(&writes);
             for act in acts {
                 match act {
@@ -346,6 +333,30 @@ impl Driver {
             server.busy.send_if_modified(|b| std::mem::replace(b, busy) != busy);
         }
         self.progress_due |= self.state.has_progress() && self.hub.has_watchers();
+    }
+
+    /// What was decided since the last time: what is to be written, and what is to be done after.
+    fn sorted_out(&mut self) -> (Vec<Write>, Vec<Act>) {
+        let mut writes = Vec::new();
+        let mut acts = Vec::new();
+        for effect in std::mem::take(&mut self.pending) {
+            match effect {
+                Effect::Write(write) => writes.push(write),
+                Effect::Submit { server, job, prompt_id, seed } => {
+                    // A graph that needs no upload is kept in the same transaction as its attempt.
+                    match self.prepare(server, job, &prompt_id, seed) {
+                        Some(Ready { graph, text }) => {
+                            self.know_nodes(job, &graph);
+                            writes.push(Write::Posted { prompt_id: prompt_id.clone(), job, graph: text });
+                            acts.push(Act::Post { server, post: Post { job, prompt_id, graph } });
+                        }
+                        None => acts.push(Act::Effect(Effect::Submit { server, job, prompt_id, seed })),
+                    }
+                }
+                other => acts.push(Act::Effect(other)),
+            }
+        }
+        (writes, acts)
     }
 
     fn act(&mut self, effect: Effect) {
@@ -379,6 +390,7 @@ impl Driver {
                     let _ = end.orders.send(Order::Ping { token });
                 }
             }
+            Effect::ReopenFile { file } => self.reopen_file(file),
             Effect::FinishFile { file, failed, rows } => self.finish_file(&file, failed, &rows),
             Effect::Publish(update) => {
                 if let Update::Job(row) = &*update
@@ -427,6 +439,17 @@ impl Driver {
     }
 
     // ---- files ------------------------------------------------------------------------------
+
+    fn reopen_file(&mut self, file: u64) {
+        let Ok(Some(row)) = self.store.file(file) else { return };
+        let queued = self.folder.queued_path(row.origin.as_deref(), file, &row.name);
+        if let Err(error) = self.folder.reopen(&queued) {
+            let text = format!("{} could not be moved back to queued: {error}", row.name);
+            self.step(Input::Notice { level: Level::Warning, text });
+        }
+        let jobs = self.state.jobs_of_file(file);
+        self.step(Input::Reopened { file: OpenFile { id: file, name: row.name, jobs } });
+    }
 
     fn finish_file(&mut self, file: &OpenFile, failed: bool, rows: &[crate::protocol::JobRow]) {
         let now = Timestamp::now();

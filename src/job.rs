@@ -180,6 +180,10 @@ pub struct Attempt {
     pub prompt_id: String,
     /// The server's name.
     pub server: String,
+    /// Its address, without user, password and query; empty in attempts of before it was kept. A server may get
+    /// another name while it has our prompts.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub url: String,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub seed: Option<u64>,
     pub reason: Reason,

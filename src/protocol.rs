@@ -211,6 +211,9 @@ pub struct JobRow {
     pub finished_at: Option<Timestamp>,
     /// Place among the server's pending prompts, 1 = next.
     pub position: Option<u32>,
+    /// What holds it up, and what to do; it goes on by itself once that is mended.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub trouble: Option<String>,
     pub progress: Option<Progress>,
     pub outputs: Vec<Output>,
     pub ssim: Option<f64>,
@@ -242,6 +245,7 @@ impl JobRow {
             started_at: shown.and_then(|a| a.started_at),
             start_seen: shown.is_some_and(|a| a.start_seen),
             finished_at: shown.and_then(|a| a.ended_at),
+            trouble: None,
             position: None,
             progress: None,
             outputs: shown.map_or_else(Vec::new, |a| a.outputs.clone()),
@@ -292,6 +296,7 @@ pub fn error_of(row: &JobRow) -> Option<String> {
             Some("cancelled at the server, not by comfytop".to_owned())
         }
         JobState::Duplicate { of } => Some(format!("duplicate of {of}")),
+        _ if row.trouble.is_some() => row.trouble.clone(),
         _ => row.ssim.is_none().then(|| row.measure_note.clone()).flatten(),
     }
 }

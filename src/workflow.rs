@@ -2,11 +2,14 @@
 //!
 //! Pure: texts in, graphs out. It never opens a file (`folder.rs` does) and never asks a server.
 //! The parts: [`graph`] (the format and the edits), [`slots`] (the `.toml` beside a workflow), [`fill`]
-//! (a job put in), [`from_graph`] (what a graph tells without a `.toml`).
+//! (a job put in), [`from_graph`] (what a graph tells without a `.toml`), [`object_info`] (the node classes of
+//! a server).
 
+pub mod convert;
 pub mod fill;
 pub mod from_graph;
 pub mod graph;
+pub mod object_info;
 pub mod slots;
 
 use serde_json::Value;

@@ -502,9 +502,9 @@ fn what_a_dead_engine_was_taking_back_is_not_taken_for_deleted_by_a_person() {
     w.accept(2);
     w.begin(1);
     let effects = w.ask(Request::Stop);
-    let written = effects.iter().any(|e| {
-        matches!(e, Effect::Write(Write::Job { job, change: Change::Recall, .. }) if job.id == JobId(2))
-    });
+    let written = effects
+        .iter()
+        .any(|e| matches!(e, Effect::Write(Write::Job { job, change: Change::Recall, .. }) if job.id == JobId(2)));
     assert!(written && looks(&effects) == [(First::Delete, vec![2])], "written before it is deleted: {effects:?}");
     // The engine dies here; the next one finds it nowhere.
     let jobs = [1, 2].map(|id| w.state.job(JobId(id)).unwrap().clone());
@@ -902,3 +902,6 @@ fn whoever_waits_is_answered_when_the_jobs_have_ended() {
     let replies = w.wait(1);
     assert!(matches!(&replies[..], [Effect::Reply { ask: 9, result: Ok(Answer::List(rows)) }] if rows.len() == 1));
 }
+
+#[path = "core/upkeep.rs"]
+mod upkeep;

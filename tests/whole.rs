@@ -15,4 +15,5 @@ mod whole {
     mod screen;
     mod stage;
     mod twins;
+    mod workflows;
 }

@@ -101,6 +101,9 @@ pub enum Verb {
         #[arg(long)]
         json: bool,
     },
+    /// Workflows: graphs of ComfyUI made fit to be run
+    #[command(subcommand)]
+    Workflow(WorkflowVerb),
     /// Engine, servers and memory
     Status {
         #[arg(long)]
@@ -121,6 +124,20 @@ pub enum Verb {
     Demo(DemoArgs),
     /// Serve a simulated ComfyUI
     Sim(SimArgs),
+}
+
+#[derive(Debug, Subcommand)]
+pub enum WorkflowVerb {
+    /// Print a graph that ComfyUI's page saved in the format that a server runs; needs no engine
+    Convert {
+        file: PathBuf,
+        #[arg(
+            long,
+            value_name = "FILE",
+            help = "A saved answer of a server's /object_info, gzipped or not [default: the server is asked]"
+        )]
+        object_info: Option<PathBuf>,
+    },
 }
 
 #[derive(Debug, Clone, Group)]

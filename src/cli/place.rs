@@ -10,6 +10,7 @@ use crate::config::{Config, ConfigError, ServerConfig};
 use crate::engine::EngineError;
 use crate::folder::{self, CONFIG, Found, STATE};
 use crate::link::{Address, LinkError};
+use crate::tools;
 use crate::verbs::Code;
 
 /// A render folder with its settings.
@@ -34,6 +35,7 @@ pub enum Trouble {
     Link(LinkError),
     Engine(EngineError),
     Demo(String),
+    Convert(tools::convert::Trouble),
     Runtime(io::Error),
     Terminal(io::Error),
 }
@@ -44,11 +46,17 @@ impl From<LinkError> for Trouble {
     }
 }
 
+impl From<tools::convert::Trouble> for Trouble {
+    fn from(error: tools::convert::Trouble) -> Self {
+        Self::Convert(error)
+    }
+}
+
 impl Trouble {
     pub fn code(&self) -> Code {
         match self {
-            Self::Usage(_) | Self::Config(_) => Code::Usage,
-            Self::NoFolder(_) | Self::Link(_) => Code::Nobody,
+            Self::NoFolder(_) | Self::Link(_) | Self::Convert(tools::convert::Trouble::Server(_)) => Code::Nobody,
+            Self::Usage(_) | Self::Config(_) | Self::Convert(_) => Code::Usage,
             _ => Code::No,
         }
     }
@@ -68,6 +76,7 @@ impl fmt::Display for Trouble {
             Self::Link(error @ LinkError::NoEngine) => write!(f, "{error}; `comfytop` or `comfytop engine` starts one"),
             Self::Link(error) => error.fmt(f),
             Self::Engine(error) => error.fmt(f),
+            Self::Convert(error) => error.fmt(f),
             Self::Runtime(error) => write!(f, "the async runtime can't start: {error}"),
             Self::Terminal(error) => write!(f, "the terminal: {error}"),
         }
@@ -81,6 +90,13 @@ impl Place {
             Found::Here(root) => Self::at(&root, args),
             Found::New(root) => Err(Trouble::NoFolder(root)),
         }
+    }
+
+    /// The render folder that is there, else the folder itself, left as it is: for verbs that only want the
+    /// settings.
+    pub fn as_it_is(args: &PlaceArgs) -> Result<Self, Trouble> {
+        let (Found::Here(root) | Found::New(root)) = Self::find(args)?;
+        Self::at(&root, args)
     }
 
     /// The render folder that is there, or a new one; says what will be created.
@@ -110,7 +126,11 @@ impl Place {
     }
 
     fn at(root: &Path, args: &PlaceArgs) -> Result<Self, Trouble> {
-        let root = root.canonicalize().map_err(|source| Trouble::Folder { path: root.to_owned(), source })?;
+        let root = match root.canonicalize() {
+            // It may not be there yet, and then has no settings.
+            Err(error) if error.kind() == io::ErrorKind::NotFound => root.to_owned(),
+            other => other.map_err(|source| Trouble::Folder { path: root.to_owned(), source })?,
+        };
         let mut config = read(&root.join(CONFIG))?;
         let from_env = std::env::var("COMFYTOP_SERVER").ok().filter(|s| !s.trim().is_empty());
         let named = args.server.clone().or(from_env);

@@ -142,11 +142,13 @@ impl Driver {
         }
     }
 
-    fn banners(&self) -> Vec<String> {
+    pub(super) fn banners(&self) -> Vec<String> {
         let folder = |(dir, why): (&PathBuf, &String)| {
             format!("the inbox {} can't be read: {why}", text::clean(&dir.display().to_string()))
         };
-        let mut banners: Vec<_> = self.intake.folders.iter().map(folder).collect();
+        let store = |why: &String| format!("{why}: nothing is sent or lost until it can be; it is tried again");
+        let mut banners: Vec<_> = self.store_trouble.iter().map(store).collect();
+        banners.extend(self.intake.folders.iter().map(folder));
         if let Some(why) = self.intake.untaken.values().next() {
             let others = match self.intake.untaken.len() - 1 {
                 0 => String::new(),

@@ -106,7 +106,8 @@ impl Pace {
             let wait = at.duration_since(Timestamp::now());
             now + Duration::try_from(wait).unwrap_or(Duration::ZERO)
         });
-        let deadlines = [timer, self.progress_at, self.touch_at, self.lag_at, self.end_at(driver)];
+        let store = driver.unwritten.as_ref().map(|waits| waits.try_at);
+        let deadlines = [timer, store, self.progress_at, self.touch_at, self.lag_at, self.end_at(driver)];
         deadlines.into_iter().flatten().min().unwrap_or(self.socket_at).min(self.socket_at)
     }
 }

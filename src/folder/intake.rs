@@ -114,6 +114,28 @@ impl Folder {
         Ok(Finished { file, sidecar })
     }
 
+    /// Moves a file that was put away back to `queued/`, since one of its jobs is to run again, and removes what was
+    /// said of its last round. One that is nowhere is no error: the store holds its text.
+    ///
+    /// # Errors
+    /// When the folders cannot be written to.
+    pub fn reopen(&self, queued: &Path) -> io::Result<()> {
+        let name = queued.file_name().ok_or_else(|| io::Error::new(io::ErrorKind::InvalidInput, "no file name"))?;
+        for (folder, suffix) in [("done", ".result.json"), ("failed", ".error.txt")] {
+            let put_away = inbox_of(queued).join(folder).join(name);
+            match no_replace::rename(&put_away, queued) {
+                Ok(()) => {}
+                // It lies in `queued/` already, or was taken away by hand.
+                Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::AlreadyExists) => {}
+                Err(error) => return Err(named(&put_away, &error)),
+            }
+            let mut stale = put_away.into_os_string();
+            stale.push(suffix);
+            let _ = fs::remove_file(stale);
+        }
+        Ok(())
+    }
+
     /// Moves a file whose jobs have ended out of `queued/`, where it has come again. Its text is there already.
     ///
     /// # Errors
@@ -275,6 +297,24 @@ mod tests {
             assert!(dir.path().join(at).is_file());
         }
         assert!(folder.queued_files().expect("listed").is_empty());
+    }
+
+    #[test]
+    fn a_file_put_away_is_opened_again_and_what_was_said_of_it_goes() {
+        let (dir, folder) = folder();
+        let queued = dir.path().join("jobs/queued/000001-a.json");
+        for (ending, beside) in
+            [(Ending::Failed, "failed/000001-a.json.error.txt"), (Ending::Done, "done/000001-a.json.result.json")]
+        {
+            fs::write(&queued, "{}").expect("written");
+            folder.finish(&queued, ending, "words").expect("finished");
+            assert!(!queued.exists());
+            folder.reopen(&queued).expect("opened");
+            assert!(queued.is_file() && !dir.path().join("jobs").join(beside).exists());
+            folder.reopen(&queued).expect("again, as after a crash");
+            fs::remove_file(&queued).expect("removed");
+            folder.reopen(&queued).expect("it is nowhere");
+        }
     }
 
     #[test]

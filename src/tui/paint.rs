@@ -6,7 +6,7 @@
 
 use std::io::Write as _;
 
-use ratatui::buffer::Buffer;
+use ratatui::buffer::{Buffer, Cell};
 use ratatui::layout::Rect;
 use ratatui::style::{Color, Modifier, Style};
 
@@ -78,12 +78,31 @@ impl Painter {
             (self.pen, self.at, self.lost) = (Pen::default(), None, false);
         }
         let area = self.next.area;
-        for (x, y, cell) in self.shown.diff(&self.next) {
-            go(&mut out, self.at, (x, y));
+        let changed = self.changed();
+        let mut rest = changed.as_slice();
+        while let [(x, y), others @ ..] = rest {
+            let (x, y) = (*x, *y);
+            rest = others;
+            let Some(cell) = self.next.cell((x, y)) else { continue };
+            if !self.write_over(&mut out, (x, y)) {
+                go(&mut out, self.at, (x, y));
+            }
             let pen = Pen::from(cell.style());
-            if !(cell.symbol() == " " && pen.same_blank(self.pen)) {
+            if !(is_blank(cell) && pen.same_blank(self.pen)) {
                 turn(&mut out, self.pen, pen);
                 self.pen = pen;
+            }
+            // Terminals differ on the colour of what is erased, but for the default one.
+            if is_blank(cell) && self.pen.bg == Color::Reset {
+                let end = self.blanks_from((x, y));
+                let in_run = others.iter().take_while(|(ox, oy)| *oy == y && *ox < end).count();
+                let last = in_run.checked_sub(1).and_then(|i| others.get(i)).map_or(x, |(ox, _)| *ox);
+                if last - x + 1 >= ERASED {
+                    let _ = write!(out, "\x1b[{}X", last - x + 1);
+                    self.at = Some((x, y));
+                    rest = others.get(in_run..).unwrap_or_default();
+                    continue;
+                }
             }
             out.extend_from_slice(cell.symbol().as_bytes());
             // At the right edge terminals differ on where the cursor is; after anything but a
@@ -94,6 +113,57 @@ impl Painter {
         std::mem::swap(&mut self.shown, &mut self.next);
         out
     }
+
+    /// The cells to write, row by row. Where half of a wide character is written over, its other half is blanked by
+    /// the terminal in colours of its own choice, so that is written as well.
+    fn changed(&self) -> Vec<(u16, u16)> {
+        let mut changed: Vec<(u16, u16)> = Vec::new();
+        for (x, y, cell) in self.shown.diff(&self.next) {
+            if changed.last() != Some(&(x, y)) {
+                changed.push((x, y));
+            }
+            let after = x.saturating_add(canvas::cells(cell.symbol()).max(1));
+            let was = after.checked_sub(1).and_then(|last| self.shown.cell((last, y)));
+            if after < self.next.area.width && was.is_some_and(|was| canvas::width(was.symbol()) > 1) {
+                changed.push((after, y));
+            }
+        }
+        changed
+    }
+
+    /// Gets to a cell a little further right by writing what stands between, where that is no longer than a move.
+    fn write_over(&self, out: &mut Vec<u8>, (x, y): (u16, u16)) -> bool {
+        let Some((from, _)) = self.at.filter(|(from, row)| *row == y && *from < x && x - from <= MOVE) else {
+            return false;
+        };
+        let as_the_pen_writes = |cell: &&Cell| {
+            let pen = Pen::from(cell.style());
+            cell.symbol().len() == 1 && (pen == self.pen || is_blank(cell) && pen.same_blank(self.pen))
+        };
+        let between: Vec<_> = (from..x).filter_map(|x| self.next.cell((x, y))).filter(as_the_pen_writes).collect();
+        if between.len() < usize::from(x - from) {
+            return false;
+        }
+        between.iter().for_each(|cell| out.extend_from_slice(cell.symbol().as_bytes()));
+        true
+    }
+
+    /// The column after the blanks that begin here and look as the pen would write them.
+    fn blanks_from(&self, (x, y): (u16, u16)) -> u16 {
+        let blank = |x: &u16| {
+            self.next.cell((*x, y)).is_some_and(|cell| is_blank(cell) && Pen::from(cell.style()).same_blank(self.pen))
+        };
+        (x..self.next.area.width).take_while(blank).last().map_or(x, |last| last + 1)
+    }
+}
+
+/// Bytes of the shortest move.
+const MOVE: u16 = 3;
+/// Blanks from which on erasing them, and moving past them, is shorter than writing them.
+const ERASED: u16 = 10;
+
+fn is_blank(cell: &Cell) -> bool {
+    cell.symbol() == " "
 }
 
 /// Moves the cursor, relatively where that is shorter.
@@ -205,7 +275,7 @@ mod tests {
         let mut painter = Painter::new(20, 2);
         text(&mut painter, 0, "0:41 12 %", Style::new());
         assert_eq!(text(&mut painter, 0, "0:42 12 %", Style::new()), "\x1b[6D2".replace("\x1b[6D", "\x1b[4G"));
-        assert_eq!(text(&mut painter, 0, "0:42 13 %", Style::new()), "\x1b[2C3");
+        assert_eq!(text(&mut painter, 0, "0:42 13 %", Style::new()), " 13");
     }
 
     #[test]
@@ -215,6 +285,82 @@ mod tests {
         assert_eq!(text(&mut painter, 0, "ab", red), "\x1b[m\x1b[2J\x1b[1;1H\x1b[31mab");
         assert_eq!(text(&mut painter, 0, "abc", red), "c");
         assert_eq!(text(&mut painter, 0, "abcd", red.add_modifier(Modifier::BOLD)), "\x1b[1G\x1b[1mabcd");
+    }
+
+    #[test]
+    fn a_word_that_goes_is_erased_not_written_over() {
+        let mut painter = Painter::new(40, 1);
+        text(&mut painter, 0, "all that was here, but a b", Style::new());
+        assert_eq!(text(&mut painter, 25, "b", Style::new()), "\x1b[1G\x1b[24X");
+    }
+
+    #[test]
+    fn a_single_letter_that_stays_is_written_rather_than_jumped() {
+        let mut painter = Painter::new(20, 1);
+        text(&mut painter, 0, "ab cd", Style::new());
+        assert_eq!(text(&mut painter, 0, "xy zw", Style::new()), "\x1b[1Gxy zw");
+    }
+
+    #[cfg(unix)]
+    fn parser() -> vt100::Parser {
+        let cells = |n| std::num::NonZero::new(n).expect("not zero");
+        vt100::Parser::new(cells(4), cells(40), 0)
+    }
+
+    /// What a terminal shows after these bytes, cell by cell: what can be seen of them.
+    #[cfg(unix)]
+    fn seen(screen: &vt100::Screen) -> Vec<String> {
+        let (rows, columns) = screen.size();
+        let cells = (0..rows.get()).flat_map(|y| (0..columns.get()).map(move |x| (y, x)));
+        cells
+            .map(|(y, x)| {
+                let cell = screen.cell(y, x).expect("inside");
+                let back = (cell.bgcolor(), cell.inverse(), cell.underline());
+                match cell.contents() {
+                    "" | " " if !cell.inverse() => format!("blank {back:?}"),
+                    letters => format!("{letters} {back:?} {:?} {} {}", cell.fgcolor(), cell.bold(), cell.dim()),
+                }
+            })
+            .collect()
+    }
+
+    #[cfg(unix)]
+    proptest::proptest! {
+        #![proptest_config(proptest::prelude::ProptestConfig { failure_persistence: None, ..Default::default() })]
+        /// However it was reached, a picture looks as if it had been painted on an empty screen.
+        #[test]
+        fn a_terminal_shows_the_picture(
+            frames in proptest::collection::vec(
+                proptest::collection::vec((0_u16..40, 0_u16..4, "[a-c 歩─]{0,24}", 0_usize..6), 0..10),
+                1..6,
+            ),
+        ) {
+            let styles = [
+                Style::new(),
+                Style::new().fg(Color::Red),
+                Style::new().add_modifier(Modifier::BOLD),
+                Style::new().add_modifier(Modifier::REVERSED),
+                Style::new().bg(Color::Blue),
+                Style::new().add_modifier(Modifier::UNDERLINED),
+            ];
+            let mut painter = Painter::new(40, 4);
+            let mut terminal = parser();
+            for frame in &frames {
+                let draw = |buf: &mut Buffer| {
+                    for (x, y, words, style) in frame {
+                        canvas::text(buf, *x, *y, 40 - x, words, styles[*style]);
+                    }
+                };
+                terminal.process(&painter.frame(draw));
+                let mut fresh = parser();
+                fresh.process(&Painter::new(40, 4).frame(draw));
+                let differs: Vec<_> = std::iter::zip(seen(terminal.screen()), seen(fresh.screen()))
+                    .enumerate()
+                    .filter(|(_, (got, wanted))| got != wanted)
+                    .collect();
+                proptest::prop_assert!(differs.is_empty(), "cell, got and wanted: {differs:?}");
+            }
+        }
     }
 
     #[test]

@@ -63,11 +63,24 @@ pub struct Line {
 pub enum Done {
     Input(Input),
     /// A connection was looked for.
-    Found { server: usize, found: Result<u32, String> },
+    Found {
+        server: usize,
+        found: Result<u32, String>,
+    },
     /// A POST has its answer.
-    Posted { server: usize, job: JobId, prompt_id: String, result: PostResult },
+    Posted {
+        server: usize,
+        job: JobId,
+        prompt_id: String,
+        result: PostResult,
+    },
     /// Outputs by their path in `outputs/`, to be put there.
-    Collected { job: JobId, prompt_id: String, files: Vec<(String, Vec<u8>)>, result: Result<Collected, CollectFailure> },
+    Collected {
+        job: JobId,
+        prompt_id: String,
+        files: Vec<(String, Vec<u8>)>,
+        result: Result<Collected, CollectFailure>,
+    },
     Nothing,
 }
 
@@ -136,7 +149,8 @@ impl Line {
         let jobs = history::parse_jobs(&body).unwrap_or_default();
         let (running, pending): (Vec<_>, Vec<_>) = jobs.into_iter().partition(|job| job.status == "in_progress");
         let items = |jobs: Vec<history::JobEntry>| {
-            let item = |job: history::JobEntry| QueueItem { number: job.number, prompt_id: job.prompt_id, client_id: None };
+            let item =
+                |job: history::JobEntry| QueueItem { number: job.number, prompt_id: job.prompt_id, client_id: None };
             jobs.into_iter().map(item).collect()
         };
         Ok(Queue { running: items(running), pending: items(pending) })
@@ -154,7 +168,11 @@ impl Line {
                     Ok(history::JobAnswer::Unclear) | Err(_) => {}
                 },
                 (code, _) => {
-                    return Err(ComfyError::Status { at: "GET /api/jobs/{id}".to_owned(), code, excerpt: String::new() });
+                    return Err(ComfyError::Status {
+                        at: "GET /api/jobs/{id}".to_owned(),
+                        code,
+                        excerpt: String::new(),
+                    });
                 }
             }
         }
@@ -347,4 +365,3 @@ pub fn prefix_of(graph: &Value) -> Option<&str> {
     let nodes = graph.as_object()?;
     nodes.values().find_map(|node| node.get("inputs")?.get("filename_prefix")?.as_str())
 }
-

@@ -155,8 +155,7 @@ impl World {
     /// A person at the server's own page.
     fn meddle(&mut self) {
         let server = self.any_server();
-        let (running, waiting, ended) =
-            (self.oracle.running(server), self.oracle.waiting(server), self.oracle.ended());
+        let (running, waiting, ended) = (self.oracle.running(server), self.oracle.waiting(server), self.oracle.ended());
         let request = match self.rng.u8(0..3) {
             0 => {
                 let Some(prompt) = self.rng.choice(waiting) else { return };

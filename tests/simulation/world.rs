@@ -33,28 +33,86 @@ const EPOCH_MS: i64 = 1_790_000_000_000;
 #[derive(Debug)]
 pub enum Event {
     /// A request reaches its server.
-    Arrive { life: u64, id: u64, server: usize, request: Request },
+    Arrive {
+        life: u64,
+        id: u64,
+        server: usize,
+        request: Request,
+    },
     /// A handshake does.
-    Open { life: u64, id: u64, server: usize },
-    Answer { life: u64, id: u64, answer: Answer },
+    Open {
+        life: u64,
+        id: u64,
+        server: usize,
+    },
+    Answer {
+        life: u64,
+        id: u64,
+        answer: Answer,
+    },
     /// The sender's patience is at an end.
-    Expire { life: u64, id: u64 },
-    Nap { life: u64, id: u64 },
-    Message { life: u64, server: usize, socket: u64, text: String },
+    Expire {
+        life: u64,
+        id: u64,
+    },
+    Nap {
+        life: u64,
+        id: u64,
+    },
+    Message {
+        life: u64,
+        server: usize,
+        socket: u64,
+        text: String,
+    },
     /// The engine hears that its socket is over.
-    SocketEnd { life: u64, server: usize, socket: u64 },
+    SocketEnd {
+        life: u64,
+        server: usize,
+        socket: u64,
+    },
     /// The server hears that.
-    Closed { server: usize, socket: u64 },
-    Ping { life: u64, server: usize, socket: u64 },
+    Closed {
+        server: usize,
+        socket: u64,
+    },
+    Ping {
+        life: u64,
+        server: usize,
+        socket: u64,
+    },
     /// The answer to a ping that the core asked for.
-    Pong { life: u64, server: usize, socket: u64, token: u64 },
-    Dial { life: u64, server: usize, dial: u64 },
-    Count { life: u64, server: usize },
-    Measured { life: u64, job: JobId },
-    Offer { life: u64, name: String },
+    Pong {
+        life: u64,
+        server: usize,
+        socket: u64,
+        token: u64,
+    },
+    Dial {
+        life: u64,
+        server: usize,
+        dial: u64,
+    },
+    Count {
+        life: u64,
+        server: usize,
+    },
+    Measured {
+        life: u64,
+        job: JobId,
+    },
+    Offer {
+        life: u64,
+        name: String,
+    },
     EngineUp,
-    ServerUp { server: usize },
-    Drop { name: String, dropped: Dropped },
+    ServerUp {
+        server: usize,
+    },
+    Drop {
+        name: String,
+        dropped: Dropped,
+    },
     Havoc(Havoc),
     Calm,
 }
@@ -254,7 +312,8 @@ impl World {
     /// The next thing that happens, whatever it is.
     fn turn(&mut self) {
         let event = self.events.keys().next().copied();
-        let server = (0..self.servers.len()).filter_map(|n| Some((self.servers[n].next_wake()?.max(self.now), n))).min();
+        let server =
+            (0..self.servers.len()).filter_map(|n| Some((self.servers[n].next_wake()?.max(self.now), n))).min();
         let tick = self.engine.as_ref().and_then(|engine| engine.state.next_wake()).map(|at| {
             let at = at.as_millisecond() - EPOCH_MS - self.skew;
             // A timer never comes early: what is less than a millisecond is rounded up.

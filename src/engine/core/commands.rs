@@ -9,7 +9,7 @@ use jiff::Timestamp;
 use super::{Effect, First, State, Timer};
 use crate::job::{CancelledBy, Change, JobId, JobState, SeedWish};
 use crate::protocol::{Answer, Request, Update};
-use crate::store::Write;
+use crate::store::{Place, Write};
 
 /// How long a stop waits for the servers to give back what is pending.
 const STOP_PATIENCE: Duration = Duration::from_secs(8);
@@ -149,6 +149,7 @@ impl State {
         if !job.state.is_ended() {
             return Err(format!("it is {}: only a job that has ended can be requeued", job.state.word()));
         }
+        let put_away = job.file.filter(|file| !self.files.contains_key(file));
         let seed = match job.seed {
             SeedWish::None if new_seed => return Err("its workflow has no seed".to_owned()),
             seed if !new_seed => seed,
@@ -156,6 +157,11 @@ impl State {
         };
         let rank = self.take_rank();
         self.change(id, Change::Requeue { seed, rank, at: now }, now);
+        if let Some(file) = put_away {
+            // Its file is open again, and moves once more when all its jobs have ended.
+            self.out.push(Effect::Write(Write::FilePlace { file, place: Place::Queued }));
+            self.out.push(Effect::ReopenFile { file });
+        }
         Ok(seed.value().map_or_else(|| "requeued".to_owned(), |seed| format!("requeued with seed {seed}")))
     }
 

@@ -22,7 +22,8 @@ impl State {
             s.surveying.take_if(|survey| *survey == asked);
             silent = since(now, s.heard_at);
         }
-        let known: Vec<JobId> = found.iter().filter(|(_, _, look)| *look != Look::Unknown).map(|(id, ..)| *id).collect();
+        let known: Vec<JobId> =
+            found.iter().filter(|(_, _, look)| *look != Look::Unknown).map(|(id, ..)| *id).collect();
         for id in &known {
             if let Some(sent) = self.sent.get_mut(id).filter(|sent| sent.before == u64::MAX) {
                 self.takings += 1;

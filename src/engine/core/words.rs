@@ -82,6 +82,10 @@ pub enum Input {
         level: Level,
         text: String,
     },
+    /// A file that was put away is open again: one of its jobs was requeued.
+    Reopened {
+        file: OpenFile,
+    },
     /// A file of jobs came back into the inbox: run those again that are not done.
     Returned {
         file: OpenFile,
@@ -251,6 +255,10 @@ pub enum Effect {
         file: OpenFile,
         failed: bool,
         rows: Vec<JobRow>,
+    },
+    /// A job of a file that was put away is requeued: back to `queued/` with it; the answer is [`Input::Reopened`].
+    ReopenFile {
+        file: u64,
     },
     Publish(Box<Update>),
     Reply {

@@ -54,6 +54,8 @@ fn start(dir: &Path) -> (Driver, mpsc::UnboundedReceiver<Event>) {
         measures: false,
         progress_due: false,
         pending: Vec::new(),
+        unwritten: None,
+        store_trouble: None,
         ends_with_faces: false,
         exit: false,
     };
