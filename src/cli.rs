@@ -15,10 +15,12 @@ use std::time::Duration;
 use clap::Parser as _;
 use clap::error::ErrorKind;
 
+use crate::folder::Folder;
 use crate::job::JobId;
 use crate::link::{self, Address, LinkError, Talk};
-use crate::protocol::Request;
+use crate::protocol::{MoveTo, NewPriority, Request};
 use crate::tools;
+use crate::tools::doctor::Patient;
 use crate::tui;
 use crate::tui::attach::Door;
 use crate::verbs::{self, Code};
@@ -75,6 +77,35 @@ fn run(args: Args) -> Result<Code, Trouble> {
             let request = Request::Release { jobs: ids(&jobs) };
             Ok(verbs::each(&mut starting(&Place::settle(&asks)?, false)?, request, out)?)
         }
+        Some(Verb::Pause { servers }) => {
+            Ok(verbs::flow(&mut running(&Place::settle(&asks)?)?, Request::Pause { servers }, out)?)
+        }
+        Some(Verb::Resume { servers }) => {
+            Ok(verbs::flow(&mut starting(&Place::settle(&asks)?, false)?, Request::Resume { servers }, out)?)
+        }
+        Some(Verb::Drain { servers }) => {
+            Ok(verbs::flow(&mut running(&Place::settle(&asks)?)?, Request::Drain { servers }, out)?)
+        }
+        Some(Verb::Move { jobs, top, bottom: _, before }) => {
+            let to = match before {
+                Some(before) => MoveTo::Before(JobId(before)),
+                None if top => MoveTo::Top,
+                None => MoveTo::Bottom,
+            };
+            Ok(verbs::each(&mut running(&Place::settle(&asks)?)?, Request::Move { jobs: ids(&jobs), to }, out)?)
+        }
+        Some(Verb::Priority { jobs }) => {
+            let request = priority(&jobs)?;
+            Ok(verbs::each(&mut running(&Place::settle(&asks)?)?, request, out)?)
+        }
+        Some(Verb::Edit { job }) => Ok(verbs::edit(&mut starting(&Place::settle(&asks)?, false)?, JobId(job), out)?),
+        Some(Verb::Log { job, json }) => {
+            Ok(verbs::log(&mut starting(&Place::settle(&asks)?, true)?, JobId(job), json, out)?)
+        }
+        Some(Verb::Doctor { json }) => doctor(&Place::settle(&asks)?, json),
+        Some(Verb::Clean { dry_run }) => {
+            Ok(verbs::clean_up(&mut starting(&Place::settle(&asks)?, true)?, dry_run, out)?)
+        }
         Some(Verb::Cancel { jobs }) => {
             let mut talk = running(&Place::settle(&asks)?)?;
             Ok(verbs::each(&mut talk, Request::Cancel { jobs: ids(&jobs) }, out)?)
@@ -100,6 +131,28 @@ fn run(args: Args) -> Result<Code, Trouble> {
         Some(Verb::Demo(options)) => demo(&options),
         Some(Verb::Sim(options)) => sim(&options),
     }
+}
+
+/// `N… P`.
+fn priority(words: &[i64]) -> Result<Request, Trouble> {
+    let usage = || Trouble::Usage("write the jobs' numbers, and at last the priority".to_owned());
+    let (priority, jobs) = words.split_last().ok_or_else(usage)?;
+    let jobs = jobs.iter().map(|n| u64::try_from(*n).map(JobId)).collect::<Result<_, _>>().map_err(|_| usage())?;
+    Ok(Request::Priority { jobs, priority: NewPriority::Is(*priority) })
+}
+
+fn doctor(place: &Place, json: bool) -> Result<Code, Trouble> {
+    let config = &place.config;
+    let inboxes: Vec<_> = config.inboxes.iter().map(|i| i.path.clone()).collect();
+    let folder = Folder::with(&place.root, &inboxes, &config.outputs.path, place.asked_state.as_deref())
+        .map_err(|source| Trouble::Folder { path: place.root.clone(), source })?;
+    let talk = Talk::open(&place.address()?, None).ok();
+    let engine = talk.as_ref().map(|talk| &talk.engine).filter(|engine| !engine.look_only);
+    let patient = Patient { folder: &folder, config, engine, version: link::VERSION };
+    let findings = runtime()?.block_on(crate::tools::doctor::examine(&patient));
+    // A closed pipe is no error of ours.
+    let well = crate::tools::doctor::tell(&findings, json, &mut std::io::stdout().lock()).unwrap_or(false);
+    Ok(if well { Code::Ok } else { Code::No })
 }
 
 fn ids(jobs: &[u64]) -> Vec<JobId> {

@@ -6,6 +6,7 @@
 pub mod core;
 pub mod hearing;
 
+mod clean;
 mod connection;
 mod errands;
 mod faces;
@@ -29,12 +30,12 @@ use thiserror::Error;
 use tokio::sync::{mpsc, watch};
 
 use crate::comfy::{Client, ComfyError};
-use crate::config::Config;
+use crate::config::{AfterRestart, Config, OnStall};
 use crate::folder::{Folder, FolderError};
 use crate::inbox;
 use crate::job::{Job, JobId, JobState};
 use crate::link::{Address, LinkError, VERSION};
-use crate::protocol::{EngineRow, FromEngine, Level, PROTOCOL, Request, Update};
+use crate::protocol::{EngineRow, Flow, FromEngine, Level, PROTOCOL, Request, Update};
 use crate::store::{Place, Store, StoreError, Write};
 use connection::Order;
 use core::{Effect, Input, OpenFile, Policy, PostResult, State};
@@ -250,6 +251,7 @@ fn state_of(options: &Options, store: &Store, folder: &Folder) -> Result<State, 
         simulated: options.simulated,
         look_only: options.look_only,
         banners: Vec::new(),
+        flow: Flow::Going,
     };
     let seats = server_configs(&options.config).iter().map(seat).collect();
     let remembered = remember(store)?;
@@ -262,9 +264,23 @@ fn state_of(options: &Options, store: &Store, folder: &Folder) -> Result<State, 
     if let Some(grace) = options.config.queue.post_grace {
         policy.post_grace = grace;
     }
-    if let Some(quiet) = options.config.queue.quiet {
+    let Config { queue, retry, .. } = &options.config;
+    if let Some(quiet) = queue.quiet {
         policy.quiet = quiet;
     }
+    if let Some(stall) = queue.stall {
+        policy.stall = stall;
+    }
+    policy.stall_interrupts = queue.on_stall == OnStall::Interrupt;
+    policy.pause_after = queue.pause_after;
+    policy.pause_after_restart = queue.after_restart == AfterRestart::Pause;
+    policy.min_free = options.config.outputs.min_free;
+    policy.retries = core::Retries {
+        out_of_memory: retry.out_of_memory,
+        server: retry.server,
+        node: retry.node,
+        validation: retry.validation,
+    };
     Ok(State::new(policy, row, seats, remembered, fastrand::u64(..), Timestamp::now()))
 }
 
@@ -375,6 +391,7 @@ impl Driver {
                     });
                 }
             }
+            Effect::Free { server } => self.free(server),
             Effect::Collect { server, job, prompt_id, salvage } => self.collect(server, job, prompt_id, salvage),
             Effect::Measure { job, outputs } => {
                 self.measuring.push_back((job, outputs));
@@ -432,7 +449,7 @@ impl Driver {
         if self.state.engine_row().look_only {
             self.watch_inboxes()?;
             self.ends_with_faces = false;
-            self.state.take_up_work();
+            self.state.take_up_work(Timestamp::now());
             tracing::info!("the engine takes up work");
         }
         Ok(())

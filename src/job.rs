@@ -59,6 +59,8 @@ pub enum FailureKind {
     File,
     /// The server died or was restarted under the job, too often.
     Server,
+    /// It rendered without a step for too long, and was interrupted.
+    Stalled,
     /// The job file itself is at fault.
     JobFile,
 }
@@ -101,6 +103,21 @@ pub enum JobState {
     },
 }
 
+impl FailureKind {
+    /// In two or three words, for notices: `3 jobs in a row: out of memory`.
+    pub fn words(self) -> &'static str {
+        match self {
+            Self::OutOfMemory => "out of memory",
+            Self::Node => "a node failed",
+            Self::Validation => "refused by the server",
+            Self::File => "a file could not be had",
+            Self::Server => "the server was lost",
+            Self::Stalled => "no step for too long",
+            Self::JobFile => "bad job file",
+        }
+    }
+}
+
 impl JobState {
     /// The word for this state, on screen and as `state` in JSON.
     pub fn word(&self) -> &'static str {
@@ -133,6 +150,11 @@ impl JobState {
     /// A server has it, or may have it.
     pub fn is_at_server(&self) -> bool {
         matches!(self, Self::Submitting | Self::Pending | Self::Running | Self::Cancelling { .. })
+    }
+
+    /// A server may have it in its queue, and has not begun it as far as is known.
+    pub fn is_pending(&self) -> bool {
+        matches!(self, Self::Submitting | Self::Pending)
     }
 
     /// It has not been sent to a server.
@@ -210,6 +232,10 @@ pub struct Attempt {
 }
 
 impl Attempt {
+    fn ran_out_of_memory(&self) -> bool {
+        matches!(&self.ending, Some(Ending::Failed(why)) if why.kind == FailureKind::OutOfMemory)
+    }
+
     /// Rendering time so far, seconds: from the start to the end, or to `now`. `None` before the start.
     pub fn elapsed_s(&self, now: Timestamp) -> Option<f64> {
         let end = self.ended_at.unwrap_or(now);
@@ -289,6 +315,24 @@ pub struct Job {
     pub attempts: Vec<Attempt>,
 }
 
+/// What an edit replaces.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Edit {
+    pub name: String,
+    pub workflow: String,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub only_server: Option<String>,
+    pub priority: i64,
+    pub seed: SeedWish,
+    #[serde(default)]
+    pub shape: Shape,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub note: Option<String>,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub tags: Vec<String>,
+    pub fingerprint: String,
+}
+
 /// What can happen to a job. Each is written to the store's log as it is applied.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "change", rename_all = "snake_case")]
@@ -349,11 +393,29 @@ pub enum Change {
         at: Timestamp,
         why: String,
     },
+    /// It failed, and the policy gives it another try: to the queue again.
+    TryAgain {
+        failure: Failure,
+        at: Timestamp,
+        why: String,
+    },
     /// A person wants it once more.
     Requeue {
         seed: SeedWish,
         rank: i64,
         at: Timestamp,
+    },
+    /// A person changed what it is to render. One that waits stays where it is; one that has ended is
+    /// queued again, at this rank.
+    Edit {
+        edit: Box<Edit>,
+        rank: i64,
+        at: Timestamp,
+    },
+    /// Its place in the queue.
+    Move {
+        priority: i64,
+        rank: i64,
     },
     Hold,
     Release,
@@ -390,7 +452,10 @@ impl Change {
             Self::Failed { .. } => "failed",
             Self::Lost { .. } => "lost",
             Self::Retry { .. } => "retry",
+            Self::TryAgain { .. } => "try again",
             Self::Requeue { .. } => "requeue",
+            Self::Edit { .. } => "edit",
+            Self::Move { .. } => "move",
             Self::Hold => "hold",
             Self::Release => "release",
             Self::Peak { .. } => "peak",
@@ -402,6 +467,24 @@ impl Job {
     /// The latest attempt.
     pub fn attempt(&self) -> Option<&Attempt> {
         self.attempts.last()
+    }
+
+    /// It ran out of memory, and its next try is to have the server for itself.
+    pub fn wants_alone(&self) -> bool {
+        matches!(self.next_reason, Reason::Retried(_)) && self.attempts.last().is_some_and(Attempt::ran_out_of_memory)
+    }
+
+    /// Its latest attempt is such a try.
+    pub fn is_alone(&self) -> bool {
+        let Some((latest, earlier)) = self.attempts.split_last() else { return false };
+        matches!(latest.reason, Reason::Retried(_)) && earlier.last().is_some_and(Attempt::ran_out_of_memory)
+    }
+
+    /// Attempts that ended so, since a person last asked for the job.
+    pub fn tries(&self, ended_so: impl Fn(&Ending) -> bool) -> usize {
+        let after = self.attempts.iter().rposition(|a| a.reason == Reason::Requeued).unwrap_or(0);
+        let own = self.attempts.get(after..).unwrap_or_default();
+        own.iter().filter_map(|a| a.ending.as_ref()).filter(|e| ended_so(e)).count()
     }
 
     /// The place in the queue: higher priority first, then rank, then age.
@@ -499,6 +582,37 @@ impl Job {
                 self.next_reason = Reason::Retried(why.clone());
                 self.state = S::Queued;
             }
+            (s, Change::TryAgain { failure, at, why }) if s.is_at_server() || matches!(s, S::Collecting) => {
+                self.close(*at, Ending::Failed(failure.clone()));
+                self.next_reason = Reason::Retried(why.clone());
+                self.state = S::Queued;
+            }
+            (_, Change::Peak { vram }) if !self.attempts.is_empty() => {
+                let vram = *vram;
+                self.latest(|a| a.peak_vram = Some(a.peak_vram.unwrap_or(0).max(vram)));
+            }
+            _ => return if self.steer(change) { Ok(()) } else { Err(illegal) },
+        }
+        Ok(())
+    }
+
+    /// What people do to a job that is at no server, or only waits at one. False where it does not fit.
+    fn steer(&mut self, change: &Change) -> bool {
+        use JobState as S;
+        match (&self.state, change) {
+            (s, Change::Edit { edit, rank, at }) if s.is_waiting() || s.is_ended() => {
+                if s.is_ended() {
+                    self.rank = *rank;
+                    self.queued_at = *at;
+                    self.next_reason = if self.attempts.is_empty() { Reason::First } else { Reason::Requeued };
+                    self.state = S::Queued;
+                }
+                self.take_over(edit);
+            }
+            (s, Change::Move { priority, rank }) if s.is_waiting() || s.is_pending() => {
+                self.priority = *priority;
+                self.rank = *rank;
+            }
             (s, Change::Requeue { seed, rank, at }) if s.is_ended() && !matches!(s, S::Rejected { .. }) => {
                 self.seed = *seed;
                 self.rank = *rank;
@@ -508,13 +622,22 @@ impl Job {
             }
             (S::Queued | S::Waiting { .. }, Change::Hold) => self.state = S::Held,
             (S::Held, Change::Release) => self.state = S::Queued,
-            (_, Change::Peak { vram }) if !self.attempts.is_empty() => {
-                let vram = *vram;
-                self.latest(|a| a.peak_vram = Some(a.peak_vram.unwrap_or(0).max(vram)));
-            }
-            _ => return Err(illegal),
+            _ => return false,
         }
-        Ok(())
+        true
+    }
+
+    fn take_over(&mut self, edit: &Edit) {
+        let Edit { name, workflow, only_server, priority, seed, shape, note, tags, fingerprint } = edit.clone();
+        self.name = name;
+        self.workflow = workflow;
+        self.only_server = only_server;
+        self.priority = priority;
+        self.seed = seed;
+        self.shape = shape;
+        self.note = note;
+        self.tags = tags;
+        self.fingerprint = Some(fingerprint);
     }
 
     fn latest(&mut self, edit: impl FnOnce(&mut Attempt)) {

@@ -5,6 +5,7 @@
 //! [`crate::workflow::Workflow::fill`]. It never opens a file. `docs/jobs.md` shows the format.
 
 mod locate;
+mod write;
 
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
@@ -12,6 +13,8 @@ use thiserror::Error;
 use unicode_width::UnicodeWidthStr;
 
 use crate::text;
+
+pub use write::text_of;
 
 /// Larger job files are refused unread.
 pub const MAX_BYTES: u64 = 16 << 20;

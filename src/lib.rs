@@ -19,6 +19,7 @@ pub mod faults;
 
 // edges: one outside thing each
 pub mod comfy;
+pub mod editor;
 pub mod folder;
 pub mod inbox;
 pub mod link;

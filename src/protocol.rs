@@ -10,7 +10,8 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use crate::job::{Attempt, CancelledBy, Job, JobId, JobState, Output, Shape};
+use crate::job::{Attempt, CancelledBy, Change, FailureKind, Job, JobId, JobState, Output, Shape};
+use crate::text::size_words;
 
 /// Raised when an older face or engine could not understand a newer one.
 pub const PROTOCOL: u32 = 1;
@@ -71,6 +72,43 @@ pub enum Request {
     Release {
         jobs: Vec<JobId>,
     },
+    /// Submit nothing more, and take back what is not begun. No server named: the whole engine.
+    Pause {
+        servers: Vec<String>,
+    },
+    Resume {
+        servers: Vec<String>,
+    },
+    /// Submit nothing more, let end what a server has, then pause.
+    Drain {
+        servers: Vec<String>,
+    },
+    /// To another place in the queue; several keep their order among themselves.
+    Move {
+        jobs: Vec<JobId>,
+        to: MoveTo,
+    },
+    Priority {
+        jobs: Vec<JobId>,
+        priority: NewPriority,
+    },
+    /// The job's text, as a job file would have it.
+    Text {
+        job: JobId,
+    },
+    /// That text, edited. Answered once the job has changed, or with what is wrong.
+    Edit {
+        job: JobId,
+        text: String,
+    },
+    /// What happened to a job.
+    Log {
+        job: JobId,
+    },
+    /// Delete what the limits of the config no longer keep; `pretend`: only say what.
+    Clean {
+        pretend: bool,
+    },
     /// Answered with their rows when these have all ended; none named means all.
     Wait {
         jobs: Vec<JobId>,
@@ -82,6 +120,97 @@ pub enum Request {
     Reconnect,
     /// Take back what is pending and end.
     Stop,
+}
+
+/// Where jobs are moved.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum MoveTo {
+    Top,
+    Bottom,
+    Before(JobId),
+    /// One place.
+    Up,
+    Down,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum NewPriority {
+    Is(i64),
+    By(i64),
+}
+
+/// Whether the engine, or a server, gets new work.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "flow", rename_all = "snake_case")]
+pub enum Flow {
+    #[default]
+    Going,
+    /// Nothing more is submitted; what a server has ends, then it is paused.
+    Draining {
+        since: Timestamp,
+    },
+    Paused {
+        since: Timestamp,
+        cause: Cause,
+    },
+}
+
+/// Why something is paused.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "cause", rename_all = "snake_case")]
+pub enum Cause {
+    /// A person said so.
+    You,
+    /// A person said so, and what ran has ended.
+    Drained,
+    /// The engine, or the server, was restarted, and the config says `after_restart = "pause"`.
+    Restarted,
+    /// So many jobs failed in a row, all in the same way.
+    Failures { kind: FailureKind, count: u32 },
+    /// Bytes free on the disk, and how many there must be.
+    Disk { free: u64, least: u64 },
+}
+
+impl Flow {
+    pub fn goes(&self) -> bool {
+        matches!(self, Self::Going)
+    }
+
+    pub fn is_paused(&self) -> bool {
+        matches!(self, Self::Paused { .. })
+    }
+
+    /// `paused`, `draining`; empty while it goes.
+    pub fn word(&self) -> &'static str {
+        match self {
+            Self::Going => "",
+            Self::Draining { .. } => "draining",
+            Self::Paused { .. } => "paused",
+        }
+    }
+
+    /// Why it was paused, where no person did it.
+    pub fn why(&self) -> Option<String> {
+        match self {
+            Self::Paused { cause, .. } => cause.words(),
+            _ => None,
+        }
+    }
+}
+
+impl Cause {
+    fn words(&self) -> Option<String> {
+        match self {
+            Self::You | Self::Drained => None,
+            Self::Restarted => Some("it was restarted".to_owned()),
+            Self::Failures { kind, count } => Some(format!("{count} jobs failed in a row: {}", kind.words())),
+            Self::Disk { free, least } => {
+                Some(format!("only {} free on the disk, min_free is {}", size_words(*free), size_words(*least)))
+            }
+        }
+    }
 }
 
 /// A line from the engine.
@@ -144,6 +273,15 @@ pub enum Answer {
     /// One entry a job that was asked for: what was done, or why not.
     Each(Vec<(JobId, Result<String, String>)>),
     Detail(Box<Detail>),
+    /// A job's text.
+    Text {
+        job: JobId,
+        text: String,
+    },
+    /// What happened to a job, oldest first.
+    Log(Vec<(Timestamp, Change)>),
+    /// What was cleaned, or would be: a line each.
+    Cleaned(Vec<String>),
     List(Vec<JobRow>),
     Status(Box<Status>),
 }
@@ -184,6 +322,8 @@ pub struct EngineRow {
     pub look_only: bool,
     /// What stays wrong until it is mended: an inbox that can't be read, a disk that is full.
     pub banners: Vec<String>,
+    #[serde(default)]
+    pub flow: Flow,
 }
 
 /// A job as lists show it.
@@ -220,6 +360,9 @@ pub struct JobRow {
     /// Why there is no SSIM, or what to know of it.
     pub measure_note: Option<String>,
     pub peak_vram: Option<u64>,
+    /// It renders, and this was its last step: longer ago than such a step takes.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub stalled_since: Option<Timestamp>,
 }
 
 impl JobRow {
@@ -252,6 +395,7 @@ impl JobRow {
             ssim: measurement.and_then(|m| m.ssim),
             measure_note: measurement.and_then(|m| m.note.clone()),
             peak_vram: shown.and_then(|a| a.peak_vram),
+            stalled_since: None,
         }
     }
 
@@ -343,6 +487,9 @@ pub struct ServerRow {
     pub flags: Vec<String>,
     /// The last ten minutes, oldest first.
     pub samples: Vec<Sample>,
+    /// Of this server alone; the engine has its own.
+    #[serde(default)]
+    pub flow: Flow,
 }
 
 /// What a server renders now.

@@ -1,4 +1,5 @@
 //! Verbs that need no engine. Each takes a writer and never prints by itself.
 
 pub mod convert;
+pub mod doctor;
 pub mod measure;

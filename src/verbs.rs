@@ -3,6 +3,9 @@
 //! Faces: they know the protocol and the link, and nothing of store, servers or folders' insides.
 //! Exit codes stand in [`Code`] and in docs/verbs.md.
 
+mod control;
+mod history;
+
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
@@ -13,6 +16,9 @@ use crate::job::{JobId, JobState};
 use crate::link::{LinkError, Talk};
 use crate::protocol::{Answer, Detail, JobRow, Link, Request, Status, job_json};
 use crate::text::{clean, json_text};
+
+pub use control::{clean_up, edit, flow};
+pub use history::log;
 
 /// Exit codes of all verbs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -346,6 +352,10 @@ pub fn status(talk: &mut Talk, json: bool, out: &mut dyn Write) -> Outcome {
     let engine = &status.engine;
     let looks = if engine.look_only { ", only looking" } else { "" };
     say!(out, "engine   comfytop {} (pid {}{looks}) for {}", engine.version, engine.pid, clean(&engine.folder));
+    if !engine.flow.goes() {
+        let why = engine.flow.why().map(|why| format!(": {}", clean(&why))).unwrap_or_default();
+        say!(out, "queue    {}{why}", engine.flow.word());
+    }
     for server in &status.servers {
         let link = match &server.link {
             Link::Connecting => "connecting".to_owned(),
@@ -354,7 +364,8 @@ pub fn status(talk: &mut Talk, json: bool, out: &mut dyn Write) -> Outcome {
             Link::Down { why, .. } => format!("away: {}", clean(why)),
         };
         let version = server.version.as_ref().map(|v| format!(" ComfyUI {}", clean(v))).unwrap_or_default();
-        say!(out, "server   {}{version} · {link}", clean(&server.name));
+        let flow = if server.flow.goes() { String::new() } else { format!(" · {}", server.flow.word()) };
+        say!(out, "server   {}{version} · {link}{flow}", clean(&server.name));
         say!(
             out,
             "         running {} · pending {} ours, {} others",

@@ -903,5 +903,7 @@ fn whoever_waits_is_answered_when_the_jobs_have_ended() {
     assert!(matches!(&replies[..], [Effect::Reply { ask: 9, result: Ok(Answer::List(rows)) }] if rows.len() == 1));
 }
 
+#[path = "core/control.rs"]
+mod control;
 #[path = "core/upkeep.rs"]
 mod upkeep;

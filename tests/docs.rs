@@ -180,15 +180,16 @@ fn every_setting_is_documented_and_in_the_example() {
 fn the_defaults_that_are_documented_are_the_defaults() {
     let text = read("docs/config.md");
     let mut written = String::new();
-    for table in ["queue", "outputs", "ui"] {
+    for table in ["queue", "retry", "keep", "outputs", "ui"] {
         let section = text.split("\n## ").find(|section| section.starts_with(&format!("`[{table}]`"))).unwrap();
         writeln!(written, "[{table}]").unwrap();
         for row in prose(section).filter(|line| line.starts_with("| `")) {
             let cells: Vec<&str> = row.split('|').map(|cell| cell.trim().trim_matches('`')).collect();
             let (key, default) = (cells[1], cells[2]);
             // Times have their defaults where they are used; paths are texts.
-            let quoted = if key == "path" { format!("\"{default}\"") } else { default.to_owned() };
-            if !matches!(default, "off" | "none") && !matches!(key, "post_grace" | "quiet") {
+            let is_text = matches!(key, "path" | "after_restart" | "on_stall");
+            let quoted = if is_text { format!("\"{default}\"") } else { default.to_owned() };
+            if !matches!(default, "off" | "none") && !matches!(key, "post_grace" | "quiet" | "stall") {
                 writeln!(written, "{key} = {quoted}").unwrap();
             }
         }

@@ -22,7 +22,7 @@ enum Layer {
     Edge,
     /// The points at which a test may kill the program: whoever touches the outside world passes them.
     Points,
-    /// The local socket between faces and the engine: an edge, the only one that faces may use.
+    /// Edges that faces may use: the local socket to the engine, the person's editor.
     Link,
     Engine,
     Sim,
@@ -53,6 +53,7 @@ const ROOMS: &[(&str, Layer)] = &[
     ("inbox", Edge),
     ("store", Edge),
     ("video", Edge),
+    ("editor", Link),
     ("link", Link),
     ("engine", Engine),
     ("sim", Sim),

@@ -12,7 +12,7 @@ use comfytop::engine::core::{
 use comfytop::job::{
     Attempt, CancelledBy, Change, Failure, FailureKind, Job, JobId, JobState, Output, Reason, SeedWish, Shape,
 };
-use comfytop::protocol::{EngineRow, Request};
+use comfytop::protocol::{EngineRow, MoveTo, NewPriority, Request};
 use comfytop::store::Write;
 use comfytop::verdict::Measurement;
 use jiff::{SignedDuration, Timestamp};
@@ -52,6 +52,7 @@ fn attempt(number: u32) -> Attempt {
         number,
         prompt_id: format!("{number}"),
         server: "s".to_owned(),
+        url: "s".to_owned(),
         seed: Some(7),
         reason: Reason::First,
         submitted_at: Timestamp::UNIX_EPOCH,
@@ -84,6 +85,8 @@ fn change() -> impl Strategy<Value = Change> {
         Just(Change::Lost { at, why: String::new() }),
         Just(Change::Retry { at, why: String::new() }),
         Just(Change::Requeue { seed: SeedWish::None, rank: 9, at }),
+        (-1..2_i64).prop_map(|priority| Change::Move { priority, rank: 3 }),
+        Just(Change::TryAgain { failure: failure(), at, why: String::new() }),
         Just(Change::Hold),
         Just(Change::Release),
         Just(Change::Peak { vram: 1 }),
@@ -95,12 +98,10 @@ fn may_follow(from: &str) -> &'static [&'static str] {
     match from {
         "held" | "waiting" => &["queued", "held", "cancelled", "failed"],
         "queued" => &["submitting", "held", "cancelled", "failed"],
-        "submitting" => {
-            &["pending", "queued", "running", "collecting", "cancelling", "cancelled", "failed"]
-        }
+        "submitting" => &["pending", "queued", "running", "collecting", "cancelling", "cancelled", "failed"],
         "pending" => &["submitting", "queued", "running", "collecting", "cancelling", "cancelled", "failed"],
         "running" => &["queued", "collecting", "cancelling", "cancelled", "failed"],
-        "cancelling" => &["cancelled", "failed", "collecting"],
+        "cancelling" => &["queued", "cancelled", "failed", "collecting"],
         "collecting" => &["measuring", "done", "queued", "cancelled", "failed"],
         "measuring" => &["done"],
         "done" | "cancelled" | "failed" | "duplicate" => &["queued"],
@@ -165,7 +166,7 @@ fn step() -> impl Strategy<Value = Step> {
         8 => (job(), 0..7_u8).prop_map(|(job, kind)| Step::Hear { job, kind }),
         5 => (job(), 0..4_u8).prop_map(|(job, well)| Step::Collected { job, well }),
         4 => job().prop_map(|job| Step::Measured { job }),
-        3 => (job(), 0..4_u8).prop_map(|(job, kind)| Step::Ask { job, kind }),
+        4 => (job(), 0..9_u8).prop_map(|(job, kind)| Step::Ask { job, kind }),
         1 => (0..4_u32).prop_map(|remaining| Step::Count { remaining }),
         1 => (0..3_u64).prop_map(|token| Step::Pong { token }),
         4 => (1..30_u64).prop_map(|seconds| Step::Wait { seconds }),
@@ -324,7 +325,12 @@ impl World {
                     0 => Request::Cancel { jobs },
                     1 => Request::Requeue { jobs, new_seed: false },
                     2 => Request::Hold { jobs },
-                    _ => Request::Release { jobs },
+                    3 => Request::Release { jobs },
+                    4 => Request::Move { jobs, to: MoveTo::Top },
+                    5 => Request::Priority { jobs, priority: NewPriority::By(1) },
+                    6 => Request::Pause { servers: Vec::new() },
+                    7 => Request::Drain { servers: Vec::new() },
+                    _ => Request::Resume { servers: Vec::new() },
                 };
                 self.step(Input::Ask { ask: 1, request })
             }
@@ -353,7 +359,8 @@ impl World {
 }
 
 fn core(jobs: Vec<Job>, seed: u64, now: Timestamp) -> State {
-    let seats = vec![ServerSeat { name: "s".to_owned(), url: "s".to_owned(), in_flight: u32::try_from(IN_FLIGHT).unwrap() }];
+    let seats =
+        vec![ServerSeat { name: "s".to_owned(), url: "s".to_owned(), in_flight: u32::try_from(IN_FLIGHT).unwrap() }];
     State::new(Policy::default(), EngineRow::default(), seats, Remembered { jobs, ..Remembered::default() }, seed, now)
 }
 

@@ -8,7 +8,7 @@
 mod world;
 
 use comfytop::job::{JobId, JobState};
-use comfytop::protocol::{Answer, FromEngine, Level, Notice, Request, Update};
+use comfytop::protocol::{Answer, FromEngine, Level, MoveTo, Notice, Request, Update};
 use comfytop::tui::keys::{self, Action, KEYS};
 use comfytop::tui::{Command, Event, Painter, Urgency, columns, draw};
 use ratatui::crossterm::event::{KeyCode, KeyEvent, KeyModifiers};
@@ -292,7 +292,77 @@ fn the_footer_shows_keys_of_the_table_that_do_something() {
     assert!(!shown(&app).contains(&Action::Cancel));
     assert!(shown(&app).contains(&Action::Back), "Esc follows what runs again");
     let empty = World::empty().app(200, 60);
-    assert_eq!(shown(&empty), [Action::Help, Action::Leave]);
+    assert_eq!(shown(&empty), [Action::Pause, Action::Help, Action::Leave]);
+}
+
+/// What a queue that was stopped looks like, by itself and by a person.
+#[test]
+fn a_paused_queue() {
+    use comfytop::job::FailureKind;
+    use comfytop::protocol::{Cause, Flow};
+    held!("paused", |w, h| {
+        let mut world = World::full();
+        let cause = Cause::Failures { kind: FailureKind::OutOfMemory, count: 3 };
+        world.snapshot.engine.flow = Flow::Paused { since: world::now(), cause };
+        world.app(w, h)
+    });
+    let mut world = World::full();
+    world.snapshot.engine.flow = Flow::Draining { since: world::now() };
+    assert!(world::picture(&mut world.app(120, 40)).contains("‖ draining"));
+}
+
+#[test]
+fn marked_jobs_and_the_one_question_for_all() {
+    held!("marked", |w, h| {
+        let mut app = World::full().app(w, h);
+        press(&mut app, "Gk ");
+        press(&mut app, "kkkkvkH");
+        app
+    });
+    let mut app = World::full().app(120, 40);
+    press(&mut app, "*c");
+    assert!(
+        app.update(key('y')).is_some_and(|c| matches!(c, Command::Ask(Request::Cancel { jobs }) if jobs.len() > 2))
+    );
+    assert_eq!(app.update(key('c')), None, "the marks are gone: the one that runs is asked about");
+}
+
+#[test]
+fn a_render_that_makes_no_step_and_a_cancel_that_waits() {
+    held!("stalled", |w, h| {
+        let mut world = World::full();
+        let since = world::now() - jiff::SignedDuration::from_mins(12);
+        for row in &mut world.snapshot.jobs {
+            if matches!(row.state, JobState::Running) {
+                row.stalled_since = Some(since);
+            } else if matches!(row.state, JobState::Pending) {
+                row.state = JobState::Cancelling { since };
+            }
+        }
+        world.app(w, h)
+    });
+}
+
+#[test]
+fn moving_marks_asks_nothing_and_keeps_them() {
+    let mut app = World::full().app(120, 40);
+    press(&mut app, "Gkvk");
+    for (pressed, to) in [('K', MoveTo::Up), ('J', MoveTo::Down), ('T', MoveTo::Top), ('B', MoveTo::Bottom)] {
+        match app.update(key(pressed)) {
+            Some(Command::Ask(Request::Move { jobs, to: found })) => assert_eq!((jobs.len(), found), (2, to)),
+            other => panic!("{pressed}: {other:?}"),
+        }
+    }
+    assert!(matches!(app.update(key('+')), Some(Command::Ask(Request::Priority { .. }))));
+    press_code(&mut app, KeyCode::Esc);
+    match app.update(key('K')) {
+        Some(Command::Ask(Request::Move { jobs, .. })) => assert_eq!(jobs.len(), 1),
+        other => panic!("{other:?}"),
+    }
+}
+
+fn key(c: char) -> Event {
+    Event::Key(KeyEvent::new(KeyCode::Char(c), KeyModifiers::NONE))
 }
 
 #[test]

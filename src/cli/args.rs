@@ -84,6 +84,44 @@ pub enum Verb {
         #[arg(required = true)]
         jobs: Vec<u64>,
     },
+    /// Send no more work, and take back what waits on the servers; what renders goes on
+    Pause {
+        /// Only these servers, by name
+        servers: Vec<String>,
+    },
+    /// Go on after a pause or a drain
+    Resume { servers: Vec<String> },
+    /// Send no more work, let end what the servers have, then pause
+    Drain { servers: Vec<String> },
+    /// Move waiting jobs in the queue
+    #[command(group(clap::ArgGroup::new("to").required(true).args(["top", "bottom", "before"])))]
+    Move {
+        #[arg(required = true)]
+        jobs: Vec<u64>,
+        /// Rendered next
+        #[arg(long)]
+        top: bool,
+        #[arg(long)]
+        bottom: bool,
+        /// Rendered before this job
+        #[arg(long, value_name = "M")]
+        before: Option<u64>,
+    },
+    /// Give waiting jobs a priority: `priority N… P`; the higher goes first
+    Priority {
+        /// Jobs, and at last the priority
+        #[arg(required = true, num_args = 2.., value_name = "N", allow_negative_numbers = true)]
+        jobs: Vec<i64>,
+    },
+    /// Edit a job's text in $EDITOR; one that has ended is rendered again
+    Edit { job: u64 },
+    /// What happened to a job, a line an event
+    Log {
+        job: u64,
+        /// One JSON object a line
+        #[arg(long)]
+        json: bool,
+    },
     /// Wait until jobs have ended: 0 all done, 1 any not, 3 timed out
     Wait {
         jobs: Vec<u64>,
@@ -108,6 +146,18 @@ pub enum Verb {
     Status {
         #[arg(long)]
         json: bool,
+    },
+    /// Look at the store, the folders, the servers, the disk; say what to do about each
+    Doctor {
+        /// One JSON object a line
+        #[arg(long)]
+        json: bool,
+    },
+    /// Delete histories, inputs, cache and log beyond the limits of the config
+    Clean {
+        /// Only say what would be deleted
+        #[arg(long)]
+        dry_run: bool,
     },
     /// Take back what is pending on the servers and end the engine
     Stop,

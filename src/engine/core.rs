@@ -5,15 +5,22 @@
 //! is acted on that is not written. It never waits, never reads a clock, never draws a number
 //! from outside its own seeded generator; so it runs in virtual time as well.
 
+mod amend;
 mod collecting;
 mod commands;
+mod flow;
 mod looking;
+mod order;
 mod plan;
 mod recover;
+mod retry;
 mod servers;
+mod stall;
 mod views;
 mod words;
 
+pub use flow::{FLOW_KEY, KeptFlow};
+pub use retry::Retries;
 pub use words::{About, CollectFailure, Collected, Effect, First, Found, Heard, Input, Look, OpenFile, PostResult};
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet, VecDeque};
@@ -22,12 +29,10 @@ use std::time::Duration;
 use jiff::{SignedDuration, Timestamp};
 
 use crate::estimate::{Node, NodeTimes, Run};
-use crate::job::{Change, Job, JobId, JobState};
-use crate::protocol::{EngineRow, Level, Link, Notice, Progress, Sample, ServerRow, Update};
+use crate::job::{Change, FailureKind, Job, JobId, JobState};
+use crate::protocol::{EngineRow, Flow, Level, Link, Notice, Progress, Sample, ServerRow, Update};
 use crate::store::Write;
 
-/// How often an attempt may be lost to a dying server before the job fails.
-const MAX_LOST: usize = 3;
 /// How often a POST may be answered with a 5xx, and the prompt then be nowhere.
 const MAX_REFUSALS: u32 = 3;
 /// Samples kept for each server: ten minutes at one a second.
@@ -37,6 +42,8 @@ const INTERRUPT_SHADOW: Duration = Duration::from_secs(2);
 /// A socket found deaf so often within so long is taken for one with a foreign twin.
 const DEAF_OFTEN: usize = 3;
 const DEAF_WITHIN: Duration = Duration::from_mins(5);
+/// Between two jobs of the queue there is room for others.
+const RANK_STEP: i64 = 1 << 20;
 /// Pending rows that show their place.
 const SHOWN_PLACES: usize = 20;
 
@@ -49,11 +56,32 @@ pub struct Policy {
     pub quiet: Duration,
     /// Take and submit nothing.
     pub look_only: bool,
+    pub retries: Retries,
+    /// So many failures of one kind in a row pause the queue; 0 = never.
+    pub pause_after: u32,
+    /// Fewer free bytes on the disk pause it.
+    pub min_free: u64,
+    /// After a restart, of the engine or of a server, wait for a person.
+    pub pause_after_restart: bool,
+    /// A render without a step for so long is flagged, where nothing better was learnt.
+    pub stall: Duration,
+    /// And interrupted.
+    pub stall_interrupts: bool,
 }
 
 impl Default for Policy {
     fn default() -> Self {
-        Self { post_grace: Duration::from_secs(10), quiet: Duration::from_secs(20), look_only: false }
+        Self {
+            post_grace: Duration::from_secs(10),
+            quiet: Duration::from_secs(20),
+            look_only: false,
+            retries: Retries::default(),
+            pause_after: 3,
+            min_free: 2_000_000_000,
+            pause_after_restart: false,
+            stall: Duration::from_mins(10),
+            stall_interrupts: false,
+        }
     }
 }
 
@@ -89,6 +117,10 @@ struct Server {
     /// Nothing is posted before then: the last POST could not be sent. How often in a row that was so.
     not_before: Option<Timestamp>,
     misses: u32,
+    flow: Flow,
+    /// It was asked to free its memory; it has answered.
+    freeing: bool,
+    freed: bool,
     /// When it was last lost.
     lost_at: Option<Timestamp>,
     /// When the socket was last found deaf.
@@ -115,6 +147,11 @@ struct Watch {
     run: Run,
     began: Timestamp,
     peak_vram: u64,
+    /// Its last step.
+    moved_at: Timestamp,
+    /// A timer looks for the next one.
+    watched: bool,
+    stalled: bool,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -124,6 +161,8 @@ enum Timer {
     /// Cancel again: the server has not agreed yet.
     Cancel(JobId),
     Collect(JobId),
+    /// See whether the render has made a step.
+    Stall(JobId),
     /// The count of this server is unexplained.
     Survey(usize),
     /// See whether anything was heard.
@@ -155,8 +194,20 @@ pub struct State {
     estimates: BTreeMap<String, NodeTimes>,
     /// POSTs whose fate is unknown: since when, and how often the server refused with a 5xx.
     unsure: HashMap<JobId, (Timestamp, u32)>,
-    /// Cancels that wait for the answer to a POST, and stops that take back.
+    /// They are being deleted at their server, to be queued again: a stop, a pause, a move.
     taking_back: HashSet<JobId>,
+    /// What is done to some of them then.
+    when_back: HashMap<JobId, amend::Then>,
+    /// Queued jobs that ran out of memory and want their server for themselves.
+    recovering: BTreeSet<JobId>,
+    /// Interrupted by the watchdog, and in which words.
+    stalled: HashMap<JobId, String>,
+    /// Failures of one kind in a row.
+    streak: Option<(FailureKind, u32)>,
+    disk_is_low: bool,
+    /// The queue got new members, or another order.
+    reordered: bool,
+    last_submitted: Timestamp,
     /// What holds up jobs that go on by themselves once it is mended.
     troubles: HashMap<JobId, String>,
     /// What servers have.
@@ -205,6 +256,8 @@ pub struct Remembered {
     pub nodes: HashMap<JobId, Vec<Node>>,
     /// When the last dashboard left.
     pub away_since: Option<Timestamp>,
+    /// Whether the queue went or was paused.
+    pub flow: KeptFlow,
 }
 
 fn plus(at: Timestamp, by: Duration) -> Timestamp {
@@ -251,6 +304,9 @@ impl State {
                 pending: BTreeSet::new(),
                 not_before: None,
                 misses: 0,
+                flow: Flow::Going,
+                freeing: false,
+                freed: false,
                 lost_at: None,
                 deaf_at: VecDeque::new(),
             })
@@ -270,6 +326,13 @@ impl State {
             estimates: remembered.estimates,
             unsure: HashMap::new(),
             taking_back: HashSet::new(),
+            when_back: HashMap::new(),
+            recovering: BTreeSet::new(),
+            stalled: HashMap::new(),
+            streak: None,
+            disk_is_low: false,
+            reordered: false,
+            last_submitted: Timestamp::MIN,
             troubles: HashMap::new(),
             sent: HashMap::new(),
             takings: 0,
@@ -294,11 +357,12 @@ impl State {
             state.remember(job);
         }
         state.remember_order();
+        state.recall_flow(remembered.flow, now);
         state
     }
 
     fn remember(&mut self, job: Job) {
-        self.next_rank = self.next_rank.max(job.rank + 1);
+        self.next_rank = self.next_rank.max(job.rank.saturating_add(RANK_STEP));
         if let Some(print) = &job.fingerprint
             && !matches!(job.state, JobState::Duplicate { .. } | JobState::Rejected { .. })
         {
@@ -314,6 +378,10 @@ impl State {
         }
         if matches!(job.state, JobState::Queued) {
             self.queue.insert(job.order());
+            self.reordered = true;
+            if job.wants_alone() {
+                self.recovering.insert(job.id);
+            }
         }
         let id = job.id;
         self.jobs.insert(id, job);
@@ -329,8 +397,9 @@ impl State {
 
     /// A place at the end of the queue.
     pub fn take_rank(&mut self) -> i64 {
-        self.next_rank += 1;
-        self.next_rank - 1
+        let rank = self.next_rank;
+        self.next_rank = rank.saturating_add(RANK_STEP);
+        rank
     }
 
     /// A seed for a job that leaves it to chance: below 2^48, so that every tool and JSON reader keeps it whole.
@@ -369,6 +438,11 @@ impl State {
         self.fingerprints.retain(|_, id| !jobs.contains(id));
     }
 
+    /// All jobs, in the order of their numbers.
+    pub fn jobs(&self) -> impl Iterator<Item = &Job> {
+        self.jobs.values()
+    }
+
     pub fn job(&self, id: JobId) -> Option<&Job> {
         self.jobs.get(&id)
     }
@@ -380,7 +454,9 @@ impl State {
 
     /// Cancelled, or to be taken back, while its files were uploaded: it need not be posted any more.
     pub fn is_wanted(&self, id: JobId) -> bool {
-        self.stopping.is_none() && self.jobs.get(&id).is_some_and(|j| matches!(j.state, JobState::Submitting))
+        self.stopping.is_none()
+            && !self.taking_back.contains(&id)
+            && self.jobs.get(&id).is_some_and(|j| matches!(j.state, JobState::Submitting))
     }
 
     /// Names of the servers, for `"server"` in a job file.
@@ -402,9 +478,10 @@ impl State {
     }
 
     /// A look-only engine takes and submits from now on.
-    pub fn take_up_work(&mut self) {
+    pub fn take_up_work(&mut self, now: Timestamp) {
         self.policy.look_only = false;
         self.row.look_only = false;
+        self.begin_paused(now);
         self.publish(Update::Engine(self.row.clone()));
     }
 
@@ -473,6 +550,9 @@ impl State {
                 }
             }
             Input::Notice { level, text } => self.notice(level, text, now),
+            Input::Freed { server, result } => self.freed(server, result, now),
+            Input::Disk { free } => self.disk(free, now),
+            Input::Edited { ask, job, edit, prompt } => self.edited(ask, job, edit, prompt, now),
             Input::Reopened { file } => {
                 let id = file.id;
                 self.files.insert(id, file);
@@ -491,6 +571,7 @@ impl State {
             }
         }
         self.plan(now);
+        self.end_drains(now);
         self.finish(now)
     }
 
@@ -547,6 +628,7 @@ impl State {
             (at, timer)
         }));
         self.unsure.values_mut().for_each(|(asked, _)| shift(asked));
+        self.watches.values_mut().for_each(|watch| shift(&mut watch.moved_at));
         for s in &mut self.servers {
             shift(&mut s.heard_at);
             let maybe = [&mut s.up_since, &mut s.interrupted_at, &mut s.not_before, &mut s.lost_at];
@@ -564,13 +646,19 @@ impl State {
         let attempt = self.jobs.get(&id).and_then(Job::attempt);
         let pending_was = attempt.and_then(|a| Some((self.seat(a)?, a.submitted_at)));
         let Some(job) = self.jobs.get_mut(&id) else { return false };
-        let before = job.order();
+        let (before, waited) = (job.order(), job.state.is_waiting());
         let had_prompt = job.attempt().map(|a| a.prompt_id.clone());
         if let Err(error) = job.apply(&change) {
             tracing::warn!("{error}");
             return false;
         }
         self.queue.remove(&before);
+        self.recovering.remove(&id);
+        let result = match &change {
+            Change::Rendered { .. } | Change::Salvaged { .. } => Some(None),
+            Change::Failed { why, .. } if !waited => Some(Some(why.kind)),
+            _ => None,
+        };
         if matches!(change, Change::TakenBack)
             && let Some((seat, at)) = pending_was
             && let Some(server) = self.servers.get_mut(seat)
@@ -579,7 +667,11 @@ impl State {
         }
         if matches!(job.state, JobState::Queued) {
             self.queue.insert(job.order());
+            if job.wants_alone() {
+                self.recovering.insert(id);
+            }
         }
+        self.reordered |= matches!(job.state, JobState::Queued) || matches!(change, Change::Move { .. });
         let (ended, waiting) = (job.state.is_ended(), job.state.is_waiting());
         let prompt = job.attempt().map(|a| a.prompt_id.clone());
         let job = Box::new(job.clone());
@@ -617,8 +709,12 @@ impl State {
             self.watches.remove(&id);
             self.unsure.remove(&id);
             self.taking_back.remove(&id);
+            self.stalled.remove(&id);
             self.sent.remove(&id);
             self.deleted.remove(&id);
+        }
+        if !self.when_back.is_empty() {
+            self.came_back(id, now);
         }
         if ended || waiting {
             self.nodes.remove(&id);
@@ -632,6 +728,9 @@ impl State {
             if !self.waits.is_empty() {
                 self.after(now, Duration::ZERO, Timer::Waits);
             }
+        }
+        if let Some(failed) = result {
+            self.count_streak(failed, now);
         }
         true
     }

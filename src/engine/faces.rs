@@ -69,9 +69,15 @@ impl Driver {
 
     fn asked(&mut self, face: u64, id: u64, request: Request) {
         let look_only = self.state.engine_row().look_only;
-        if matches!(request, Request::Add { .. } | Request::Requeue { .. } | Request::Release { .. })
-            && let Err(error) = self.take_up_work()
-        {
+        let wants_work = matches!(
+            request,
+            Request::Add { .. }
+                | Request::Requeue { .. }
+                | Request::Release { .. }
+                | Request::Resume { .. }
+                | Request::Edit { .. }
+        );
+        if wants_work && let Err(error) = self.take_up_work() {
             let result = Err(error.to_string());
             self.hub.send(face, &FromEngine::Answer { id, result });
             return;
@@ -83,10 +89,29 @@ impl Driver {
             inbox.rescan();
         }
         let result = match request {
-            Request::Cancel { .. } | Request::Hold { .. } if look_only => {
+            Request::Cancel { .. }
+            | Request::Hold { .. }
+            | Request::Pause { .. }
+            | Request::Drain { .. }
+            | Request::Move { .. }
+            | Request::Priority { .. }
+                if look_only =>
+            {
                 Err("this engine only looks: nothing of it runs".to_owned())
             }
             Request::Show { job, graph } => self.detail(job, graph),
+            Request::Log { job } => self.history(job),
+            Request::Text { job } => self.job_text(job).map(|text| Answer::Text { job, text }),
+            Request::Clean { pretend } => self.clean(pretend).map(Answer::Cleaned),
+            Request::Edit { job, text } => match self.read_edit(job, text) {
+                Ok((edit, prompt)) => {
+                    let ask = self.next_ask;
+                    self.next_ask += 1;
+                    self.asks.insert(ask, (face, id));
+                    return self.step(Input::Edited { ask, job, edit, prompt });
+                }
+                Err(why) => Ok(Answer::Each(vec![(job, Err(why))])),
+            },
             Request::Add { name, dir, text } => self.add(&name, &dir, &text),
             other => {
                 let ask = self.next_ask;
@@ -121,6 +146,13 @@ impl Driver {
             attempts: job.attempts,
             graph,
         })))
+    }
+
+    fn history(&self, id: JobId) -> Result<Answer, String> {
+        if self.state.job(id).is_none() {
+            return Err(format!("there is no job {id}"));
+        }
+        self.store.events(id).map(Answer::Log).map_err(|e| e.to_string())
     }
 
     pub(super) fn tell_progress(&mut self) {

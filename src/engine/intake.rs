@@ -3,6 +3,7 @@
 //! The row first, then the rename, then the place: whatever dies in between, the file is either
 //! still in the inbox and unknown, or known and found again by its number.
 
+mod editing;
 mod numbering;
 mod reading;
 mod reconcile;

@@ -142,7 +142,7 @@ impl Driver {
             Err(error) => return self.cannot_post(server, job, prompt_id, &error.to_string()),
         };
         if !self.state.is_wanted(job) {
-            return self.posted(server, job, prompt_id, PostResult::NotSent("cancelled".to_owned()));
+            return self.posted(server, job, prompt_id, PostResult::NotWanted);
         }
         let Ready { graph, text } = self.fill_in(prompt, &prompt_id, seed, names);
         self.know_nodes(job, &graph);
@@ -188,6 +188,15 @@ impl Driver {
                 }
             };
             let _ = events.send(Event::Input(input));
+        });
+    }
+
+    pub(super) fn free(&self, server: usize) {
+        let Some(end) = self.servers.get(server) else { return };
+        let (client, events) = (Arc::clone(&end.client), self.events.clone());
+        tokio::spawn(async move {
+            let result = client.free(true, true).await.map_err(|error| error.to_string());
+            let _ = events.send(Event::Input(Input::Freed { server, result }));
         });
     }
 

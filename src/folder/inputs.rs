@@ -38,7 +38,8 @@ impl Folder {
         let inputs = self.inputs();
         fs::create_dir_all(&inputs).map_err(|error| named(&inputs, &error))?;
         let copy = self.hidden(&inputs, "copy");
-        let bytes = faults::step("folder.input.copy", || fs::copy(path, &copy.path)).map_err(|error| named(path, &error))?;
+        let bytes =
+            faults::step("folder.input.copy", || fs::copy(path, &copy.path)).map_err(|error| named(path, &error))?;
         // the copy is hashed, not the original: what was hashed is what is kept
         let hash = hash(&copy.path).map_err(|error| named(&copy.path, &error))?;
         let original = path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();

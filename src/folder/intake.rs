@@ -123,7 +123,7 @@ impl Folder {
         let name = queued.file_name().ok_or_else(|| io::Error::new(io::ErrorKind::InvalidInput, "no file name"))?;
         for (folder, suffix) in [("done", ".result.json"), ("failed", ".error.txt")] {
             let put_away = inbox_of(queued).join(folder).join(name);
-            match no_replace::rename(&put_away, queued) {
+            match faults::step("folder.reopen", || no_replace::rename(&put_away, queued)) {
                 Ok(()) => {}
                 // It lies in `queued/` already, or was taken away by hand.
                 Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::AlreadyExists) => {}
@@ -131,7 +131,7 @@ impl Folder {
             }
             let mut stale = put_away.into_os_string();
             stale.push(suffix);
-            let _ = fs::remove_file(stale);
+            let _ = faults::step("folder.reopen.stale", || fs::remove_file(stale));
         }
         Ok(())
     }

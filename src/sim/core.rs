@@ -91,7 +91,10 @@ pub enum Effect {
 #[derive(Debug)]
 pub(super) enum Later {
     Effect(Effect),
-    Handle { id: RequestId, request: Request },
+    Handle {
+        id: RequestId,
+        request: Request,
+    },
     History(Box<Entry>),
     Strike(Action),
     /// The other client of these ids leaves, and they are nobody's.
@@ -418,7 +421,9 @@ impl State {
                 }
             }
             Action::Nan => {
-                self.to_all(r#"{"type": "progress", "data": {"value": NaN, "max": NaN, "prompt_id": "x", "node": "1"}}"#);
+                self.to_all(
+                    r#"{"type": "progress", "data": {"value": NaN, "max": NaN, "prompt_id": "x", "node": "1"}}"#,
+                );
                 self.foreign(0, wire::parse(b"NaN"));
             }
             Action::Disorder(ms) => self.disorder_ms = *ms,

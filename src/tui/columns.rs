@@ -274,10 +274,19 @@ fn name_cell<'a>(_: &Context<'_>, row: &'a JobRow, room: usize) -> Cell<'a> {
     (format!("{name}{pad}{tries}").into(), Role::Plain)
 }
 
-fn state_cell<'a>(_: &Context<'_>, row: &'a JobRow, room: usize) -> Cell<'a> {
+fn state_cell<'a>(context: &Context<'_>, row: &'a JobRow, room: usize) -> Cell<'a> {
     let (sign, role) = theme::sign(&row.state);
     let fraction = row.progress.as_ref().and_then(|p| p.fraction);
     let words: Cow<'_, str> = match &row.state {
+        JobState::Running if row.stalled_since.is_some() => {
+            let since = row.stalled_since.unwrap_or(context.now);
+            let seconds = context.now.duration_since(since).as_secs_f64();
+            return (format!("{sign} no step {}", figures::duration(seconds)).into(), Role::Nearly);
+        }
+        JobState::Cancelling { since } if room >= 18 => {
+            let seconds = context.now.duration_since(*since).as_secs_f64();
+            format!("cancelling {}", figures::duration(seconds)).into()
+        }
         JobState::Running => {
             if let Some(fraction) = fraction {
                 let wide = room.saturating_sub(7).min(24);

@@ -66,6 +66,7 @@ pub fn row(id: u64, name: &str, state: JobState) -> JobRow {
         ssim: None,
         measure_note: None,
         peak_vram: None,
+        stalled_since: None,
     }
 }
 
@@ -149,6 +150,7 @@ fn server() -> ServerRow {
         is_cpu: false,
         flags: vec!["--lowvram".into(), "--output-directory".into(), "/data/out".into()],
         samples,
+        flow: comfytop::protocol::Flow::Going,
     }
 }
 

@@ -442,6 +442,7 @@ impl World {
                 }
                 self.measure_next();
             }
+            Effect::Free { server } => self.begin(server, errands::free),
             Effect::Reconnect { server } => self.reconnect(server),
             Effect::Ping { server, token } => self.probe(server, token),
             Effect::ReopenFile { file } => {

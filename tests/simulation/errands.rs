@@ -224,6 +224,12 @@ pub async fn delete_copy(line: Line, prompt_id: String) -> Done {
     Done::Nothing
 }
 
+pub async fn free(line: Line) -> Done {
+    let wish = json!({ "unload_models": true, "free_memory": true });
+    let result = line.ask(Request::Free(Some(wish))).await.map(|_| ()).map_err(|error| error.to_string());
+    Done::Input(Input::Freed { server: line.server, result })
+}
+
 /// As the engine's `errands::look`.
 pub async fn look(line: Line, asked: u64, prompts: Vec<(JobId, String)>, first: First) -> Done {
     let server = line.server;

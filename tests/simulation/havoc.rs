@@ -1,7 +1,7 @@
 //! What strikes from outside: deaths, cut lines, strangers, people with second thoughts, a clock that jumps.
 
 use comfytop::job::JobId;
-use comfytop::protocol::Request as Ask;
+use comfytop::protocol::{MoveTo, NewPriority, Request as Ask};
 use comfytop::sim::Request;
 use serde_json::json;
 
@@ -125,6 +125,36 @@ impl World {
                 if let Some(job) = self.any_job() {
                     self.ask(Ask::Release { jobs: vec![job] });
                 }
+            }
+            Havoc::Pause => {
+                let whole = self.rng.bool();
+                let server = self.any_server();
+                let servers = if whole { Vec::new() } else { vec![format!("s{server}")] };
+                let ask = if self.rng.bool() { Ask::Pause { servers } } else { Ask::Drain { servers } };
+                self.ask(ask);
+            }
+            Havoc::Resume => {
+                let servers = if self.rng.bool() { Vec::new() } else { vec![format!("s{}", self.any_server())] };
+                self.ask(Ask::Resume { servers });
+            }
+            Havoc::Move => {
+                let (Some(job), Some(mark)) = (self.any_job(), self.any_job()) else { return };
+                if let Some(story) = self.story(job) {
+                    story.touched = true;
+                }
+                let jobs = vec![job];
+                let to = match self.rng.u8(0..6) {
+                    0 => MoveTo::Top,
+                    1 => MoveTo::Bottom,
+                    2 => MoveTo::Up,
+                    3 => MoveTo::Down,
+                    4 => MoveTo::Before(mark),
+                    _ => {
+                        let priority = NewPriority::By(self.rng.i64(-2..3));
+                        return self.ask(Ask::Priority { jobs, priority });
+                    }
+                };
+                self.ask(Ask::Move { jobs, to });
             }
             Havoc::Requeue => {
                 let Some(job) = self.any_job() else { return };

@@ -128,7 +128,13 @@ impl Night {
         let scenario = self.base().join("scenario.toml");
         fs::write(&scenario, &self.scenario).expect("written");
         command.args(["sim", "--port", &port, "--render-seconds", &self.render_seconds.to_string()]);
-        command.arg("--scenario").arg(scenario).arg("--files").arg(self.stage.server_files()).arg("--log").arg(self.base().join("server.jsonl"));
+        command
+            .arg("--scenario")
+            .arg(scenario)
+            .arg("--files")
+            .arg(self.stage.server_files())
+            .arg("--log")
+            .arg(self.base().join("server.jsonl"));
         self.traced(&mut command, "server");
         command.stdout(Stdio::null()).stderr(Stdio::null());
         self.server = Process::start(&mut command, death);
@@ -197,7 +203,8 @@ impl Night {
 
     fn is_over(&self, name: &str) -> bool {
         let whole = |folder: &str, sidecar: &str| {
-            self.put_away(folder, name).is_some_and(|file| self.stage.at(&format!("{folder}/{file}{sidecar}")).is_file())
+            self.put_away(folder, name)
+                .is_some_and(|file| self.stage.at(&format!("{folder}/{file}{sidecar}")).is_file())
         };
         whole("jobs/done", ".result.json") || whole("jobs/failed", ".error.txt")
     }

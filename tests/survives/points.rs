@@ -35,7 +35,9 @@ struct Steps {
 }
 
 fn is_test(attributes: &[syn::Attribute]) -> bool {
-    attributes.iter().any(|a| a.path().is_ident("cfg") && a.meta.require_list().is_ok_and(|l| l.tokens.to_string() == "test"))
+    attributes
+        .iter()
+        .any(|a| a.path().is_ident("cfg") && a.meta.require_list().is_ok_and(|l| l.tokens.to_string() == "test"))
 }
 
 impl Steps {
@@ -77,7 +79,8 @@ impl<'a> Visit<'a> for Steps {
     fn visit_expr_method_call(&mut self, call: &'a syn::ExprMethodCall) {
         let name = call.method.to_string();
         // In a transaction only its commit counts; `self.db` is none. A channel's `send` takes something.
-        let on_db = matches!(&*call.receiver, syn::Expr::Field(f) if matches!(&f.member, syn::Member::Named(n) if n == "db"));
+        let on_db =
+            matches!(&*call.receiver, syn::Expr::Field(f) if matches!(&f.member, syn::Member::Named(n) if n == "db"));
         let is_step = match name.as_str() {
             "commit" => true,
             "execute" => on_db,
@@ -102,8 +105,10 @@ fn sources(dir: &Path, found: &mut BTreeMap<String, String>) {
     for entry in std::fs::read_dir(dir).expect("readable").map(|entry| entry.expect("readable").path()) {
         if entry.is_dir() {
             sources(&entry, found);
-        } else if entry.extension().is_some_and(|ending| ending == "rs") && entry.file_stem() != Some("tests".as_ref()) {
-            let name = entry.strip_prefix(env!("CARGO_MANIFEST_DIR")).expect("below").to_string_lossy().replace('\\', "/");
+        } else if entry.extension().is_some_and(|ending| ending == "rs") && entry.file_stem() != Some("tests".as_ref())
+        {
+            let name =
+                entry.strip_prefix(env!("CARGO_MANIFEST_DIR")).expect("below").to_string_lossy().replace('\\', "/");
             found.insert(name, std::fs::read_to_string(&entry).expect("readable"));
         }
     }

@@ -26,7 +26,12 @@ fn two_jobs(version: &'static str, render_seconds: f64, scenario: &'static str) 
     assert_eq!(stage.names("outputs"), ["a.mp4", "b.mp4"]);
     let ours: Vec<_> = [stage.attempts(1), stage.attempts(2)].concat();
     for prompt in &ours {
-        assert_eq!(stage.begun().iter().filter(|begun| *begun == prompt).count(), 1, "rendered once: {}", stage.show(1));
+        assert_eq!(
+            stage.begun().iter().filter(|begun| *begun == prompt).count(),
+            1,
+            "rendered once: {}",
+            stage.show(1)
+        );
     }
     assert_eq!(ours.len(), 2, "one try each");
     stage

@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 
-use super::{CollectFailure, Collected, Effect, MAX_LOST, State, Timer};
-use crate::job::{CancelledBy, Change, Ending, Failure, FailureKind, Job, JobId, JobState, Reason};
+use super::{CollectFailure, Collected, Effect, State, Timer};
+use crate::job::{CancelledBy, Change, Ending, Failure, FailureKind, Job, JobId, JobState};
 use crate::protocol::Level;
 
 impl State {
@@ -96,14 +96,10 @@ impl State {
 
     /// The server has forgotten it: to the queue again, but not for ever.
     pub(super) fn lost(&mut self, id: JobId, why: String, now: Timestamp) {
-        // Since a person last asked for it.
-        let lost = |j: &Job| {
-            let own = j.attempts.iter().rev().take_while(|a| a.reason != Reason::Requeued);
-            own.filter(|a| a.ending == Some(Ending::Lost)).count()
-        };
-        let before = self.jobs.get(&id).map_or(0, lost);
-        if before + 1 >= MAX_LOST {
-            let message = format!("given up after {MAX_LOST} attempts: {why}");
+        let before = self.jobs.get(&id).map_or(0, |j| j.tries(|e| *e == Ending::Lost));
+        let most = usize::try_from(self.policy.retries.server).unwrap_or(usize::MAX);
+        if before >= most {
+            let message = format!("given up after {} attempts: {why}", before + 1);
             let why = Failure { kind: FailureKind::Server, node: None, message, detail: String::new() };
             self.change(id, Change::Failed { why, at: now }, now);
         } else {

@@ -47,6 +47,9 @@ impl State {
         s.surveying = None;
         s.not_before = None;
         s.misses = 0;
+        self.reordered = true;
+        s.freeing = false;
+        s.freed = false;
         let heard = s.deaf_at.len() < DEAF_OFTEN;
         s.link = Link::Up { since: now, heard };
         if let Some(sample) = about.sample {
@@ -189,6 +192,8 @@ impl State {
                     }
                 }
                 Timer::Collect(id) => self.collect(id),
+                Timer::Stall(id) if self.stalled.contains_key(&id) => self.interrupt(id, now),
+                Timer::Stall(id) => self.watchdog(id, now),
                 Timer::Survey(server) => {
                     // What failed is tried again.
                     let surveying = self.servers.get(server).is_some_and(|s| s.surveying.is_some());
@@ -333,7 +338,10 @@ impl State {
             let times = self.estimates.get(&job.kind()).cloned().unwrap_or_default();
             let nodes = self.nodes.get(&id).cloned().unwrap_or_default();
             let began = job.attempt().and_then(|a| a.started_at).unwrap_or(now);
-            self.watches.insert(id, Watch { run: Run::new(nodes, times), began, peak_vram: 0 });
+            let run = Run::new(nodes, times);
+            let watch = Watch { run, began, peak_vram: 0, moved_at: now, watched: false, stalled: false };
+            self.watches.insert(id, watch);
+            self.moved(id, now);
         }
         if let Some(server) = self.server_of(id) {
             let quiet = self.policy.quiet;
@@ -345,6 +353,7 @@ impl State {
         if let Some(watch) = self.watches.get_mut(&id) {
             tell(&mut watch.run, since(now, watch.began).as_secs_f64());
             self.dirty_progress.insert(id);
+            self.moved(id, now);
         }
     }
 
@@ -389,13 +398,16 @@ impl State {
             self.change(id, Change::Cancelled { by: CancelledBy::You, at: now }, now);
             return;
         }
-        self.change(id, Change::Failed { why, at: now }, now);
+        self.fail(id, why, now);
     }
 
     pub(super) fn interrupted(&mut self, id: JobId, now: Timestamp) {
         self.keep_peak(id, now);
         if matches!(self.jobs.get(&id).map(|j| &j.state), Some(JobState::Cancelling { .. })) {
             self.change(id, Change::Cancelled { by: CancelledBy::You, at: now }, now);
+            return;
+        }
+        if self.ended_by_watchdog(id, now) {
             return;
         }
         let ours = self

@@ -18,6 +18,7 @@ impl State {
     pub fn job_row(&mut self, id: JobId, now: Timestamp) -> Option<JobRow> {
         let mut row = JobRow::of(self.jobs.get(&id)?);
         row.progress = self.progress(id, now);
+        row.stalled_since = self.watches.get(&id).filter(|w| w.stalled).map(|w| w.moved_at);
         if matches!(row.state, JobState::Pending) {
             row.position = self.place(id);
         }
@@ -130,6 +131,7 @@ impl State {
             is_cpu: server.about.is_cpu,
             flags: server.about.flags.clone(),
             samples: server.samples.iter().copied().collect(),
+            flow: server.flow.clone(),
         })
     }
 }

@@ -3,7 +3,7 @@
 use jiff::Timestamp;
 
 use crate::estimate::Node;
-use crate::job::{Failure, Job, JobId, Output};
+use crate::job::{Edit, Failure, Job, JobId, Output};
 use crate::protocol::{Answer, JobRow, Level, Request, Sample, Update};
 use crate::store::Write;
 use crate::verdict::Measurement;
@@ -81,6 +81,22 @@ pub enum Input {
     Notice {
         level: Level,
         text: String,
+    },
+    /// The answer to [`Effect::Free`].
+    Freed {
+        server: usize,
+        result: Result<(), String>,
+    },
+    /// Bytes free on the disk of the outputs and the store, the smaller of both.
+    Disk {
+        free: u64,
+    },
+    /// A job's edited text was read: what it asks for now, and the prompt as the store keeps it.
+    Edited {
+        ask: u64,
+        job: JobId,
+        edit: Box<Edit>,
+        prompt: String,
     },
     /// A file that was put away is open again: one of its jobs was requeued.
     Reopened {
@@ -187,6 +203,8 @@ pub enum PostResult {
     Refused(Failure),
     /// It can't have arrived.
     NotSent(String),
+    /// It was not sent, as nobody wants it any more: the server is not to blame.
+    NotWanted,
     /// It may have arrived. `nodes` as for `Accepted`.
     Unsure { why: String, refused: bool, nodes: Vec<Node> },
 }
@@ -240,6 +258,10 @@ pub enum Effect {
     Measure {
         job: JobId,
         outputs: Vec<Output>,
+    },
+    /// Tell the server to unload its models and free its memory.
+    Free {
+        server: usize,
     },
     /// Close the websocket, await the close, connect anew.
     Reconnect {

@@ -357,7 +357,7 @@ async fn a_post_is_refused_by_comfyui_alone() {
         let found = match post(&server.client, "me", PROMPT, &json!({})).await {
             PostResult::Accepted { .. } => "accepted",
             PostResult::Refused(_) => "refused",
-            PostResult::NotSent(_) => "not sent",
+            PostResult::NotSent(_) | PostResult::NotWanted => "not sent",
             PostResult::Unsure { refused: true, .. } => "unsure, refused",
             PostResult::Unsure { .. } => "unsure",
         };

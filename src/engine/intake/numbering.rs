@@ -120,7 +120,7 @@ pub(super) fn hash(bytes: &[u8]) -> String {
     text::hex(&Sha256::digest(bytes))
 }
 
-fn short_hash(parts: &[&[u8]]) -> String {
+pub(super) fn short_hash(parts: &[&[u8]]) -> String {
     let mut sha = Sha256::new();
     for part in parts {
         sha.update((part.len() as u64).to_le_bytes());

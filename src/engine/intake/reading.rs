@@ -16,7 +16,7 @@ use crate::job::{Failure, FailureKind, Shape};
 use crate::job_file::{self, JobFileError, JobSpec, Places, Source};
 use crate::store::{InputFile, Prompt};
 use crate::text;
-use crate::workflow::{FileValue, Filled, SeedChoice, Workflow};
+use crate::workflow::{FileInput, FileValue, Filled, SeedChoice, Workflow};
 
 /// Larger files are not copied on the engine's own thread.
 const LARGE: u64 = 8 << 20;
@@ -104,11 +104,18 @@ pub(super) struct Reader<'a> {
     places: OnceCell<Places<'a>>,
     /// Files to be copied elsewhere.
     large: Vec<PathBuf>,
+    /// What an edited job was before: what it names unchanged is what was kept then.
+    before: Option<&'a Prompt>,
 }
 
 impl<'a> Reader<'a> {
     pub fn new(folder: &'a Folder, servers: Vec<&'a str>, drop: &'a Drop, shelf: &'a mut Shelf) -> Self {
-        Self { folder, servers, drop, shelf, places: OnceCell::new(), large: Vec::new() }
+        Self { folder, servers, drop, shelf, places: OnceCell::new(), large: Vec::new(), before: None }
+    }
+
+    /// For the edit of a job.
+    pub fn editing(self, before: Option<&'a Prompt>) -> Self {
+        Self { before, ..self }
     }
 
     /// All its jobs.
@@ -149,6 +156,10 @@ impl<'a> Reader<'a> {
     fn ready(&mut self, index: usize, slots: Slots, filled: Filled) -> Result<Result<Ready, Failure>, Wait> {
         let mut files = Vec::new();
         for file in &filled.files {
+            if let Some(kept) = self.kept_before(file) {
+                files.push(kept);
+                continue;
+            }
             match self.input(&file.value) {
                 Ok((stored, name)) => {
                     files.push(InputFile { node: file.node.clone(), input: file.input.clone(), stored, name });
@@ -159,7 +170,8 @@ impl<'a> Reader<'a> {
             }
         }
         let fingerprint = fingerprint(&filled.graph, &files);
-        let prompt = Prompt { graph: filled.graph, seed_inputs: filled.seed_inputs, files, slots };
+        let text = self.before.is_some().then(|| String::from_utf8_lossy(&self.drop.bytes).into_owned());
+        let prompt = Prompt { graph: filled.graph, seed_inputs: filled.seed_inputs, files, slots, text };
         let ready = |prompt| Ready { prompt, fingerprint, seed: filled.seed, shape: filled.shape };
         Ok(prompt.to_text().map(ready).map_err(|error| rejection(error.to_string(), "")))
     }
@@ -203,6 +215,15 @@ impl<'a> Reader<'a> {
         })?;
         let values = workflow.values(&filled.graph).into_iter();
         Ok((values.map(|(slot, value)| (slot.to_owned(), value.clone())).collect(), filled))
+    }
+
+    /// The file that this input had before the edit, if it is still the one that is named.
+    fn kept_before(&self, file: &FileInput) -> Option<InputFile> {
+        let before = self.before?;
+        let FileValue::Local(written) = &file.value else { return None };
+        let named = before.graph.get(&file.node)?.get("inputs")?.get(&file.input)?.as_str()?;
+        let kept = before.files.iter().find(|f| f.node == file.node && f.input == file.input)?;
+        (named == written && kept.stored.as_ref().is_some_and(|path| path.is_file())).then(|| kept.clone())
     }
 
     /// Where an input's file is kept (`None`: on the server), and its name.

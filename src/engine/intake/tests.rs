@@ -34,6 +34,7 @@ fn start(dir: &Path) -> (Driver, mpsc::UnboundedReceiver<Event>) {
         simulated: false,
         look_only: false,
         banners: Vec::new(),
+        flow: crate::protocol::Flow::Going,
     };
     let remembered = remember(&store).expect("remembered");
     let (events, inputs) = mpsc::unbounded_channel();

@@ -117,6 +117,9 @@ fn row(app: &App, buf: &mut Buffer, area: Rect, placed: &[Placed], entry: &Entry
     if selected {
         canvas::text(buf, area.x, area.y, 1, "▶", app.theme().style(Role::Strong));
     }
+    if app.jobs.is_marked(row.id) {
+        canvas::text(buf, area.x + 1, area.y, 1, "*", app.theme().style(Role::Strong));
+    }
     for p in placed {
         let (words, role) = (p.column.cell)(&context, row, usize::from(p.width));
         let style = cell_style(theme, row, role, selected);

@@ -1,0 +1,74 @@
+//! A job's text for people to edit, and what it asks for once they have.
+
+use super::Drop;
+use super::numbering::short_hash;
+use super::reading::{Draft, Reader, Ready, Wait};
+use crate::engine::Driver;
+use crate::job::{Edit, JobId, SeedWish};
+use crate::job_file;
+use crate::workflow::SeedChoice;
+
+impl Driver {
+    /// As it was edited last, else as its file has it: this job of it alone.
+    pub(in crate::engine) fn job_text(&self, id: JobId) -> Result<String, String> {
+        let job = self.state.job(id).ok_or_else(|| format!("there is no job {id}"))?;
+        let trouble = |e: crate::store::StoreError| e.to_string();
+        if let Some(text) = self.store.prompt(id).map_err(trouble)?.and_then(|prompt| prompt.text) {
+            return Ok(text);
+        }
+        let file = job.file.ok_or_else(|| format!("{id} came from no file"))?;
+        let bytes = self.store.file_text(file).map_err(trouble)?;
+        let bytes = bytes.ok_or_else(|| format!("the text of {id} is not in the store"))?;
+        let index = usize::try_from(id.0.saturating_sub(file)).unwrap_or(usize::MAX);
+        match job_file::parse(&bytes) {
+            Ok(specs) => {
+                let spec = specs.get(index).ok_or_else(|| format!("{id} is not in its file"))?;
+                Ok(job_file::text_of(spec))
+            }
+            // A file that can't be read is one rejected job: all of it.
+            Err(_) => String::from_utf8(bytes).map_err(|_| "its file is no text".to_owned()),
+        }
+    }
+
+    /// What an edited text asks for; the reason in words, with its place, where it can't be used.
+    pub(in crate::engine) fn read_edit(&mut self, id: JobId, text: String) -> Result<(Box<Edit>, String), String> {
+        self.state.can_edit(id)?;
+        let trouble = |e: crate::store::StoreError| e.to_string();
+        let before = self.store.prompt(id).map_err(trouble)?.unwrap_or_default();
+        let file = match self.state.job(id).and_then(|j| j.file) {
+            Some(file) => self.store.file(file).map_err(trouble)?,
+            None => None,
+        };
+        let name = file.as_ref().map_or_else(|| format!("{}.json", id.0), |f| f.name.clone());
+        let dir = file.and_then(|f| f.origin).and_then(|path| path.parent().map(std::path::Path::to_owned));
+        let dir = dir.or_else(|| self.folder.inboxes.first().cloned()).unwrap_or_default();
+        let drop = Drop { name, dir, path: None, ..Drop::at(std::path::PathBuf::new(), text.into_bytes()) };
+        let servers = self.state.server_names().collect();
+        let reader = Reader::new(&self.folder, servers, &drop, &mut self.intake.shelf).editing(Some(&before));
+        let mut drafts = match reader.drafts() {
+            Ok(drafts) => drafts,
+            // Nothing is waited for here.
+            Err(Wait::NotThereYet | Wait::Copies(_)) => return Err("a file that it names is not there".to_owned()),
+        };
+        let (Some(draft), None) = (drafts.pop(), drafts.pop()) else {
+            return Err("an edited text is one job: drop several as a file".to_owned());
+        };
+        let Draft { name, workflow, server, priority, note, tags, filled, .. } = draft;
+        let Ready { prompt, fingerprint, seed, shape } = filled.map_err(|why| {
+            if why.detail.is_empty() { why.message } else { format!("{}\n{}", why.message, why.detail) }
+        })?;
+        let old = self.state.job(id).map(|j| j.seed);
+        let seed = match (seed, old) {
+            (SeedChoice::Given(seed), _) => SeedWish::Given(seed),
+            (SeedChoice::Random, Some(SeedWish::Drawn(seed))) => SeedWish::Drawn(seed),
+            (SeedChoice::Random, _) => SeedWish::Drawn(self.state.draw_seed()),
+            (SeedChoice::None, _) => SeedWish::None,
+        };
+        let fingerprint = match seed {
+            SeedWish::Drawn(_) => short_hash(&[&drop.bytes, &id.0.to_le_bytes()]),
+            _ => fingerprint,
+        };
+        let edit = Edit { name, workflow, only_server: server, priority, seed, shape, note, tags, fingerprint };
+        Ok((Box::new(edit), prompt))
+    }
+}
