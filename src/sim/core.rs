@@ -408,7 +408,7 @@ impl State {
                 self.names.values_mut().for_each(|socket| *socket = SocketId::MAX);
                 self.after_ms(millis(*seconds), Later::TwinLeaves(ids));
             }
-            Action::TruncatedMessage => self.to_all(r#"{"type": "progress", "data": {"value": 1, "ma"#),
+            Action::TruncatedMessage => self.tell_everybody(r#"{"type": "progress", "data": {"value": 1, "ma"#),
             Action::Stray => {
                 let id = self.fresh_id();
                 for text in [
@@ -417,11 +417,11 @@ impl State {
                     json!({"type": "execution_success", "data": {"prompt_id": id, "timestamp": self.now}}),
                     json!({"type": "executing", "data": {"node": null, "prompt_id": id}}),
                 ] {
-                    self.to_all(&wire::to_text(&text));
+                    self.tell_everybody(&wire::to_text(&text));
                 }
             }
             Action::Nan => {
-                self.to_all(
+                self.tell_everybody(
                     r#"{"type": "progress", "data": {"value": NaN, "max": NaN, "prompt_id": "x", "node": "1"}}"#,
                 );
                 self.foreign(0, wire::parse(b"NaN"));
@@ -433,7 +433,7 @@ impl State {
         }
     }
 
-    fn to_all(&mut self, text: &str) {
+    fn tell_everybody(&mut self, text: &str) {
         let text: Arc<str> = text.into();
         let sockets: Vec<SocketId> = self.names.values().copied().collect();
         self.effects.extend(sockets.into_iter().map(|socket| Effect::Text { socket, text: text.clone() }));
