@@ -15,6 +15,7 @@ use serde_json::{Map, Value};
 use thiserror::Error;
 
 use crate::estimate::NodeTimes;
+use crate::faults;
 use crate::job::{Change, Job, JobId};
 use crate::workflow::{InputRef, SlotType};
 
@@ -245,7 +246,7 @@ impl Store {
             tx.pragma_update(None, "application_id", APPLICATION_ID).map_err(open)?;
             let version = i64::try_from(migrations::STEPS.len()).unwrap_or(i64::MAX);
             tx.pragma_update(None, "user_version", version).map_err(open)?;
-            tx.commit().map_err(open)?;
+            faults::step("store.migrate", || tx.commit()).map_err(open)?;
         }
         Ok(Self { db })
     }
@@ -330,7 +331,7 @@ impl Store {
                 ])?;
             }
         }
-        Ok(tx.commit()?)
+        Ok(faults::step("store.take", || tx.commit())?)
     }
 
     /// Whether a job file has named this file of a watched folder.
@@ -357,7 +358,8 @@ impl Store {
     /// A file is coming back from `failed/`, from here.
     pub fn returning(&mut self, file: u64, origin: &Path) -> Result<(), StoreError> {
         let (file, origin, place) = (file.cast_signed(), origin.to_string_lossy(), Place::Returning.word());
-        self.db.execute("UPDATE files SET place = ?3, origin = ?2 WHERE id = ?1", params![file, origin, place])?;
+        let sql = "UPDATE files SET place = ?3, origin = ?2 WHERE id = ?1";
+        faults::step("store.returning", || self.db.execute(sql, params![file, origin, place]))?;
         Ok(())
     }
 
@@ -370,7 +372,7 @@ impl Store {
                 tx.execute("DELETE FROM jobs WHERE id = ?1", [job.0.cast_signed()])?;
             }
         }
-        Ok(tx.commit()?)
+        Ok(faults::step("store.untake", || tx.commit())?)
     }
 
     /// Writes what a step decided, all of it or nothing.
@@ -379,7 +381,7 @@ impl Store {
         for write in writes {
             apply(&tx, write)?;
         }
-        Ok(tx.commit()?)
+        Ok(faults::step("store.write", || tx.commit())?)
     }
 
     /// What is needed to post this job; `None` for a rejected one.
@@ -427,7 +429,7 @@ impl Store {
                 tx.execute("UPDATE attempts SET graph = NULL WHERE job = ?1", [job])?;
             }
         }
-        tx.commit()?;
+        faults::step("store.clean", || tx.commit())?;
         Ok((events, graphs))
     }
 
@@ -475,7 +477,8 @@ impl Store {
             return Ok(id);
         }
         let id = make();
-        self.db.execute("INSERT INTO servers (url, client_id) VALUES (?1, ?2)", [url, &id])?;
+        let sql = "INSERT INTO servers (url, client_id) VALUES (?1, ?2)";
+        faults::step("store.client_id", || self.db.execute(sql, [url, &id]))?;
         Ok(id)
     }
 
