@@ -34,7 +34,7 @@ use crate::folder::{Folder, FolderError};
 use crate::inbox;
 use crate::job::{Job, JobId, JobState};
 use crate::link::{Address, LinkError, VERSION};
-use crate::protocol::{EngineRow, FromEngine, Level, PROTOCOL, Request, Update};
+use crate::protocol::{EngineRow, FromEngine, Level, Look, PROTOCOL, Request, Update};
 use crate::store::{Place, Store, StoreError, Write};
 use connection::Order;
 use core::{Effect, Input, OpenFile, Policy, PostResult, State};
@@ -59,6 +59,8 @@ pub struct Options {
     pub simulated: bool,
     /// End when the last face has gone.
     pub ends_with_faces: bool,
+    /// comfytop itself, started anew to look at each output; none: that is done in this process.
+    pub program: Option<PathBuf>,
     /// Where its log goes, for people.
     pub log: String,
 }
@@ -98,6 +100,12 @@ enum Event {
         seed: Option<u64>,
         names: Result<Vec<Uploaded>, PostResult>,
     },
+    /// What was seen of a job's outputs.
+    Measured {
+        job: JobId,
+        prompt_id: String,
+        looks: Result<Vec<Look>, String>,
+    },
     Stop,
 }
 
@@ -134,6 +142,7 @@ struct Driver {
     next_job: u64,
     measuring: VecDeque<(JobId, Vec<crate::job::Output>)>,
     measures: bool,
+    measurer: errands::Measurer,
     progress_due: bool,
     /// What the core decided and nobody has carried out yet.
     pending: Vec<Effect>,
@@ -182,6 +191,7 @@ pub async fn run(options: Options) -> Result<(), EngineError> {
         next_job,
         measuring: VecDeque::new(),
         measures: false,
+        measurer: errands::Measurer { program: options.program.clone(), thresholds: options.config.verdict },
         progress_due: false,
         pending: Vec::new(),
         unwritten: None,
@@ -276,17 +286,13 @@ impl Driver {
             match event {
                 Event::Inbox(event) => offers.push(event),
                 Event::Input(input) => {
-                    let measured = matches!(input, Input::Measured { .. });
                     self.step(input);
-                    if measured {
-                        self.measures = false;
-                        self.measure_next();
-                    }
                 }
                 Event::Face(event) => self.face(event),
                 Event::Uploaded { server, job, prompt_id, seed, names } => {
                     self.uploaded(server, job, prompt_id, seed, names);
                 }
+                Event::Measured { job, prompt_id, looks } => self.measured(job, prompt_id, looks),
                 Event::Copied(drop) => self.copied(*drop),
                 Event::Stop => self.step(Input::Ask { ask: 0, request: Request::Stop }),
             }

@@ -11,6 +11,7 @@ use crate::engine::EngineError;
 use crate::folder::{self, CONFIG, Found, STATE};
 use crate::link::{Address, LinkError};
 use crate::verbs::Code;
+use crate::verdict::Thresholds;
 
 /// A render folder with its settings.
 #[derive(Debug, Clone)]
@@ -34,6 +35,7 @@ pub enum Trouble {
     Link(LinkError),
     Engine(EngineError),
     Demo(String),
+    Repair { path: PathBuf, error: crate::tools::repair::Trouble },
     Runtime(io::Error),
     Terminal(io::Error),
 }
@@ -67,6 +69,7 @@ impl fmt::Display for Trouble {
             Self::Folder { path, source } | Self::Log { path, source } => write!(f, "{}: {source}", super::shown(path)),
             Self::Link(error @ LinkError::NoEngine) => write!(f, "{error}; `comfytop` or `comfytop engine` starts one"),
             Self::Link(error) => error.fmt(f),
+            Self::Repair { path, error } => write!(f, "{}: {error}", crate::text::clean(&super::shown(path))),
             Self::Engine(error) => error.fmt(f),
             Self::Runtime(error) => write!(f, "the async runtime can't start: {error}"),
             Self::Terminal(error) => write!(f, "the terminal: {error}"),
@@ -125,6 +128,14 @@ impl Place {
             })];
         }
         Ok(Self { root, config, server, asked_state: args.state.clone() })
+    }
+
+    /// What clips are judged by: the render folder's settings where there is one, else the usual.
+    pub fn thresholds(args: &PlaceArgs) -> Result<Thresholds, Trouble> {
+        match Self::find(args)? {
+            Found::Here(root) => Ok(read(&root.join(CONFIG))?.verdict),
+            Found::New(_) => Ok(Thresholds::default()),
+        }
     }
 
     pub fn address(&self) -> Result<Address, Trouble> {

@@ -39,4 +39,11 @@ pub const STEPS: &[&str] = &[
          times TEXT NOT NULL                        -- estimate::NodeTimes as JSON
      );
      CREATE TABLE meta (key TEXT PRIMARY KEY, value TEXT NOT NULL);",
+    // 2: what was seen of each output: too large to be kept with the job
+    "CREATE TABLE looks (
+         prompt_id TEXT NOT NULL,
+         place     INTEGER NOT NULL,                -- 0 is the main output
+         look      TEXT NOT NULL,                   -- protocol::Look as JSON
+         PRIMARY KEY (prompt_id, place)
+     );",
 ];
