@@ -4,6 +4,7 @@
 //! about jobs.
 
 mod args;
+mod paper;
 mod place;
 
 use std::ffi::OsString;
@@ -15,13 +16,17 @@ use std::time::Duration;
 use clap::Parser as _;
 use clap::error::ErrorKind;
 
+use crate::folder::Folder;
 use crate::job::JobId;
 use crate::link::{self, Address, LinkError, Talk};
-use crate::protocol::Request;
+use crate::protocol::{MoveTo, NewPriority, Request};
+use crate::tools;
+use crate::tools::doctor::Patient;
 use crate::tui;
 use crate::tui::attach::Door;
 use crate::verbs::{self, Code};
-use args::{Args, Verb};
+use crate::workflow::convert::When;
+use args::{Args, PlaceArgs, Verb, WorkflowVerb};
 use place::{Place, Trouble};
 
 /// Runs the program and returns its exit code.
@@ -52,30 +57,81 @@ fn run(args: Args) -> Result<Code, Trouble> {
     let out = &mut std::io::stdout().lock();
     let asks = args.place.clone();
     match args.verb {
-        None => dashboard(&Place::settle_or_make(&asks)?),
+        None => {
+            // Before a folder is made for nobody.
+            ask_for_terminal("for scripts there are verbs: `comfytop --help`")?;
+            dashboard(&Place::settle_or_make(&asks)?)
+        }
         Some(Verb::Engine { detached, look_only }) => {
             let place = if look_only { Place::settle(&asks)? } else { Place::settle_or_make(&asks)? };
             engine(&place, detached, look_only)
         }
-        Some(Verb::Add { files }) => {
+        Some(Verb::Add { files, dry_run: true }) => paper::dry_run(&Place::as_it_is(&asks)?, &files, out),
+        Some(Verb::Add { files, dry_run: false }) => {
             let place = Place::settle_or_make(&asks)?;
-            Ok(verbs::add(&mut starting(&place, false)?, &files, out)?)
+            Ok(verbs::add(&mut starting(&place, false)?, &files, place.no_preflight, out)?)
         }
-        Some(Verb::Requeue { jobs, new_seed }) => {
-            let request = Request::Requeue { jobs: ids(&jobs), new_seed };
-            Ok(verbs::each(&mut starting(&Place::settle(&asks)?, false)?, request, out)?)
+        Some(Verb::Check { files, object_info }) => {
+            paper::check(&Place::as_it_is(&asks)?, &files, object_info.as_deref(), out)
         }
-        Some(Verb::Hold { jobs }) => {
-            let request = Request::Hold { jobs: ids(&jobs) };
+        Some(Verb::New { workflow, output }) => {
+            paper::new(&Place::as_it_is(&asks)?, workflow.as_deref(), output.as_deref(), out)
+        }
+        Some(Verb::Extract { file, page }) => paper::extract(&file, page, out),
+        Some(Verb::Workflow(WorkflowVerb::Convert { file, object_info })) => {
+            convert(&asks, &file, object_info.as_deref(), out)
+        }
+        Some(Verb::Workflow(WorkflowVerb::Ls)) => paper::workflows(&Place::as_it_is(&asks)?, out),
+        Some(Verb::Workflow(WorkflowVerb::Show { name })) => paper::workflow(&Place::as_it_is(&asks)?, &name, out),
+        Some(Verb::Workflow(WorkflowVerb::Infer { file })) => paper::infer(&file, out),
+        Some(Verb::Requeue { jobs, group, new_seed }) => {
+            let mut talk = starting(&Place::settle(&asks)?, false)?;
+            let jobs = verbs::with_groups(&mut talk, ids(&jobs), group)?;
+            Ok(verbs::each(&mut talk, Request::Requeue { jobs, new_seed }, out)?)
+        }
+        Some(Verb::Hold { jobs, group }) => {
+            let mut talk = running(&Place::settle(&asks)?)?;
+            let jobs = verbs::with_groups(&mut talk, ids(&jobs), group)?;
+            Ok(verbs::each(&mut talk, Request::Hold { jobs }, out)?)
+        }
+        Some(Verb::Release { jobs, group }) => {
+            let mut talk = starting(&Place::settle(&asks)?, false)?;
+            let jobs = verbs::with_groups(&mut talk, ids(&jobs), group)?;
+            Ok(verbs::each(&mut talk, Request::Release { jobs }, out)?)
+        }
+        Some(Verb::Pause { servers }) => {
+            Ok(verbs::flow(&mut running(&Place::settle(&asks)?)?, Request::Pause { servers }, out)?)
+        }
+        Some(Verb::Resume { servers }) => {
+            Ok(verbs::flow(&mut starting(&Place::settle(&asks)?, false)?, Request::Resume { servers }, out)?)
+        }
+        Some(Verb::Drain { servers }) => {
+            Ok(verbs::flow(&mut running(&Place::settle(&asks)?)?, Request::Drain { servers }, out)?)
+        }
+        Some(Verb::Move { jobs, top, bottom: _, before }) => {
+            let to = match before {
+                Some(before) => MoveTo::Before(JobId(before)),
+                None if top => MoveTo::Top,
+                None => MoveTo::Bottom,
+            };
+            Ok(verbs::each(&mut running(&Place::settle(&asks)?)?, Request::Move { jobs: ids(&jobs), to }, out)?)
+        }
+        Some(Verb::Priority { jobs }) => {
+            let request = priority(&jobs)?;
             Ok(verbs::each(&mut running(&Place::settle(&asks)?)?, request, out)?)
         }
-        Some(Verb::Release { jobs }) => {
-            let request = Request::Release { jobs: ids(&jobs) };
-            Ok(verbs::each(&mut starting(&Place::settle(&asks)?, false)?, request, out)?)
+        Some(Verb::Edit { job }) => Ok(verbs::edit(&mut starting(&Place::settle(&asks)?, false)?, JobId(job), out)?),
+        Some(Verb::Log { job, json }) => {
+            Ok(verbs::log(&mut starting(&Place::settle(&asks)?, true)?, JobId(job), json, out)?)
         }
-        Some(Verb::Cancel { jobs }) => {
+        Some(Verb::Doctor { json }) => doctor(&Place::settle(&asks)?, json),
+        Some(Verb::Clean { dry_run }) => {
+            Ok(verbs::clean_up(&mut starting(&Place::settle(&asks)?, true)?, dry_run, out)?)
+        }
+        Some(Verb::Cancel { jobs, group }) => {
             let mut talk = running(&Place::settle(&asks)?)?;
-            Ok(verbs::each(&mut talk, Request::Cancel { jobs: ids(&jobs) }, out)?)
+            let jobs = verbs::with_groups(&mut talk, ids(&jobs), group)?;
+            Ok(verbs::each(&mut talk, Request::Cancel { jobs }, out)?)
         }
         Some(Verb::Stop) => Ok(verbs::stop(running(&Place::settle(&asks)?)?)?),
         Some(Verb::Ls { json }) => Ok(verbs::ls(&mut starting(&Place::settle(&asks)?, true)?, json, out)?),
@@ -83,8 +139,6 @@ fn run(args: Args) -> Result<Code, Trouble> {
             Ok(verbs::show(&mut starting(&Place::settle(&asks)?, true)?, JobId(job), graph, out)?)
         }
         Some(Verb::Wait { jobs, all: _, timeout }) => {
-            let timeout =
-                timeout.map(Duration::try_from_secs_f64).transpose().map_err(|e| Trouble::Usage(e.to_string()))?;
             Ok(verbs::wait(starting(&Place::settle(&asks)?, true)?, ids(&jobs), timeout)?)
         }
         Some(Verb::Status { json }) => Ok(verbs::status(&mut starting(&Place::settle(&asks)?, true)?, json, out)?),
@@ -94,6 +148,7 @@ fn run(args: Args) -> Result<Code, Trouble> {
             Ok(if answered.is_ok() { Code::Ok } else { Code::No })
         }
         Some(Verb::Repair(repair)) => {
+            refuse_place(&asks, "repair", "it needs no render folder")?;
             let thresholds = Place::thresholds(&asks)?;
             let options = crate::tools::measure::Options { json: repair.json, thresholds, ..Default::default() };
             let told = crate::tools::repair::run(&repair.file, repair.named(), &options, out);
@@ -101,14 +156,58 @@ fn run(args: Args) -> Result<Code, Trouble> {
             Ok(Code::Ok)
         }
         Some(Verb::Measure { files, curves, json }) => {
+            refuse_place(&asks, "measure", "it needs no render folder")?;
             let thresholds = Place::thresholds(&asks)?;
             let options = crate::tools::measure::Options { json, curves, thresholds, ..Default::default() };
             let all = crate::tools::measure::run(&files, &options, out).unwrap_or(false);
             Ok(if all { Code::Ok } else { Code::No })
         }
-        Some(Verb::Demo(options)) => demo(&options),
-        Some(Verb::Sim(options)) => sim(&options),
+        Some(Verb::Demo(options)) => {
+            refuse_place(&asks, "demo", "it has a folder and a server of its own")?;
+            demo(&options)
+        }
+        Some(Verb::Sim(options)) => {
+            refuse_place(&asks, "sim", "it is a server; `--files FOLDER` keeps its files")?;
+            sim(&options)
+        }
     }
+}
+
+/// `N… P`.
+fn priority(words: &[i64]) -> Result<Request, Trouble> {
+    let usage = || Trouble::Usage("write the jobs' numbers, and at last the priority".to_owned());
+    let (priority, jobs) = words.split_last().ok_or_else(usage)?;
+    let jobs = jobs.iter().map(|n| u64::try_from(*n).map(JobId)).collect::<Result<_, _>>().map_err(|_| usage())?;
+    Ok(Request::Priority { jobs, priority: NewPriority::Is(*priority) })
+}
+
+fn doctor(place: &Place, json: bool) -> Result<Code, Trouble> {
+    let config = &place.config;
+    let inboxes: Vec<_> = config.inboxes.iter().map(|i| i.path.clone()).collect();
+    let folder = Folder::with(&place.root, &inboxes, &config.outputs.path, place.asked_state.as_deref())
+        .map_err(|source| Trouble::Folder { path: place.root.clone(), source })?;
+    let talk = Talk::open(&place.address()?, None).ok();
+    let engine = talk.as_ref().map(|talk| &talk.engine).filter(|engine| !engine.look_only);
+    let patient = Patient { folder: &folder, config, engine, version: link::VERSION };
+    let findings = runtime()?.block_on(crate::tools::doctor::examine(&patient));
+    // A closed pipe is no error of ours.
+    let well = crate::tools::doctor::tell(&findings, json, &mut std::io::stdout().lock()).unwrap_or(false);
+    Ok(if well { Code::Ok } else { Code::No })
+}
+
+/// Verbs without a render folder take no flag that names one: it would mean nothing.
+fn refuse_place(asks: &args::PlaceArgs, verb: &str, why: &str) -> Result<(), Trouble> {
+    match asks.given() {
+        Some(flag) => Err(Trouble::Usage(format!("`comfytop {verb}` takes no {flag}: {why}"))),
+        None => Ok(()),
+    }
+}
+
+fn ask_for_terminal(else_there_is: &str) -> Result<(), Trouble> {
+    if tui::terminal::is_terminal() {
+        return Ok(());
+    }
+    Err(Trouble::Usage(format!("the dashboard needs a terminal; {else_there_is}")))
 }
 
 fn ids(jobs: &[u64]) -> Vec<JobId> {
@@ -140,6 +239,9 @@ fn launch(place: &Place, look_only: bool) -> link::Launch {
     if let Some(state) = &place.asked_state {
         args.extend(["--state".into(), state.into()]);
     }
+    if place.no_preflight {
+        args.push("--no-preflight".into());
+    }
     args.extend(["engine".into(), "--detached".into()]);
     if look_only {
         args.push("--look-only".into());
@@ -163,6 +265,7 @@ fn engine(place: &Place, detached: bool, look_only: bool) -> Result<Code, Troubl
         state: place.asked_state.clone(),
         config: place.config.clone(),
         look_only,
+        server: place.server.clone(),
         simulated: false,
         ends_with_faces: look_only,
         program: crate::video::apart::this_program(),
@@ -202,6 +305,21 @@ fn runtime() -> Result<tokio::runtime::Runtime, Trouble> {
     tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(Trouble::Runtime)
 }
 
+fn convert(
+    asks: &PlaceArgs,
+    file: &Path,
+    object_info: Option<&Path>,
+    out: &mut dyn std::io::Write,
+) -> Result<Code, Trouble> {
+    let info = match object_info {
+        Some(path) => tools::convert::object_info(path)?,
+        None => runtime()?.block_on(tools::convert::ask(&Place::as_it_is(asks)?.config.servers))?,
+    };
+    let when = When { now: jiff::Zoned::now().datetime(), seed: fastrand::u64(..) };
+    tools::convert::run(file, &info, when, out, &mut std::io::stderr())?;
+    Ok(Code::Ok)
+}
+
 fn sim(options: &args::SimArgs) -> Result<Code, Trouble> {
     crate::engine::log::to_stderr();
     let options = options.options().map_err(Trouble::Usage)?;
@@ -227,11 +345,6 @@ fn dashboard(place: &Place) -> Result<Code, Trouble> {
 
 /// Opens the dashboard; the engine goes on when it closes.
 fn show(root: &Path, inbox: &str, ui: &crate::config::UiConfig, door: Door) -> Result<Code, Trouble> {
-    if !tui::terminal::is_terminal() {
-        return Err(Trouble::Usage(
-            "the dashboard needs a terminal; for scripts there are verbs: `comfytop --help`".to_owned(),
-        ));
-    }
     let mut ui = ui.clone();
     ui.color &= std::env::var_os("NO_COLOR").is_none_or(|v| v.is_empty());
     let app = tui::App::new(tui::Setup {
@@ -256,7 +369,7 @@ fn demo(args: &args::DemoArgs) -> Result<Code, Trouble> {
         leave_session();
         let log = root.join("demo.log");
         crate::engine::log::to_file(&log).map_err(|e| Trouble::Log { path: log, source: e })?;
-        let served = crate::demo::serve(root, options.jobs, args.render_seconds.unwrap_or(1.0));
+        let served = crate::demo::serve(root, options.jobs, options.render_seconds.unwrap_or(1.0));
         runtime()?.block_on(served).map_err(Trouble::Engine)?;
         return Ok(Code::Ok);
     }
@@ -264,6 +377,7 @@ fn demo(args: &args::DemoArgs) -> Result<Code, Trouble> {
         let rows = crate::demo::headless(&options).map_err(Trouble::Demo)?;
         return Ok(verbs::demo(&rows, options.jobs, args.json, &mut std::io::stdout().lock()));
     }
+    ask_for_terminal("`comfytop demo --headless` runs without one")?;
     let stage = crate::demo::Stage::set().map_err(Trouble::Demo)?;
     let address = Address::of(stage.root())?;
     let launch = stage.launch(&options);

@@ -10,6 +10,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use serde::Deserialize;
+use serde_json::{Map, Value};
 use thiserror::Error;
 use url::Url;
 
@@ -33,6 +34,8 @@ pub struct Config {
     #[serde(rename = "inbox")]
     pub inboxes: Vec<InboxConfig>,
     pub queue: QueueConfig,
+    pub retry: RetryConfig,
+    pub keep: KeepConfig,
     pub outputs: OutputsConfig,
     pub verdict: Thresholds,
     pub ui: UiConfig,
@@ -101,9 +104,28 @@ pub struct InboxConfig {
     /// Every drop here is taken on hold.
     #[serde(default)]
     pub hold: bool,
-    /// The workflow of jobs that name none.
+    /// The workflow of jobs that name none, and of the pictures and clips that are dropped here.
     #[serde(default)]
     pub workflow: Option<String>,
+    /// A picture, clip or sound dropped here fills this slot: it is a job.
+    #[serde(default)]
+    pub slot: Option<String>,
+    /// Values of other slots, for jobs of this inbox's workflow that don't give them.
+    #[serde(default)]
+    pub slots: Map<String, Value>,
+    /// Edits of single inputs, likewise.
+    #[serde(default)]
+    pub set: Map<String, Value>,
+    /// A file dropped here that ComfyUI made renders again, by the prompt that it carries.
+    #[serde(default)]
+    pub extract: bool,
+}
+
+impl InboxConfig {
+    /// It takes pictures and clips, not only job files.
+    pub fn takes_media(&self) -> bool {
+        self.slot.is_some() || self.extract
+    }
 }
 
 impl Default for InboxConfig {
@@ -115,6 +137,10 @@ impl Default for InboxConfig {
             poll: false,
             hold: false,
             workflow: None,
+            slot: None,
+            slots: Map::new(),
+            set: Map::new(),
+            extract: false,
         }
     }
 }
@@ -127,17 +153,95 @@ pub struct QueueConfig {
     pub idle_exit: Option<Duration>,
     /// Give each attempt a `filename_prefix` of its own.
     pub own_prefix: bool,
+    /// Hold graphs against what the server says of its nodes, before anything is uploaded or posted.
+    pub preflight: bool,
     /// After a POST that timed out, wait this long before looking again.
     #[serde(with = "seconds")]
     pub post_grace: Option<Duration>,
     /// Nothing heard for this long while our job runs: ask, and reconnect.
     #[serde(with = "seconds")]
     pub quiet: Option<Duration>,
+    /// After the engine or a server was restarted.
+    pub after_restart: AfterRestart,
+    /// So many failures of one kind in a row pause the queue; 0 = never.
+    pub pause_after: u32,
+    /// A render without a step for this long is flagged; ten minutes where left out.
+    #[serde(with = "seconds")]
+    pub stall: Option<Duration>,
+    pub on_stall: OnStall,
+}
+
+/// How the queue goes on after a restart.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum AfterRestart {
+    #[default]
+    Resume,
+    Pause,
+}
+
+/// What is done to a render that makes no step.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum OnStall {
+    #[default]
+    Flag,
+    Interrupt,
+}
+
+/// How often a job that failed is tried again by itself, by the kind of failure.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct RetryConfig {
+    /// Alone, after the server has freed its memory.
+    pub out_of_memory: u32,
+    /// The server died or was restarted under it.
+    pub server: u32,
+    /// A node raised an exception.
+    pub node: u32,
+    /// The server refused the prompt.
+    pub validation: u32,
+}
+
+impl Default for RetryConfig {
+    fn default() -> Self {
+        Self { out_of_memory: 1, server: 2, node: 0, validation: 0 }
+    }
+}
+
+/// What `comfytop clean` leaves.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct KeepConfig {
+    /// Histories and posted graphs of jobs that ended so many days ago go.
+    pub days: u32,
+    /// Bytes of kept input files; those that no unfinished job needs go, the oldest first.
+    pub inputs: u64,
+    /// Bytes of the cache, the oldest first.
+    pub cache: u64,
+    /// Bytes of the engine's log, the older part first.
+    pub log: u64,
+}
+
+impl Default for KeepConfig {
+    fn default() -> Self {
+        Self { days: 30, inputs: 2_000_000_000, cache: 500_000_000, log: 10_000_000 }
+    }
 }
 
 impl Default for QueueConfig {
     fn default() -> Self {
-        Self { idle_exit: None, own_prefix: true, post_grace: None, quiet: None }
+        Self {
+            idle_exit: None,
+            own_prefix: true,
+            preflight: true,
+            post_grace: None,
+            quiet: None,
+            after_restart: AfterRestart::Resume,
+            pause_after: 3,
+            stall: None,
+            on_stall: OnStall::Flag,
+        }
     }
 }
 
@@ -150,11 +254,13 @@ pub struct OutputsConfig {
     pub server_folder: Option<PathBuf>,
     /// Files larger than this many bytes are not fetched.
     pub max_bytes: u64,
+    /// Fewer free bytes than this on the disk of the outputs or the store pause the queue.
+    pub min_free: u64,
 }
 
 impl Default for OutputsConfig {
     fn default() -> Self {
-        Self { path: PathBuf::from("outputs"), server_folder: None, max_bytes: 4 << 30 }
+        Self { path: PathBuf::from("outputs"), server_folder: None, max_bytes: 4 << 30, min_free: 2_000_000_000 }
     }
 }
 
@@ -219,6 +325,18 @@ impl Config {
                  and `cut` at most 64 frames"
                     .to_owned(),
             );
+        }
+        for inbox in &self.inboxes {
+            let path = inbox.path.display().to_string();
+            let path = text::clean(&path);
+            if inbox.extract && inbox.slot.is_some() {
+                return Some(format!(
+                    "[[inbox]] {path}: with `extract` a dropped file is a job by what it carries, with `slot` it is an input: choose one"
+                ));
+            }
+            if inbox.slot.is_some() && inbox.workflow.is_none() {
+                return Some(format!("[[inbox]] {path}: `slot` wants a `workflow` that has it"));
+            }
         }
         for (at, server) in self.servers.iter().enumerate() {
             let twin =
@@ -344,7 +462,7 @@ mod tests {
         assert_eq!(
             error("[servers]\n"),
             "comfytop.toml: line 1, column 2: unknown key `servers` (did you mean `server`?); keys here: server, inbox, \
-             queue, outputs, verdict, ui"
+             queue, retry, keep, outputs, verdict, ui"
         );
         assert!(error("[ui]\nzebra = 1").contains("unknown key `zebra`; keys here: ssim_good"));
     }

@@ -6,6 +6,7 @@
 pub mod core;
 pub mod hearing;
 
+mod clean;
 mod connection;
 mod errands;
 mod faces;
@@ -15,6 +16,7 @@ mod lock;
 pub mod log;
 mod pace;
 mod posting;
+mod preflight;
 mod setup;
 mod unwritten;
 
@@ -29,12 +31,12 @@ use thiserror::Error;
 use tokio::sync::{mpsc, watch};
 
 use crate::comfy::{Client, ComfyError};
-use crate::config::Config;
+use crate::config::{AfterRestart, Config, OnStall};
 use crate::folder::{Folder, FolderError};
 use crate::inbox;
 use crate::job::{Job, JobId, JobState};
 use crate::link::{Address, LinkError, VERSION};
-use crate::protocol::{EngineRow, FromEngine, Level, Look, PROTOCOL, Request, Update};
+use crate::protocol::{EngineRow, Flow, FromEngine, Level, Link, Look, PROTOCOL, Request, ServerRow, Update};
 use crate::store::{Place, Store, StoreError, Write};
 use connection::Order;
 use core::{Effect, Input, OpenFile, Policy, PostResult, State};
@@ -55,6 +57,8 @@ pub struct Options {
     pub config: Config,
     /// Take and submit nothing; end with the last face.
     pub look_only: bool,
+    /// The server that a flag or the environment named; it is in `config` already.
+    pub server: Option<String>,
     /// The server is simulated: faces say so.
     pub simulated: bool,
     /// End when the last face has gone.
@@ -85,6 +89,11 @@ pub enum EngineError {
     FolderIo { path: PathBuf, source: std::io::Error },
 }
 
+/// Removes what an engine leaves beside its socket, once its render folder is gone for good.
+pub fn remove_lock(address: &Address) {
+    lock::forget(address);
+}
+
 /// What reaches the driver from outside its own steps.
 enum Event {
     Input(Input),
@@ -100,6 +109,10 @@ enum Event {
         seed: Option<u64>,
         names: Result<Vec<Uploaded>, PostResult>,
     },
+    /// What a server says of its nodes.
+    Told(Box<preflight::Told>),
+    /// More jobs are to be held against it: those after this one.
+    LookAgain(JobId),
     /// What was seen of a job's outputs.
     Measured {
         job: JobId,
@@ -135,6 +148,7 @@ struct Driver {
     events: mpsc::UnboundedSender<Event>,
     inbox: Option<inbox::Handle>,
     intake: intake::Intake,
+    preflight: preflight::Preflight,
     /// Who asked, by the core's number for it.
     asks: HashMap<u64, (u64, u64)>,
     next_ask: u64,
@@ -144,6 +158,8 @@ struct Driver {
     measures: bool,
     measurer: errands::Measurer,
     progress_due: bool,
+    /// Which servers were up when the log was told last.
+    links: HashMap<String, bool>,
     /// What the core decided and nobody has carried out yet.
     pending: Vec<Effect>,
     /// What could not be written, and is tried again before anything else is done.
@@ -186,6 +202,7 @@ pub async fn run(options: Options) -> Result<(), EngineError> {
         events: events.clone(),
         inbox: None,
         intake: intake::Intake::default(),
+        preflight: preflight::Preflight::default(),
         asks: HashMap::new(),
         next_ask: 1,
         next_job,
@@ -193,12 +210,14 @@ pub async fn run(options: Options) -> Result<(), EngineError> {
         measures: false,
         measurer: errands::Measurer { program: options.program.clone(), thresholds: options.config.verdict },
         progress_due: false,
+        links: HashMap::new(),
         pending: Vec::new(),
         unwritten: None,
         store_trouble: None,
         ends_with_faces: options.ends_with_faces,
         exit: false,
     };
+    driver.recall_servers();
     driver.reconcile_files()?;
     let effects = driver.state.recover(Timestamp::now());
     driver.pending.extend(effects);
@@ -237,6 +256,9 @@ pub async fn run(options: Options) -> Result<(), EngineError> {
             () = tokio::time::sleep_until(pace.next(&driver)) => {}
         }
     }
+    if !driver.exit {
+        tracing::info!("{}", pace.why_over(&driver));
+    }
     // Answers reach the faces before the process ends. Their connections stay open until the lock
     // is free: whoever waits for the end may start the next engine at once.
     acceptor.abort();
@@ -258,8 +280,10 @@ fn state_of(options: &Options, store: &Store, folder: &Folder) -> Result<State, 
         folder: options.root.display().to_string(),
         log: options.log.clone(),
         simulated: options.simulated,
+        server: options.server.clone(),
         look_only: options.look_only,
         banners: Vec::new(),
+        flow: Flow::Going,
     };
     let seats = server_configs(&options.config).iter().map(seat).collect();
     let remembered = remember(store)?;
@@ -272,9 +296,23 @@ fn state_of(options: &Options, store: &Store, folder: &Folder) -> Result<State, 
     if let Some(grace) = options.config.queue.post_grace {
         policy.post_grace = grace;
     }
-    if let Some(quiet) = options.config.queue.quiet {
+    let Config { queue, retry, .. } = &options.config;
+    if let Some(quiet) = queue.quiet {
         policy.quiet = quiet;
     }
+    if let Some(stall) = queue.stall {
+        policy.stall = stall;
+    }
+    policy.stall_interrupts = queue.on_stall == OnStall::Interrupt;
+    policy.pause_after = queue.pause_after;
+    policy.pause_after_restart = queue.after_restart == AfterRestart::Pause;
+    policy.min_free = options.config.outputs.min_free;
+    policy.retries = core::Retries {
+        out_of_memory: retry.out_of_memory,
+        server: retry.server,
+        node: retry.node,
+        validation: retry.validation,
+    };
     Ok(State::new(policy, row, seats, remembered, fastrand::u64(..), Timestamp::now()))
 }
 
@@ -286,6 +324,11 @@ impl Driver {
             match event {
                 Event::Inbox(event) => offers.push(event),
                 Event::Input(input) => {
+                    self.log_input(&input);
+                    if let Input::Up { server, .. } = &input {
+                        let server = *server;
+                        self.ask_server(server);
+                    }
                     self.step(input);
                 }
                 Event::Face(event) => self.face(event),
@@ -294,7 +337,12 @@ impl Driver {
                 }
                 Event::Measured { job, prompt_id, looks } => self.measured(job, prompt_id, looks),
                 Event::Copied(drop) => self.copied(*drop),
-                Event::Stop => self.step(Input::Ask { ask: 0, request: Request::Stop }),
+                Event::Told(told) => self.told(*told),
+                Event::LookAgain(after) => self.look_again(Some(after)),
+                Event::Stop => {
+                    tracing::info!("a signal asks the engine to stop");
+                    self.step(Input::Ask { ask: 0, request: Request::Stop });
+                }
             }
         }
         if !offers.is_empty() {
@@ -332,6 +380,7 @@ impl Driver {
             }
         }
         for row in self.state.take_server_rows() {
+            self.log_link(&row);
             self.hub.publish(Update::Server(Box::new(row)));
         }
         for (index, server) in self.servers.iter().enumerate() {
@@ -339,6 +388,36 @@ impl Driver {
             server.busy.send_if_modified(|b| std::mem::replace(b, busy) != busy);
         }
         self.progress_due |= self.state.has_progress() && self.hub.has_watchers();
+    }
+
+    /// What became of a submission, for the log.
+    fn log_input(&self, input: &Input) {
+        let Input::Posted { server, job, prompt_id, result } = input else { return };
+        let server = self.state.server_names().nth(*server).unwrap_or_default();
+        match result {
+            PostResult::Accepted { .. } => tracing::info!("{job} is queued at {server} as {prompt_id}"),
+            PostResult::Refused(why) => tracing::warn!("{job} is refused by {server}: {}", why.message),
+            PostResult::NotWanted => tracing::info!("{job} is not sent to {server}: it is not wanted any more"),
+            PostResult::NotSent(why) => tracing::warn!("{job} could not be sent to {server}: {why}"),
+            PostResult::Unsure { why, .. } => tracing::warn!("{job} may have reached {server} as {prompt_id}: {why}"),
+        }
+    }
+
+    /// A server that came or went, for the log.
+    fn log_link(&mut self, row: &ServerRow) {
+        let is_up = match row.link {
+            Link::Connecting => return,
+            Link::Up { .. } => true,
+            Link::Down { .. } => false,
+        };
+        if self.links.insert(row.name.clone(), is_up) == Some(is_up) {
+            return;
+        }
+        if let Link::Down { why, .. } = &row.link {
+            tracing::warn!("server {} is away: {}", row.name, why.lines().last().unwrap_or_default());
+        } else {
+            tracing::info!("server {} is there: ComfyUI {}", row.name, row.version.as_deref().unwrap_or("?"));
+        }
     }
 
     /// What was decided since the last time: what is to be written, and what is to be done after.
@@ -351,10 +430,11 @@ impl Driver {
                 Effect::Submit { server, job, prompt_id, seed } => {
                     // A graph that needs no upload is kept in the same transaction as its attempt.
                     match self.prepare(server, job, &prompt_id, seed) {
-                        Some(Ready { graph, text }) => {
+                        Some(Ready { graph, text, extra_data }) => {
                             self.know_nodes(job, &graph);
                             writes.push(Write::Posted { prompt_id: prompt_id.clone(), job, graph: text });
-                            acts.push(Act::Post { server, post: Post { job, prompt_id, graph } });
+                            let info = self.info_of(server);
+                            acts.push(Act::Post { server, post: Post { job, prompt_id, graph, extra_data, info } });
                         }
                         None => acts.push(Act::Effect(Effect::Submit { server, job, prompt_id, seed })),
                     }
@@ -370,7 +450,7 @@ impl Driver {
             // Written before anything was acted on.
             Effect::Write(_) => {}
             Effect::Submit { server, job, prompt_id, seed } => self.upload(server, job, prompt_id, seed),
-            Effect::Look { server, prompts, first } => self.look(server, prompts, first),
+            Effect::Look { server, asked, prompts, first } => self.look(server, asked, prompts, first),
             Effect::Delete { server, prompt_id } => {
                 if let Some(end) = self.servers.get(server) {
                     let client = Arc::clone(&end.client);
@@ -381,6 +461,7 @@ impl Driver {
                     });
                 }
             }
+            Effect::Free { server } => self.free(server),
             Effect::Collect { server, job, prompt_id, salvage } => self.collect(server, job, prompt_id, salvage),
             Effect::Measure { job, outputs } => {
                 self.measuring.push_back((job, outputs));
@@ -426,9 +507,10 @@ impl Driver {
         let failed = |source| EngineError::FolderIo { path: self.folder.root.clone(), source };
         self.folder.create().map_err(failed)?;
         let offers = self.events.clone();
-        let watched = inbox::watch(intake::watched(&self.config, &self.folder), move |event| {
-            let _ = offers.send(Event::Inbox(event));
-        });
+        let watched =
+            inbox::watch(intake::watched(&self.config, &self.folder, crate::folder::is_network_disk), move |event| {
+                let _ = offers.send(Event::Inbox(event));
+            });
         self.inbox = Some(watched.map_err(failed)?);
         Ok(())
     }
@@ -438,7 +520,7 @@ impl Driver {
         if self.state.engine_row().look_only {
             self.watch_inboxes()?;
             self.ends_with_faces = false;
-            self.state.take_up_work();
+            self.state.take_up_work(Timestamp::now());
             tracing::info!("the engine takes up work");
         }
         Ok(())

@@ -191,6 +191,16 @@ impl Run {
         Progress { fraction: (!self.spans.is_empty()).then_some(self.best), node, step: self.step, left_s, nodes }
     }
 
+    /// What the node that renders now took in earlier runs, seconds.
+    pub fn expected_now(&self) -> Option<f64> {
+        self.known.of(self.current()?.0, self.is_cold())
+    }
+
+    /// The node that renders now.
+    pub fn current_title(&self) -> Option<&str> {
+        Some(self.title(self.current()?.0))
+    }
+
     fn title<'a>(&'a self, id: &'a str) -> &'a str {
         self.nodes.iter().find(|n| n.id == id).map_or(id, |n| n.title.as_str())
     }

@@ -8,6 +8,7 @@ use std::fmt;
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
 use thiserror::Error;
 
 use crate::verdict::Measurement;
@@ -59,8 +60,12 @@ pub enum FailureKind {
     File,
     /// The server died or was restarted under the job, too often.
     Server,
+    /// It rendered without a step for too long, and was interrupted.
+    Stalled,
     /// The job file itself is at fault.
     JobFile,
+    /// A job that it waited for was not done.
+    After,
 }
 
 /// Where a job stands. The words of [`JobState::word`] are what people and JSON see.
@@ -101,6 +106,22 @@ pub enum JobState {
     },
 }
 
+impl FailureKind {
+    /// In two or three words, for notices: `3 jobs in a row: out of memory`.
+    pub fn words(self) -> &'static str {
+        match self {
+            Self::OutOfMemory => "out of memory",
+            Self::Node => "a node failed",
+            Self::Validation => "refused by the server",
+            Self::File => "a file could not be had",
+            Self::Server => "the server was lost",
+            Self::Stalled => "no step for too long",
+            Self::JobFile => "bad job file",
+            Self::After => "what it waited for was not done",
+        }
+    }
+}
+
 impl JobState {
     /// The word for this state, on screen and as `state` in JSON.
     pub fn word(&self) -> &'static str {
@@ -133,6 +154,11 @@ impl JobState {
     /// A server has it, or may have it.
     pub fn is_at_server(&self) -> bool {
         matches!(self, Self::Submitting | Self::Pending | Self::Running | Self::Cancelling { .. })
+    }
+
+    /// A server may have it in its queue, and has not begun it as far as is known.
+    pub fn is_pending(&self) -> bool {
+        matches!(self, Self::Submitting | Self::Pending)
     }
 
     /// It has not been sent to a server.
@@ -210,6 +236,10 @@ pub struct Attempt {
 }
 
 impl Attempt {
+    fn ran_out_of_memory(&self) -> bool {
+        matches!(&self.ending, Some(Ending::Failed(why)) if why.kind == FailureKind::OutOfMemory)
+    }
+
     /// Rendering time so far, seconds: from the start to the end, or to `now`. `None` before the start.
     pub fn elapsed_s(&self, now: Timestamp) -> Option<f64> {
         let end = self.ended_at.unwrap_or(now);
@@ -252,6 +282,27 @@ impl SeedWish {
     }
 }
 
+/// The jobs that `repeat`, `sweep` or a list of seeds made of one entry of a job file.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Group {
+    /// The number of its first job.
+    pub first: JobId,
+    /// How many jobs it has.
+    pub of: usize,
+    /// The values that only this job has, by slot or input.
+    #[serde(default, skip_serializing_if = "Map::is_empty")]
+    pub values: Map<String, Value>,
+}
+
+impl Group {
+    /// What tells the job from the others: `seed 1 · length 65`.
+    pub fn label(&self) -> String {
+        let value = |value: &Value| value.as_str().map_or_else(|| value.to_string(), str::to_owned);
+        let one = |(key, it): (&String, &Value)| format!("{key} {}", value(it));
+        self.values.iter().map(one).collect::<Vec<_>>().join(" · ")
+    }
+}
+
 /// One thing to render. Kept in memory by the thousand, so it holds no graph: the text and the
 /// filled graph stay in the store.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -277,6 +328,14 @@ pub struct Job {
     pub note: Option<String>,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub tags: Vec<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub group: Option<Group>,
+    /// Jobs that must be done before it is rendered. (`after` is the state's, of those that are not yet.)
+    #[serde(default, rename = "waits_for", skip_serializing_if = "Vec::is_empty")]
+    pub after: Vec<JobId>,
+    /// Its graph is posted without being held against what the server says of its nodes.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub no_preflight: bool,
     /// Hash of the filled graph and its inputs' bytes: what makes two jobs the same.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub fingerprint: Option<String>,
@@ -287,6 +346,26 @@ pub struct Job {
     pub state: JobState,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub attempts: Vec<Attempt>,
+}
+
+/// What an edit replaces.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Edit {
+    pub name: String,
+    pub workflow: String,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub only_server: Option<String>,
+    pub priority: i64,
+    pub seed: SeedWish,
+    #[serde(default)]
+    pub shape: Shape,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub note: Option<String>,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub tags: Vec<String>,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub after: Vec<JobId>,
+    pub fingerprint: String,
 }
 
 /// What can happen to a job. Each is written to the store's log as it is applied.
@@ -349,14 +428,38 @@ pub enum Change {
         at: Timestamp,
         why: String,
     },
+    /// It failed, and the policy gives it another try: to the queue again.
+    TryAgain {
+        failure: Failure,
+        at: Timestamp,
+        why: String,
+    },
     /// A person wants it once more.
     Requeue {
         seed: SeedWish,
         rank: i64,
         at: Timestamp,
     },
+    /// A person changed what it is to render. One that waits stays where it is; one that has ended is
+    /// queued again, at this rank.
+    Edit {
+        edit: Box<Edit>,
+        rank: i64,
+        at: Timestamp,
+    },
+    /// Its place in the queue.
+    Move {
+        priority: i64,
+        rank: i64,
+    },
     Hold,
     Release,
+    /// These must be done first.
+    Wait {
+        after: Vec<JobId>,
+    },
+    /// What it waited for is done.
+    Ready,
     /// Highest VRAM seen while it ran.
     Peak {
         vram: u64,
@@ -390,9 +493,14 @@ impl Change {
             Self::Failed { .. } => "failed",
             Self::Lost { .. } => "lost",
             Self::Retry { .. } => "retry",
+            Self::TryAgain { .. } => "try again",
             Self::Requeue { .. } => "requeue",
+            Self::Edit { .. } => "edit",
+            Self::Move { .. } => "move",
             Self::Hold => "hold",
             Self::Release => "release",
+            Self::Wait { .. } => "wait",
+            Self::Ready => "ready",
             Self::Peak { .. } => "peak",
         }
     }
@@ -402,6 +510,24 @@ impl Job {
     /// The latest attempt.
     pub fn attempt(&self) -> Option<&Attempt> {
         self.attempts.last()
+    }
+
+    /// It ran out of memory, and its next try is to have the server for itself.
+    pub fn wants_alone(&self) -> bool {
+        matches!(self.next_reason, Reason::Retried(_)) && self.attempts.last().is_some_and(Attempt::ran_out_of_memory)
+    }
+
+    /// Its latest attempt is such a try.
+    pub fn is_alone(&self) -> bool {
+        let Some((latest, earlier)) = self.attempts.split_last() else { return false };
+        matches!(latest.reason, Reason::Retried(_)) && earlier.last().is_some_and(Attempt::ran_out_of_memory)
+    }
+
+    /// Attempts that ended so, since a person last asked for the job.
+    pub fn tries(&self, ended_so: impl Fn(&Ending) -> bool) -> usize {
+        let after = self.attempts.iter().rposition(|a| a.reason == Reason::Requeued).unwrap_or(0);
+        let own = self.attempts.get(after..).unwrap_or_default();
+        own.iter().filter_map(|a| a.ending.as_ref()).filter(|e| ended_so(e)).count()
     }
 
     /// The place in the queue: higher priority first, then rank, then age.
@@ -499,6 +625,37 @@ impl Job {
                 self.next_reason = Reason::Retried(why.clone());
                 self.state = S::Queued;
             }
+            (s, Change::TryAgain { failure, at, why }) if s.is_at_server() || matches!(s, S::Collecting) => {
+                self.close(*at, Ending::Failed(failure.clone()));
+                self.next_reason = Reason::Retried(why.clone());
+                self.state = S::Queued;
+            }
+            (_, Change::Peak { vram }) if !self.attempts.is_empty() => {
+                let vram = *vram;
+                self.latest(|a| a.peak_vram = Some(a.peak_vram.unwrap_or(0).max(vram)));
+            }
+            _ => return if self.steer(change) { Ok(()) } else { Err(illegal) },
+        }
+        Ok(())
+    }
+
+    /// What people do to a job that is at no server, or only waits at one. False where it does not fit.
+    fn steer(&mut self, change: &Change) -> bool {
+        use JobState as S;
+        match (&self.state, change) {
+            (s, Change::Edit { edit, rank, at }) if s.is_waiting() || s.is_ended() => {
+                if s.is_ended() {
+                    self.rank = *rank;
+                    self.queued_at = *at;
+                    self.next_reason = if self.attempts.is_empty() { Reason::First } else { Reason::Requeued };
+                    self.state = S::Queued;
+                }
+                self.take_over(edit);
+            }
+            (s, Change::Move { priority, rank }) if s.is_waiting() || s.is_pending() => {
+                self.priority = *priority;
+                self.rank = *rank;
+            }
             (s, Change::Requeue { seed, rank, at }) if s.is_ended() && !matches!(s, S::Rejected { .. }) => {
                 self.seed = *seed;
                 self.rank = *rank;
@@ -507,14 +664,27 @@ impl Job {
                 self.state = S::Queued;
             }
             (S::Queued | S::Waiting { .. }, Change::Hold) => self.state = S::Held,
-            (S::Held, Change::Release) => self.state = S::Queued,
-            (_, Change::Peak { vram }) if !self.attempts.is_empty() => {
-                let vram = *vram;
-                self.latest(|a| a.peak_vram = Some(a.peak_vram.unwrap_or(0).max(vram)));
+            (S::Held, Change::Release) | (S::Waiting { .. }, Change::Ready) => self.state = S::Queued,
+            (S::Queued | S::Waiting { .. }, Change::Wait { after }) => {
+                self.state = S::Waiting { after: after.clone() };
             }
-            _ => return Err(illegal),
+            _ => return false,
         }
-        Ok(())
+        true
+    }
+
+    fn take_over(&mut self, edit: &Edit) {
+        let Edit { name, workflow, only_server, priority, seed, shape, note, tags, after, fingerprint } = edit.clone();
+        self.name = name;
+        self.workflow = workflow;
+        self.only_server = only_server;
+        self.priority = priority;
+        self.seed = seed;
+        self.shape = shape;
+        self.note = note;
+        self.tags = tags;
+        self.after = after;
+        self.fingerprint = Some(fingerprint);
     }
 
     fn latest(&mut self, edit: impl FnOnce(&mut Attempt)) {

@@ -6,9 +6,11 @@
 
 // nouns: pure; no I/O, no clock, no async
 pub mod config;
+pub mod embedded;
 pub mod estimate;
 pub mod job;
 pub mod job_file;
+pub mod lenient;
 pub mod protocol;
 pub mod text;
 pub mod verdict;
@@ -16,6 +18,7 @@ pub mod workflow;
 
 // edges: one outside thing each
 pub mod comfy;
+pub mod editor;
 pub mod folder;
 pub mod inbox;
 pub mod link;

@@ -10,7 +10,8 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use crate::job::{Attempt, CancelledBy, Job, JobId, JobState, Output, Shape};
+use crate::job::{Attempt, CancelledBy, Change, FailureKind, Group, Job, JobId, JobState, Output, Shape};
+use crate::text::size_words;
 use crate::verdict::{Curves, Measurement};
 
 /// Raised when an older face or engine could not understand a newer one.
@@ -52,6 +53,9 @@ pub enum Request {
         name: String,
         dir: PathBuf,
         text: String,
+        /// Post it without looking at what the server says of its nodes.
+        #[serde(default)]
+        no_preflight: bool,
     },
     Cancel {
         jobs: Vec<JobId>,
@@ -72,6 +76,43 @@ pub enum Request {
     Release {
         jobs: Vec<JobId>,
     },
+    /// Submit nothing more, and take back what is not begun. No server named: the whole engine.
+    Pause {
+        servers: Vec<String>,
+    },
+    Resume {
+        servers: Vec<String>,
+    },
+    /// Submit nothing more, let end what a server has, then pause.
+    Drain {
+        servers: Vec<String>,
+    },
+    /// To another place in the queue; several keep their order among themselves.
+    Move {
+        jobs: Vec<JobId>,
+        to: MoveTo,
+    },
+    Priority {
+        jobs: Vec<JobId>,
+        priority: NewPriority,
+    },
+    /// The job's text, as a job file would have it.
+    Text {
+        job: JobId,
+    },
+    /// That text, edited. Answered once the job has changed, or with what is wrong.
+    Edit {
+        job: JobId,
+        text: String,
+    },
+    /// What happened to a job.
+    Log {
+        job: JobId,
+    },
+    /// Delete what the limits of the config no longer keep; `pretend`: only say what.
+    Clean {
+        pretend: bool,
+    },
     /// Answered with their rows when these have all ended; none named means all.
     Wait {
         jobs: Vec<JobId>,
@@ -83,6 +124,97 @@ pub enum Request {
     Reconnect,
     /// Take back what is pending and end.
     Stop,
+}
+
+/// Where jobs are moved.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum MoveTo {
+    Top,
+    Bottom,
+    Before(JobId),
+    /// One place.
+    Up,
+    Down,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum NewPriority {
+    Is(i64),
+    By(i64),
+}
+
+/// Whether the engine, or a server, gets new work.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "flow", rename_all = "snake_case")]
+pub enum Flow {
+    #[default]
+    Going,
+    /// Nothing more is submitted; what a server has ends, then it is paused.
+    Draining {
+        since: Timestamp,
+    },
+    Paused {
+        since: Timestamp,
+        cause: Cause,
+    },
+}
+
+/// Why something is paused.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "cause", rename_all = "snake_case")]
+pub enum Cause {
+    /// A person said so.
+    You,
+    /// A person said so, and what ran has ended.
+    Drained,
+    /// The engine, or the server, was restarted, and the config says `after_restart = "pause"`.
+    Restarted,
+    /// So many jobs failed in a row, all in the same way.
+    Failures { kind: FailureKind, count: u32 },
+    /// Bytes free on the disk, and how many there must be.
+    Disk { free: u64, least: u64 },
+}
+
+impl Flow {
+    pub fn goes(&self) -> bool {
+        matches!(self, Self::Going)
+    }
+
+    pub fn is_paused(&self) -> bool {
+        matches!(self, Self::Paused { .. })
+    }
+
+    /// `paused`, `draining`; empty while it goes.
+    pub fn word(&self) -> &'static str {
+        match self {
+            Self::Going => "",
+            Self::Draining { .. } => "draining",
+            Self::Paused { .. } => "paused",
+        }
+    }
+
+    /// Why it was paused, where no person did it.
+    pub fn why(&self) -> Option<String> {
+        match self {
+            Self::Paused { cause, .. } => cause.words(),
+            _ => None,
+        }
+    }
+}
+
+impl Cause {
+    fn words(&self) -> Option<String> {
+        match self {
+            Self::You | Self::Drained => None,
+            Self::Restarted => Some("it was restarted".to_owned()),
+            Self::Failures { kind, count } => Some(format!("{count} jobs failed in a row: {}", kind.words())),
+            Self::Disk { free, least } => {
+                Some(format!("only {} free on the disk, min_free is {}", size_words(*free), size_words(*least)))
+            }
+        }
+    }
 }
 
 /// A line from the engine.
@@ -145,6 +277,15 @@ pub enum Answer {
     /// One entry a job that was asked for: what was done, or why not.
     Each(Vec<(JobId, Result<String, String>)>),
     Detail(Box<Detail>),
+    /// A job's text.
+    Text {
+        job: JobId,
+        text: String,
+    },
+    /// What happened to a job, oldest first.
+    Log(Vec<(Timestamp, Change)>),
+    /// What was cleaned, or would be: a line each.
+    Cleaned(Vec<String>),
     List(Vec<JobRow>),
     Status(Box<Status>),
 }
@@ -183,8 +324,14 @@ pub struct EngineRow {
     pub simulated: bool,
     /// It only looks: takes and submits nothing.
     pub look_only: bool,
+    /// The server that a flag or the environment named, as it was named: its address (one with a password in it is
+    /// refused at the door), or its name in the config. The next engine of this folder is started with it.
+    #[serde(default)]
+    pub server: Option<String>,
     /// What stays wrong until it is mended: an inbox that can't be read, a disk that is full.
     pub banners: Vec<String>,
+    #[serde(default)]
+    pub flow: Flow,
 }
 
 /// A job as lists show it.
@@ -201,6 +348,9 @@ pub struct JobRow {
     pub attempt: u32,
     pub server: Option<String>,
     pub seed: Option<u64>,
+    /// The sweep, repetition or list of seeds that it is one of.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub group: Option<Group>,
     #[serde(default)]
     pub shape: Shape,
     pub priority: i64,
@@ -224,6 +374,9 @@ pub struct JobRow {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub measured: Option<Box<Measurement>>,
     pub peak_vram: Option<u64>,
+    /// It renders, and this was its last step: longer ago than such a step takes.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub stalled_since: Option<Timestamp>,
 }
 
 impl JobRow {
@@ -242,6 +395,7 @@ impl JobRow {
             attempt: attempt.map_or(0, |a| a.number),
             server: shown.map(|a| a.server.clone()).or_else(|| job.only_server.clone()),
             seed: job.seed.value(),
+            group: job.group.clone(),
             shape: job.shape,
             priority: job.priority,
             rank: job.rank,
@@ -257,6 +411,7 @@ impl JobRow {
             measure_note: measurement.and_then(|m| m.note.clone()),
             measured: measurement.cloned().map(Box::new),
             peak_vram: shown.and_then(|a| a.peak_vram),
+            stalled_since: None,
         }
     }
 
@@ -288,6 +443,8 @@ pub fn job_json(row: &JobRow, now: Timestamp) -> Value {
         "workflow": row.workflow,
         "server": row.server,
         "seed": row.seed,
+        "group": row.group.as_ref().map(|group| group.first),
+        "varies": row.group.as_ref().map(|group| &group.values),
         "queued_at": time(Some(row.queued_at)),
         "started_at": time(row.started_at),
         "finished_at": time(row.finished_at),
@@ -306,10 +463,12 @@ pub fn job_json(row: &JobRow, now: Timestamp) -> Value {
         "frames": Some(known.frames).filter(|frames| *frames > 0),
         "fps": three(known.fps),
         "error": error_of(row),
+        "note": row.measure_note,
     })
 }
 
-/// What went wrong with a job, in one line.
+/// What went wrong with a job, in one line; nothing of a job that is done: a measurement that was not to be had is a
+/// note on it.
 pub fn error_of(row: &JobRow) -> Option<String> {
     match &row.state {
         JobState::Failed { why } | JobState::Rejected { why } => Some(match &why.node {
@@ -320,8 +479,7 @@ pub fn error_of(row: &JobRow) -> Option<String> {
             Some("cancelled at the server, not by comfytop".to_owned())
         }
         JobState::Duplicate { of } => Some(format!("duplicate of {of}")),
-        _ if row.trouble.is_some() => row.trouble.clone(),
-        _ => row.ssim.is_none().then(|| row.measure_note.clone()).flatten(),
+        _ => row.trouble.clone(),
     }
 }
 
@@ -362,11 +520,17 @@ pub struct ServerRow {
     pub pending_others: u32,
     /// The first device's name, the middle of what the server says: `NVIDIA GeForce RTX 4070`.
     pub device: Option<String>,
+    /// The names of its other devices.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub other_devices: Vec<String>,
     /// The device is the CPU: its "VRAM" numbers are RAM.
     pub is_cpu: bool,
     pub flags: Vec<String>,
     /// The last ten minutes, oldest first.
     pub samples: Vec<Sample>,
+    /// Of this server alone; the engine has its own.
+    #[serde(default)]
+    pub flow: Flow,
 }
 
 /// What a server renders now.
@@ -387,21 +551,42 @@ pub enum Link {
     },
     Down {
         since: Timestamp,
+        /// A few words; where there is more to say, all of it on a second line.
         why: String,
         retry_at: Timestamp,
     },
 }
 
-/// Memory of a server's first device at one moment, bytes.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+/// Memory of a server's devices at one moment, bytes. Those of the first stand here, as nearly all have but one.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Sample {
     pub at: Timestamp,
     pub vram_total: u64,
+    /// By anyone; what torch has reserved and does not use counts as free.
     pub vram_used: u64,
-    /// Reserved by torch.
+    /// The part of `vram_used` that is in use by the server's own torch; 0 on a CPU, where nobody can tell.
     pub torch: u64,
     pub ram_total: u64,
     pub ram_used: u64,
+    /// The other devices, in the order of [`ServerRow::other_devices`].
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub others: Vec<DeviceUse>,
+}
+
+/// One device of a [`Sample`], in the same words.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DeviceUse {
+    pub vram_total: u64,
+    pub vram_used: u64,
+    pub torch: u64,
+}
+
+impl Sample {
+    /// All devices, the first one first.
+    pub fn devices(&self) -> impl Iterator<Item = DeviceUse> {
+        let first = DeviceUse { vram_total: self.vram_total, vram_used: self.vram_used, torch: self.torch };
+        std::iter::once(first).chain(self.others.iter().copied())
+    }
 }
 
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -442,7 +627,7 @@ pub struct Look {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Detail {
     pub row: JobRow,
-    /// The job file's name.
+    /// Where the job file lies now, relative to the render folder; its name alone where it is gone.
     pub file: Option<String>,
     /// What the job asked for, slot by slot.
     pub slots: Vec<(String, Value)>,

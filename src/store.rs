@@ -17,7 +17,7 @@ use thiserror::Error;
 use crate::estimate::NodeTimes;
 use crate::job::{Change, Job, JobId};
 use crate::protocol::Look;
-use crate::workflow::InputRef;
+use crate::workflow::{InputRef, SlotType};
 
 /// Marks the file as ours (`PRAGMA application_id`): "cftp".
 const APPLICATION_ID: i32 = 0x6366_7470;
@@ -66,6 +66,12 @@ pub struct Prompt {
     pub files: Vec<InputFile>,
     /// What the job asked for, slot by slot, for people.
     pub slots: Vec<(String, Value)>,
+    /// Its text, once it was edited; before that its file has it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub text: Option<String>,
+    /// Posted beside the graph.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub extra_data: Option<Map<String, Value>>,
 }
 
 impl Prompt {
@@ -80,10 +86,23 @@ impl Prompt {
 pub struct InputFile {
     pub node: String,
     pub input: String,
-    /// Kept in `.comfytop/inputs/`; `None`: the server must have it.
+    /// Kept in `.comfytop/inputs/` under the hash of its bytes; `None`: the server must have it.
     pub stored: Option<PathBuf>,
-    /// The name to upload it under, or the server's own.
+    /// What it was called, or the server's own name.
     pub name: String,
+    /// The job names it as the server's (`input:NAME`).
+    #[serde(default)]
+    pub of_server: bool,
+    /// It is what this job gave; kept when that one is done.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub from: Option<JobId>,
+    /// What the input takes.
+    #[serde(default = "image")]
+    pub takes: SlotType,
+}
+
+fn image() -> SlotType {
+    SlotType::Image
 }
 
 /// A file to be taken: everything that is kept of it.
@@ -93,6 +112,8 @@ pub struct NewFile {
     pub text: Vec<u8>,
     /// Each with its [`Prompt::to_text`]; `None` for a rejected one.
     pub jobs: Vec<(Job, Option<String>)>,
+    /// Files in watched folders that it names: inputs, never jobs themselves.
+    pub named: Vec<PathBuf>,
 }
 
 /// A dropped job file, without its text.
@@ -149,6 +170,13 @@ pub enum Write {
         job: Box<Job>,
         change: Change,
         at: Timestamp,
+    },
+    /// A job's record alone: nothing happened to it that its history should tell.
+    Record(Box<Job>),
+    /// [`Prompt::to_text`] of a job that was edited.
+    Prompt {
+        job: JobId,
+        prompt: String,
     },
     Estimate {
         key: String,
@@ -284,7 +312,7 @@ impl Store {
     /// Takes files: their rows and their jobs, in one transaction.
     pub fn take(&mut self, taken: &[NewFile]) -> Result<(), StoreError> {
         let tx = self.db.transaction()?;
-        for NewFile { row, text, jobs } in taken {
+        for NewFile { row, text, jobs, named } in taken {
             tx.prepare_cached(
                 "INSERT INTO files (id, name, place, origin, hash, text) VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
             )?
@@ -296,6 +324,10 @@ impl Store {
                 row.hash,
                 text
             ])?;
+            for path in named {
+                tx.prepare_cached("INSERT OR IGNORE INTO named (path) VALUES (?1)")?
+                    .execute([path.to_string_lossy()])?;
+            }
             for (job, prompt) in jobs {
                 tx.prepare_cached("INSERT INTO jobs (id, record, prompt) VALUES (?1, ?2, ?3)")?.execute(params![
                     job.id.0.cast_signed(),
@@ -305,6 +337,27 @@ impl Store {
             }
         }
         Ok(tx.commit()?)
+    }
+
+    /// Whether a job file has named this file of a watched folder.
+    pub fn is_named(&self, path: &Path) -> Result<bool, StoreError> {
+        let sql = "SELECT 1 FROM named WHERE path = ?1";
+        Ok(self.db.query_row(sql, [path.to_string_lossy()], |_| Ok(())).optional()?.is_some())
+    }
+
+    /// What a server said of its nodes (`/object_info`, as text), and which version it was.
+    pub fn object_info(&self, url: &str) -> Result<Option<(String, String)>, StoreError> {
+        let sql = "SELECT version, text FROM object_info WHERE url = ?1 ORDER BY at DESC LIMIT 1";
+        Ok(self.db.query_row(sql, [url], |r| Ok((r.get(0)?, r.get(1)?))).optional()?)
+    }
+
+    /// Keeps what a server says of its nodes: the latest of each version.
+    pub fn keep_object_info(&mut self, url: &str, version: &str, at: Timestamp, text: &str) -> Result<(), StoreError> {
+        self.db.execute(
+            "INSERT OR REPLACE INTO object_info (url, version, at, text) VALUES (?1, ?2, ?3, ?4)",
+            params![url, version, at.to_string(), text],
+        )?;
+        Ok(())
     }
 
     /// A file is coming back from `failed/`, from here.
@@ -346,11 +399,11 @@ impl Store {
 
     /// The graph of an attempt, as posted.
     pub fn posted(&self, prompt_id: &str) -> Result<Option<Value>, StoreError> {
-        let text: Option<String> = self
+        let text: Option<Option<String>> = self
             .db
             .query_row("SELECT graph FROM attempts WHERE prompt_id = ?1", [prompt_id], |r| r.get(0))
             .optional()?;
-        text.map(|text| read("attempts", prompt_id, &text)).transpose()
+        text.flatten().map(|text| read("attempts", prompt_id, &text)).transpose()
     }
 
     /// What was seen of an attempt's outputs, the main one first.
@@ -370,6 +423,61 @@ impl Store {
             Ok((at, read("events", &job.to_string(), &change)?))
         })
         .collect()
+    }
+
+    /// Forgets what jobs that ended before then no longer need: their histories, and the graphs of their
+    /// attempts. Says how many of each there are; `pretend` deletes nothing.
+    pub fn forget_before(&mut self, ended: &[JobId], pretend: bool) -> Result<(u64, u64), StoreError> {
+        let tx = self.db.transaction()?;
+        let (mut events, mut graphs) = (0, 0);
+        for job in ended {
+            let job = job.0.cast_signed();
+            let count = |sql: &str| tx.query_row(sql, [job], |r| r.get::<_, i64>(0)).map(i64::unsigned_abs);
+            events += count("SELECT count(*) FROM events WHERE job = ?1")?;
+            graphs += count("SELECT count(*) FROM attempts WHERE job = ?1 AND graph IS NOT NULL")?;
+            if !pretend {
+                tx.execute("DELETE FROM events WHERE job = ?1", [job])?;
+                tx.execute("UPDATE attempts SET graph = NULL WHERE job = ?1", [job])?;
+            }
+        }
+        tx.commit()?;
+        Ok((events, graphs))
+    }
+
+    /// Gives the disk back what was forgotten.
+    pub fn shrink(&self) -> Result<(), StoreError> {
+        Ok(self.db.execute_batch("VACUUM; PRAGMA wal_checkpoint(TRUNCATE)")?)
+    }
+
+    /// The kept files that these jobs' prompts name.
+    pub fn inputs_of(&self, jobs: impl Iterator<Item = JobId>) -> Result<Vec<PathBuf>, StoreError> {
+        let mut inputs = Vec::new();
+        for job in jobs {
+            let prompt = self.prompt(job)?.unwrap_or_default();
+            inputs.extend(prompt.files.into_iter().filter_map(|file| file.stored));
+        }
+        Ok(inputs)
+    }
+
+    /// Looks at a store without changing it, whoever has it open: how many jobs it holds, and what is wrong
+    /// with the file, as `SQLite` finds it (nothing where all is well).
+    pub fn inspect(path: &Path) -> Result<(u64, Vec<String>), StoreError> {
+        let open = |source: rusqlite::Error| match source.sqlite_error_code() {
+            Some(rusqlite::ErrorCode::NotADatabase | rusqlite::ErrorCode::DatabaseCorrupt) => {
+                StoreError::Foreign { path: path.to_owned() }
+            }
+            _ => StoreError::Open { path: path.to_owned(), source },
+        };
+        let db = Connection::open_with_flags(path, rusqlite::OpenFlags::SQLITE_OPEN_READ_ONLY).map_err(open)?;
+        let version: i64 = db.query_row("PRAGMA user_version", [], |r| r.get(0)).map_err(open)?;
+        if usize::try_from(version).unwrap_or(usize::MAX) > migrations::STEPS.len() {
+            return Err(StoreError::Newer { path: path.to_owned(), found: version, known: migrations::STEPS.len() });
+        }
+        let jobs: i64 = db.query_row("SELECT count(*) FROM jobs", [], |r| r.get(0)).map_err(open)?;
+        let mut query = db.prepare("PRAGMA quick_check(10)").map_err(open)?;
+        let rows = query.query_map([], |r| r.get::<_, String>(0)).map_err(open)?;
+        let said = rows.collect::<Result<Vec<_>, _>>().map_err(open)?;
+        Ok((jobs.unsigned_abs(), said.into_iter().filter(|line| line != "ok").collect()))
     }
 
     /// The clientId for this server: made by `make` the first time, the same ever after.
@@ -410,6 +518,14 @@ fn apply(tx: &Transaction<'_>, write: &Write) -> Result<(), StoreError> {
                 at.to_string(),
                 json(change)?
             ])?;
+        }
+        Write::Record(job) => {
+            tx.prepare_cached("UPDATE jobs SET record = ?2 WHERE id = ?1")?
+                .execute(params![job.id.0.cast_signed(), json(job)?])?;
+        }
+        Write::Prompt { job, prompt } => {
+            tx.prepare_cached("UPDATE jobs SET prompt = ?2 WHERE id = ?1")?
+                .execute(params![job.0.cast_signed(), prompt])?;
         }
         Write::Estimate { key, times } => {
             tx.execute("INSERT OR REPLACE INTO estimates (key, times) VALUES (?1, ?2)", params![key, json(times)?])?;

@@ -3,16 +3,24 @@
 //! Faces: they know the protocol and the link, and nothing of store, servers or folders' insides.
 //! Exit codes stand in [`Code`] and in docs/verbs.md.
 
+mod control;
+mod history;
+
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
 
+use crate::embedded;
 use crate::job::{JobId, JobState};
+use crate::job_file::Format;
 use crate::link::{LinkError, Talk};
 use crate::protocol::{Answer, Detail, JobRow, Link, Request, Status, job_json};
 use crate::text::{clean, json_text};
+
+pub use control::{clean_up, edit, flow};
+pub use history::log;
 
 /// Exit codes of all verbs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -257,10 +265,10 @@ fn ending_words(ending: &crate::job::Ending) -> String {
 }
 
 /// `comfytop add FILE…`.
-pub fn add(talk: &mut Talk, files: &[PathBuf], out: &mut dyn Write) -> Outcome {
+pub fn add(talk: &mut Talk, files: &[PathBuf], no_preflight: bool, out: &mut dyn Write) -> Outcome {
     let mut code = Code::Ok;
     for file in files {
-        match add_one(talk, file, out) {
+        match add_one(talk, file, no_preflight, out) {
             Ok(true) => {}
             Ok(false) => code = Code::No,
             Err(LinkError::Answer(why)) => {
@@ -273,19 +281,28 @@ pub fn add(talk: &mut Talk, files: &[PathBuf], out: &mut dyn Write) -> Outcome {
     Ok(code)
 }
 
-fn add_one(talk: &mut Talk, file: &Path, out: &mut dyn Write) -> Result<bool, LinkError> {
+fn add_one(talk: &mut Talk, file: &Path, no_preflight: bool, out: &mut dyn Write) -> Result<bool, LinkError> {
     let unreadable = |e: io::Error| LinkError::Answer(e.to_string());
     let path = file.canonicalize().map_err(unreadable)?;
-    let size = path.metadata().map_err(unreadable)?.len();
-    if size > crate::job_file::MAX_BYTES {
-        return Err(LinkError::Answer(format!("{size} bytes are too many for a job file")));
-    }
-    let bytes = std::fs::read(&path).map_err(unreadable)?;
-    let text =
-        String::from_utf8(bytes).map_err(|_| LinkError::Answer("not a text file (it is not UTF-8)".to_owned()))?;
-    let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+    let own = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+    let lower = own.to_lowercase();
+    let is_media = Format::of(&lower).is_none() && embedded::ENDINGS.iter().any(|ending| lower.ends_with(ending));
+    let (name, text) = if is_media {
+        // What ComfyUI made renders again, by the prompt that it carries.
+        let text = carried(&path).map_err(|error| LinkError::Answer(error.to_string()))?;
+        (format!("{}.json", path.file_stem().unwrap_or_default().to_string_lossy()), text)
+    } else {
+        let size = path.metadata().map_err(unreadable)?.len();
+        if size > crate::job_file::MAX_BYTES {
+            return Err(LinkError::Answer(format!("{size} bytes are too many for a job file")));
+        }
+        let bytes = std::fs::read(&path).map_err(unreadable)?;
+        let text =
+            String::from_utf8(bytes).map_err(|_| LinkError::Answer("not a text file (it is not UTF-8)".to_owned()))?;
+        (own, text)
+    };
     let dir = path.parent().unwrap_or(Path::new("/")).to_owned();
-    match talk.ask(Request::Add { name, dir, text })? {
+    match talk.ask(Request::Add { name, dir, text, no_preflight })? {
         Answer::Added { jobs, rejected } => {
             for id in jobs.iter().filter(|id| rejected.iter().all(|(r, _)| r != *id)) {
                 say!(out, "{}", id.0);
@@ -297,6 +314,37 @@ fn add_one(talk: &mut Talk, file: &Path, out: &mut dyn Write) -> Result<bool, Li
         }
         _ => Err(LinkError::Closed),
     }
+}
+
+/// The body of a POST, from a file that ComfyUI made: its graph, and beside it the page's own.
+fn carried(path: &Path) -> Result<String, embedded::EmbeddedError> {
+    let found = embedded::read(&mut std::fs::File::open(path)?)?;
+    let mut body = serde_json::json!({ "prompt": found.graph()? });
+    let page = found.workflow.and_then(|page| crate::lenient::parse::<serde_json::Value>(page.as_bytes()).ok());
+    if let (Some(page), Some(body)) = (page, body.as_object_mut()) {
+        body.insert("extra_data".to_owned(), serde_json::json!({ "extra_pnginfo": { "workflow": page } }));
+    }
+    Ok(body.to_string())
+}
+
+/// These jobs, with `group` and all others of their groups.
+///
+/// # Errors
+/// When the engine can't be asked.
+pub fn with_groups(talk: &mut Talk, jobs: Vec<JobId>, group: bool) -> Result<Vec<JobId>, LinkError> {
+    if !group {
+        return Ok(jobs);
+    }
+    let rows = list(talk)?;
+    let groups: Vec<JobId> = rows
+        .iter()
+        .filter(|row| jobs.contains(&row.id))
+        .filter_map(|row| row.group.as_ref().map(|group| group.first))
+        .collect();
+    let is_in = |row: &JobRow| row.group.as_ref().is_some_and(|group| groups.contains(&group.first));
+    let others = rows.iter().filter(|row| is_in(row) && !jobs.contains(&row.id)).map(|row| row.id);
+    let others: Vec<JobId> = others.collect();
+    Ok(jobs.into_iter().chain(others).collect())
 }
 
 /// `comfytop cancel N…`, `requeue N…`, `hold N…` and `release N…`.
@@ -364,15 +412,20 @@ pub fn status(talk: &mut Talk, json: bool, out: &mut dyn Write) -> Outcome {
     let engine = &status.engine;
     let looks = if engine.look_only { ", only looking" } else { "" };
     say!(out, "engine   comfytop {} (pid {}{looks}) for {}", engine.version, engine.pid, clean(&engine.folder));
+    if !engine.flow.goes() {
+        let why = engine.flow.why().map(|why| format!(": {}", clean(&why))).unwrap_or_default();
+        say!(out, "queue    {}{why}", engine.flow.word());
+    }
     for server in &status.servers {
         let link = match &server.link {
             Link::Connecting => "connecting".to_owned(),
             Link::Up { heard: true, .. } => "in step".to_owned(),
             Link::Up { heard: false, .. } => "asked, not heard".to_owned(),
-            Link::Down { why, .. } => format!("away: {}", clean(why)),
+            Link::Down { why, .. } => format!("away: {}", clean(why.lines().last().unwrap_or_default())),
         };
         let version = server.version.as_ref().map(|v| format!(" ComfyUI {}", clean(v))).unwrap_or_default();
-        say!(out, "server   {}{version} · {link}", clean(&server.name));
+        let flow = if server.flow.goes() { String::new() } else { format!(" · {}", server.flow.word()) };
+        say!(out, "server   {}{version} · {link}{flow}", clean(&server.name));
         say!(
             out,
             "         running {} · pending {} ours, {} others",
@@ -382,10 +435,12 @@ pub fn status(talk: &mut Talk, json: bool, out: &mut dyn Write) -> Outcome {
         );
         if let Some(sample) = server.samples.last() {
             let what = if server.is_cpu { "RAM " } else { "VRAM" };
-            let device = server.device.as_deref().map(|d| format!(" · {}", clean(d))).unwrap_or_default();
+            let names = server.device.iter().chain(&server.other_devices).map(|d| format!(" · {}", clean(d)));
             #[expect(clippy::cast_precision_loss, reason = "shown with one digit")]
             let gb = |bytes: u64| bytes as f64 / f64::from(1 << 30);
-            say!(out, "         {what} {:.1} / {:.1} GB{device}", gb(sample.vram_used), gb(sample.vram_total));
+            for (device, name) in sample.devices().zip(names.chain(std::iter::repeat(String::new()))) {
+                say!(out, "         {what} {:.1} / {:.1} GB{name}", gb(device.vram_used), gb(device.vram_total));
+            }
         }
     }
     for banner in &engine.banners {

@@ -19,6 +19,8 @@ use jiff::{SignedDuration, Timestamp};
 struct World {
     state: State,
     now: Timestamp,
+    /// The latest look, until it is answered.
+    asked: Option<u64>,
 }
 
 fn job(id: u64) -> Job {
@@ -34,6 +36,9 @@ fn job(id: u64) -> Job {
         shape: Shape::default(),
         note: None,
         tags: Vec::new(),
+        group: None,
+        after: Vec::new(),
+        no_preflight: false,
         fingerprint: Some(format!("print {id}")),
         queued_at: Timestamp::UNIX_EPOCH,
         next_reason: Reason::First,
@@ -47,7 +52,7 @@ impl World {
         let seats = vec![ServerSeat { name: "s".to_owned(), url: "s".to_owned(), in_flight }];
         let now: Timestamp = "2026-11-22T20:00:00Z".parse().unwrap();
         let state = State::new(Policy::default(), EngineRow::default(), seats, Remembered::default(), 1, now);
-        Self { state, now }
+        Self { state, now, asked: None }
     }
 
     /// A world with a server that answers, and these jobs dropped.
@@ -71,6 +76,7 @@ impl World {
         let effects = self.state.step(input, self.now);
         let first_act = effects.iter().position(|e| !matches!(e, Effect::Write(_))).unwrap_or(effects.len());
         assert!(!effects[first_act..].iter().any(|e| matches!(e, Effect::Write(_))), "written before acted on");
+        self.note_looks(&effects);
         effects
     }
 
@@ -83,7 +89,18 @@ impl World {
             effects.extend(self.state.step(Input::Tick, self.now));
         }
         self.now = until;
+        self.note_looks(&effects);
         effects
+    }
+
+    /// The number of the look that is answered; of one asked just now, where none is known.
+    fn answered(&mut self) -> u64 {
+        self.asked.take().unwrap_or(u64::MAX)
+    }
+
+    fn note_looks(&mut self, effects: &[Effect]) {
+        let asked = effects.iter().filter_map(|e| if let Effect::Look { asked, .. } = e { Some(*asked) } else { None });
+        self.asked = asked.max().or(self.asked);
     }
 
     fn word(&self, id: u64) -> &'static str {
@@ -114,7 +131,8 @@ impl World {
 
     fn looked(&mut self, id: u64, look: Look) -> Vec<Effect> {
         let prompt = self.prompt(id);
-        self.step(Input::Looked { server: 0, found: vec![(JobId(id), prompt, look)] })
+        let asked = self.answered();
+        self.step(Input::Looked { server: 0, asked, found: vec![(JobId(id), prompt, look)] })
     }
 
     /// Nowhere, and no file of it either.
@@ -423,7 +441,8 @@ fn what_a_server_forgot_that_died_unnoticed_is_not_taken_for_deleted() {
     w.hear(Heard::Pong { token: 1 });
     assert_eq!(w.word(2), "pending");
     let found = vec![(JobId(1), w.prompt(1), Look::Unknown), (JobId(2), w.prompt(2), Look::Unknown)];
-    w.step(Input::Looked { server: 0, found });
+    let asked = w.answered();
+    w.step(Input::Looked { server: 0, asked, found });
     w.gone(1);
     w.gone(2);
     assert_ne!(w.word(2), "cancelled", "nobody deleted it");
@@ -439,7 +458,8 @@ fn what_was_taken_before_a_server_died_is_not_vouched_for_by_what_was_taken_afte
     w.step(Input::Down { server: 0, why: "silent".to_owned(), retry_at: now });
     w.step(Input::Up { server: 0, about: About::default() });
     let found = vec![(JobId(1), w.prompt(1), Look::Unknown), (JobId(2), w.prompt(2), Look::Running { copies: 1 })];
-    w.step(Input::Looked { server: 0, found });
+    let asked = w.answered();
+    w.step(Input::Looked { server: 0, asked, found });
     w.gone(1);
     assert_ne!(w.word(1), "cancelled", "nobody deleted it");
 }
@@ -499,7 +519,8 @@ fn what_a_dead_engine_was_taking_back_is_not_taken_for_deleted_by_a_person() {
     next.step(Input::Up { server: 0, about: About::default() });
     let found =
         vec![(JobId(1), next.prompt(1), Look::Running { copies: 1 }), (JobId(2), next.prompt(2), Look::Unknown)];
-    next.step(Input::Looked { server: 0, found });
+    let asked = next.answered();
+    next.step(Input::Looked { server: 0, asked, found });
     next.wait(11);
     next.nowhere(2);
     assert_eq!(next.word(2), "submitting", "posted again, under its own id");
@@ -512,12 +533,66 @@ fn nothing_is_sent_while_it_is_not_known_what_a_server_has_forgotten() {
     let now = w.now;
     w.step(Input::Down { server: 0, why: "cut".to_owned(), retry_at: now });
     w.step(Input::Up { server: 0, about: About::default() });
-    let effects = w.step(Input::LookFailed { server: 0, jobs: vec![JobId(1)] });
-    assert!(submitted(&effects).is_empty());
+    let failed = |asked| Input::LookFailed { server: 0, asked, jobs: vec![JobId(1)] };
+    assert!(submitted(&w.step(failed(1))).is_empty());
     assert!(submitted(&w.take(2)).is_empty(), "the one before it may have to go first");
     let effects = w.wait(3);
     assert!(submitted(&effects).is_empty() && looks(&effects).contains(&(First::Nothing, vec![1])));
+    // Another question, answered meanwhile, is not the one that this waits for.
+    let found = vec![(JobId(1), w.prompt(1), Look::Pending { copies: 1 })];
+    assert!(submitted(&w.step(Input::Looked { server: 0, asked: 99, found })).is_empty());
     assert_eq!(submitted(&w.looked(1, Look::Pending { copies: 1 })), [2]);
+}
+
+#[test]
+fn nothing_is_sent_while_a_forgotten_file_cannot_be_looked_for() {
+    let (mut w, _) = World::up(1, 1);
+    w.accept(1);
+    let now = w.now;
+    w.step(Input::Down { server: 0, why: "cut".to_owned(), retry_at: now });
+    w.step(Input::Up { server: 0, about: About::default() });
+    w.looked(1, Look::Unknown);
+    let (prompt_id, later) = (w.prompt(1), Err(CollectFailure::Later("refused".to_owned())));
+    w.step(Input::Collected { job: JobId(1), prompt_id, result: later });
+    assert!(submitted(&w.take(2)).is_empty(), "the one before it may have to go first");
+    assert!(looks(&w.wait(6)).contains(&(First::Nothing, vec![1])));
+    assert_eq!(submitted(&w.nowhere(1)), [1], "in its old place");
+}
+
+#[test]
+fn what_is_being_taken_back_and_seen_once_more_is_still_being_taken_back() {
+    let (mut w, _) = World::up(2, 2);
+    w.accept(1);
+    w.accept(2);
+    w.begin(1);
+    w.ask(Request::Stop);
+    // A look that was asked before the delete.
+    let found = vec![(JobId(2), w.prompt(2), Look::Pending { copies: 1 })];
+    w.step(Input::Looked { server: 0, asked: 0, found });
+    assert_eq!(looks(&w.wait(3)), [(First::Delete, vec![2])]);
+    let effects = w.looked(2, Look::Unknown);
+    assert_eq!(w.word(2), "queued");
+    assert!(effects.contains(&Effect::Exit));
+}
+
+#[test]
+fn an_answer_from_before_a_post_says_nothing_of_it() {
+    let (mut w, _) = World::up(2, 2);
+    w.posted(1, PostResult::Unsure { why: "cut".to_owned(), refused: false, nodes: Vec::new() });
+    // Two looks are on their way; the first finds nothing, and it is posted again before the second comes back.
+    w.wait(11);
+    w.nowhere(1);
+    w.accept(1);
+    let found = vec![(JobId(1), w.prompt(1), Look::Unknown)];
+    let effects = w.step(Input::Looked { server: 0, asked: 1, found });
+    assert!(pings(&effects).is_empty() && collects(&effects).is_empty(), "{effects:?}");
+    assert_eq!(w.word(1), "pending");
+    // Nor does a search for its file that began before.
+    w.looked(1, Look::Unknown);
+    w.hear(Heard::Pong { token: 1 });
+    w.looked(1, Look::Pending { copies: 1 });
+    w.gone(1);
+    assert_eq!(w.word(1), "pending");
 }
 
 #[test]
@@ -695,7 +770,8 @@ fn a_pending_job_that_vanished_while_the_line_was_cut_was_deleted_if_the_server_
     w.step(Input::Down { server: 0, why: "line cut".to_owned(), retry_at: now });
     w.step(Input::Up { server: 0, about: About::default() });
     let found = vec![(JobId(1), w.prompt(1), Look::Running { copies: 1 }), (JobId(2), w.prompt(2), Look::Unknown)];
-    w.step(Input::Looked { server: 0, found });
+    let asked = w.answered();
+    w.step(Input::Looked { server: 0, asked, found });
     w.gone(2);
     assert_eq!(w.state.job(JobId(2)).unwrap().state, JobState::Cancelled { by: CancelledBy::Elsewhere });
 }
@@ -801,5 +877,7 @@ fn whoever_waits_is_answered_when_the_jobs_have_ended() {
     assert!(matches!(&replies[..], [Effect::Reply { ask: 9, result: Ok(Answer::List(rows)) }] if rows.len() == 1));
 }
 
+#[path = "core/control.rs"]
+mod control;
 #[path = "core/upkeep.rs"]
 mod upkeep;

@@ -180,15 +180,16 @@ fn every_setting_is_documented_and_in_the_example() {
 fn the_defaults_that_are_documented_are_the_defaults() {
     let text = read("docs/config.md");
     let mut written = String::new();
-    for table in ["queue", "outputs", "verdict", "ui"] {
+    for table in ["queue", "retry", "keep", "outputs", "verdict", "ui"] {
         let section = text.split("\n## ").find(|section| section.starts_with(&format!("`[{table}]`"))).unwrap();
         writeln!(written, "[{table}]").unwrap();
         for row in prose(section).filter(|line| line.starts_with("| `")) {
             let cells: Vec<&str> = row.split('|').map(|cell| cell.trim().trim_matches('`')).collect();
             let (key, default) = (cells[1], cells[2]);
             // Times have their defaults where they are used; paths are texts.
-            let quoted = if key == "path" { format!("\"{default}\"") } else { default.to_owned() };
-            if !matches!(default, "off" | "none") && !matches!(key, "post_grace" | "quiet") {
+            let is_text = matches!(key, "path" | "after_restart" | "on_stall");
+            let quoted = if is_text { format!("\"{default}\"") } else { default.to_owned() };
+            if !matches!(default, "off" | "none") && !matches!(key, "post_grace" | "quiet" | "stall") {
                 writeln!(written, "{key} = {quoted}").unwrap();
             }
         }
@@ -202,4 +203,15 @@ fn the_readme_says_how_to_test() {
     let commands = fences(&read("README.md"), "sh").join("\n");
     assert_eq!(commands.lines().filter(|line| line.starts_with("cargo test")).count(), 1, "{commands}");
     assert!(commands.lines().any(|line| line == "cargo run --release -- demo"), "{commands}");
+}
+
+/// `UPDATE_DOCS=1 cargo test --test docs` writes it anew.
+#[test]
+fn the_schema_of_job_files_is_current() {
+    let schema = format!("{:#}\n", comfytop::job_file::schema::schema());
+    let path = root().join("docs/job.schema.json");
+    if std::env::var_os("UPDATE_DOCS").is_some() {
+        std::fs::write(&path, &schema).unwrap();
+    }
+    assert_eq!(read("docs/job.schema.json"), schema, "docs/job.schema.json: run this test with UPDATE_DOCS=1");
 }

@@ -20,7 +20,7 @@ enum Layer {
     Noun,
     /// Knows one outside thing.
     Edge,
-    /// The local socket between faces and the engine: an edge, the only one that faces may use.
+    /// Edges that faces may use: the local socket to the engine, the person's editor.
     Link,
     Engine,
     Sim,
@@ -37,9 +37,11 @@ use Layer::{Door, Edge, Engine, Face, Link, Noun, Sim, Tool};
 /// Every room. A new one is put here, under the layer whose rules it means to keep.
 const ROOMS: &[(&str, Layer)] = &[
     ("config", Noun),
+    ("embedded", Noun),
     ("estimate", Noun),
     ("job", Noun),
     ("job_file", Noun),
+    ("lenient", Noun),
     ("protocol", Noun),
     ("text", Noun),
     ("verdict", Noun),
@@ -50,6 +52,7 @@ const ROOMS: &[(&str, Layer)] = &[
     ("inbox", Edge),
     ("store", Edge),
     ("video", Edge),
+    ("editor", Link),
     ("link", Link),
     ("engine", Engine),
     ("sim", Sim),

@@ -5,6 +5,7 @@
 #![allow(clippy::expect_used, clippy::panic, clippy::unwrap_used, reason = "a panic is how a test fails")]
 
 mod whole {
+    mod control;
     mod crashes;
     mod demo;
     mod drops;
@@ -13,5 +14,7 @@ mod whole {
     #[cfg(unix)]
     mod screen;
     mod stage;
+    mod stores;
     mod twins;
+    mod workflows;
 }

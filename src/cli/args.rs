@@ -1,6 +1,7 @@
 //! The words of the command line.
 
 use std::path::PathBuf;
+use std::time::Duration;
 
 use clap::{Args as Group, Parser, Subcommand};
 
@@ -40,6 +41,9 @@ pub struct PlaceArgs {
     /// Where store, inputs and cache are kept [default: .comfytop in the render folder]
     #[arg(long, global = true, value_name = "FOLDER")]
     pub state: Option<PathBuf>,
+    /// Post graphs without holding them against what the server says of its nodes
+    #[arg(long, global = true)]
+    pub no_preflight: bool,
 }
 
 #[derive(Debug, Subcommand)]
@@ -52,25 +56,58 @@ pub enum Verb {
     },
     /// All about one job
     Show {
+        /// Its number
         job: u64,
         /// Only the graph, exactly as it was posted
         #[arg(long)]
         graph: bool,
     },
-    /// Take job files from anywhere; prints the new numbers
+    /// Take job files from anywhere, or what ComfyUI made to render it again; prints the new numbers
     Add {
         #[arg(required = true)]
         files: Vec<PathBuf>,
+        /// Only say what would be submitted, as a difference to the workflow
+        #[arg(long)]
+        dry_run: bool,
+    },
+    /// Say all that is wrong with job files, with file, line and column; takes nothing
+    Check {
+        #[arg(required = true)]
+        files: Vec<PathBuf>,
+        /// A saved answer of a server's /object_info to hold them against [default: the server is asked]
+        #[arg(long, value_name = "FILE")]
+        object_info: Option<PathBuf>,
+    },
+    /// Write a commented job file to begin with
+    New {
+        /// The workflow that it fills [default: the first]
+        workflow: Option<String>,
+        /// Where to; `-` prints it [default: WORKFLOW.toml here]
+        #[arg(long, short, value_name = "FILE")]
+        output: Option<PathBuf>,
+    },
+    /// Print the graph that rendered a PNG, WebP, FLAC, MP4 or WebM of ComfyUI's
+    Extract {
+        file: PathBuf,
+        /// The graph of ComfyUI's page instead
+        #[arg(long)]
+        page: bool,
     },
     /// Cancel jobs, waiting or rendering
     Cancel {
         #[arg(required = true)]
         jobs: Vec<u64>,
+        /// And all others of their groups (sweeps, repetitions)
+        #[arg(long)]
+        group: bool,
     },
     /// Render ended jobs once more
     Requeue {
         #[arg(required = true)]
         jobs: Vec<u64>,
+        /// And all others of their groups (sweeps, repetitions)
+        #[arg(long)]
+        group: bool,
         /// With a new seed
         #[arg(long)]
         new_seed: bool,
@@ -79,11 +116,55 @@ pub enum Verb {
     Hold {
         #[arg(required = true)]
         jobs: Vec<u64>,
+        /// And all others of their groups (sweeps, repetitions)
+        #[arg(long)]
+        group: bool,
     },
     /// Let held jobs go
     Release {
         #[arg(required = true)]
         jobs: Vec<u64>,
+        /// And all others of their groups (sweeps, repetitions)
+        #[arg(long)]
+        group: bool,
+    },
+    /// Send no more work, and take back what waits on the servers; what renders goes on
+    Pause {
+        /// Only these servers, by name
+        servers: Vec<String>,
+    },
+    /// Go on after a pause or a drain
+    Resume { servers: Vec<String> },
+    /// Send no more work, let end what the servers have, then pause
+    Drain { servers: Vec<String> },
+    /// Move waiting jobs in the queue
+    #[command(group(clap::ArgGroup::new("to").required(true).args(["top", "bottom", "before"])))]
+    Move {
+        #[arg(required = true)]
+        jobs: Vec<u64>,
+        /// Rendered next
+        #[arg(long)]
+        top: bool,
+        #[arg(long)]
+        bottom: bool,
+        /// Rendered before this job
+        #[arg(long, value_name = "M")]
+        before: Option<u64>,
+    },
+    /// Give waiting jobs a priority: `priority N… P`; the higher goes first
+    Priority {
+        /// Jobs, and at last the priority
+        #[arg(required = true, num_args = 2.., value_name = "N", allow_negative_numbers = true)]
+        jobs: Vec<i64>,
+    },
+    /// Edit a job's text in $EDITOR; one that has ended is rendered again
+    Edit { job: u64 },
+    /// What happened to a job, a line an event
+    Log {
+        job: u64,
+        /// One JSON object a line
+        #[arg(long)]
+        json: bool,
     },
     /// Wait until jobs have ended: 0 all done, 1 any not, 3 timed out
     Wait {
@@ -92,8 +173,8 @@ pub enum Verb {
         #[arg(long, conflicts_with = "jobs")]
         all: bool,
         /// Seconds
-        #[arg(long, value_name = "S")]
-        timeout: Option<f64>,
+        #[arg(long, value_name = "S", value_parser = seconds)]
+        timeout: Option<Duration>,
     },
     /// How well clips loop: SSIM, seam, verdict, best cut; needs no engine
     Measure {
@@ -106,6 +187,9 @@ pub enum Verb {
         #[arg(long)]
         json: bool,
     },
+    /// Workflows: which there are, what a job fills in them, graphs of ComfyUI's page made fit to be run
+    #[command(subcommand)]
+    Workflow(WorkflowVerb),
     /// Write a mended copy of a clip beside it; what its verdict advises where nothing is named. Needs ffmpeg
     Repair(RepairArgs),
     /// Look at one file for the engine, within limits
@@ -113,8 +197,21 @@ pub enum Verb {
     Examine { order: String, file: PathBuf },
     /// Engine, servers and memory
     Status {
+        /// One JSON object
         #[arg(long)]
         json: bool,
+    },
+    /// Look at the store, the folders, the servers, the disk; say what to do about each
+    Doctor {
+        /// One JSON object a line
+        #[arg(long)]
+        json: bool,
+    },
+    /// Delete histories, inputs, cache and log beyond the limits of the config
+    Clean {
+        /// Only say what would be deleted
+        #[arg(long)]
+        dry_run: bool,
     },
     /// Take back what is pending on the servers and end the engine
     Stop,
@@ -131,6 +228,26 @@ pub enum Verb {
     Demo(DemoArgs),
     /// Serve a simulated ComfyUI
     Sim(SimArgs),
+}
+
+#[derive(Debug, Subcommand)]
+pub enum WorkflowVerb {
+    /// List the workflows
+    Ls,
+    /// The slots of a workflow, and what each takes
+    Show { name: String },
+    /// Print the .toml that declares the slots that a graph seems to have
+    Infer { file: PathBuf },
+    /// Print a graph that ComfyUI's page saved in the format that a server runs; needs no engine
+    Convert {
+        file: PathBuf,
+        #[arg(
+            long,
+            value_name = "FILE",
+            help = "A saved answer of a server's /object_info, gzipped or not [default: the server is asked]"
+        )]
+        object_info: Option<PathBuf>,
+    },
 }
 
 #[derive(Debug, Clone, Group)]
@@ -193,8 +310,8 @@ pub struct DemoArgs {
     #[arg(long, default_value_t = 6, value_name = "N")]
     pub jobs: usize,
     /// How long a render takes
-    #[arg(long, value_name = "S")]
-    pub render_seconds: Option<f64>,
+    #[arg(long, value_name = "S", value_parser = seconds)]
+    pub render_seconds: Option<Duration>,
     /// With --headless: one JSON object a line
     #[arg(long)]
     pub json: bool,
@@ -208,8 +325,8 @@ pub struct SimArgs {
     #[arg(long, default_value_t = 8188)]
     pub port: u16,
     /// How long a warm render of the Wan workflow takes
-    #[arg(long, default_value_t = 20.0, value_name = "S")]
-    pub render_seconds: f64,
+    #[arg(long, default_value = "20", value_name = "S", value_parser = seconds)]
+    pub render_seconds: Duration,
     /// Which ComfyUI it speaks like: 0.3.64 or 0.33.0
     #[arg(long = "as", default_value = "0.33.0", value_name = "VERSION")]
     pub dialect: String,
@@ -224,9 +341,25 @@ pub struct SimArgs {
     pub log: Option<PathBuf>,
 }
 
+impl PlaceArgs {
+    /// The flags that name a place, for a verb that has none.
+    pub fn given(&self) -> Option<&'static str> {
+        let flags =
+            [("--dir", self.dir.is_some()), ("--server", self.server.is_some()), ("--state", self.state.is_some())];
+        flags.into_iter().find(|(_, given)| *given).map(|(flag, _)| flag)
+    }
+}
+
+/// Seconds as people write them, fractions too.
+fn seconds(text: &str) -> Result<Duration, String> {
+    let seconds: f64 = text.parse().map_err(|_| "a number of seconds is wanted".to_owned())?;
+    Duration::try_from_secs_f64(seconds).map_err(|_| "a number of seconds is wanted, from 0 on".to_owned())
+}
+
 impl DemoArgs {
     pub fn options(&self) -> crate::demo::Options {
-        crate::demo::Options { headless: self.headless, jobs: self.jobs, render_seconds: self.render_seconds }
+        let render_seconds = self.render_seconds.map(|s| s.as_secs_f64());
+        crate::demo::Options { headless: self.headless, jobs: self.jobs, render_seconds }
     }
 }
 
@@ -245,7 +378,7 @@ impl SimArgs {
         };
         let options = sim::Options {
             dialect: self.dialect.parse().map_err(|e: sim::UnknownDialect| e.to_string())?,
-            render_seconds: self.render_seconds,
+            render_seconds: self.render_seconds.as_secs_f64(),
             scenario,
             dir: self.files.clone(),
             log: self.log.clone(),

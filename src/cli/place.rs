@@ -8,8 +8,9 @@ use super::args::PlaceArgs;
 use crate::comfy::Client;
 use crate::config::{Config, ConfigError, ServerConfig};
 use crate::engine::EngineError;
-use crate::folder::{self, CONFIG, Found, STATE};
+use crate::folder::{self, CONFIG, Folder, Found, STATE};
 use crate::link::{Address, LinkError};
+use crate::tools;
 use crate::verbs::Code;
 use crate::verdict::Thresholds;
 
@@ -22,6 +23,8 @@ pub struct Place {
     pub server: Option<String>,
     /// `--state`.
     pub asked_state: Option<PathBuf>,
+    /// `--no-preflight`.
+    pub no_preflight: bool,
 }
 
 /// Why a verb could not be carried out.
@@ -35,6 +38,7 @@ pub enum Trouble {
     Link(LinkError),
     Engine(EngineError),
     Demo(String),
+    Convert(tools::convert::Trouble),
     Repair { path: PathBuf, error: crate::tools::repair::Trouble },
     Runtime(io::Error),
     Terminal(io::Error),
@@ -46,11 +50,17 @@ impl From<LinkError> for Trouble {
     }
 }
 
+impl From<tools::convert::Trouble> for Trouble {
+    fn from(error: tools::convert::Trouble) -> Self {
+        Self::Convert(error)
+    }
+}
+
 impl Trouble {
     pub fn code(&self) -> Code {
         match self {
-            Self::Usage(_) | Self::Config(_) => Code::Usage,
-            Self::NoFolder(_) | Self::Link(_) => Code::Nobody,
+            Self::NoFolder(_) | Self::Link(_) | Self::Convert(tools::convert::Trouble::Server(_)) => Code::Nobody,
+            Self::Usage(_) | Self::Config(_) | Self::Convert(_) => Code::Usage,
             _ => Code::No,
         }
     }
@@ -71,6 +81,7 @@ impl fmt::Display for Trouble {
             Self::Link(error) => error.fmt(f),
             Self::Repair { path, error } => write!(f, "{}: {error}", crate::text::clean(&super::shown(path))),
             Self::Engine(error) => error.fmt(f),
+            Self::Convert(error) => error.fmt(f),
             Self::Runtime(error) => write!(f, "the async runtime can't start: {error}"),
             Self::Terminal(error) => write!(f, "the terminal: {error}"),
         }
@@ -82,8 +93,18 @@ impl Place {
     pub fn settle(args: &PlaceArgs) -> Result<Self, Trouble> {
         match Self::find(args)? {
             Found::Here(root) => Self::at(&root, args),
-            Found::New(root) => Err(Trouble::NoFolder(root)),
+            Found::New(root) => Err(match hidden(&root) {
+                Some(source) => Trouble::Folder { path: root, source },
+                None => Trouble::NoFolder(root),
+            }),
         }
+    }
+
+    /// The render folder that is there, else the folder itself, left as it is: for verbs that only want the
+    /// settings.
+    pub fn as_it_is(args: &PlaceArgs) -> Result<Self, Trouble> {
+        let (Found::Here(root) | Found::New(root)) = Self::find(args)?;
+        Self::at(&root, args)
     }
 
     /// The render folder that is there, or a new one; says what will be created.
@@ -113,11 +134,16 @@ impl Place {
     }
 
     fn at(root: &Path, args: &PlaceArgs) -> Result<Self, Trouble> {
-        let root = root.canonicalize().map_err(|source| Trouble::Folder { path: root.to_owned(), source })?;
+        let root = match root.canonicalize() {
+            // It may not be there yet, and then has no settings.
+            Err(error) if error.kind() == io::ErrorKind::NotFound => root.to_owned(),
+            other => other.map_err(|source| Trouble::Folder { path: root.to_owned(), source })?,
+        };
         let mut config = read(&root.join(CONFIG))?;
         let from_env = std::env::var("COMFYTOP_SERVER").ok().filter(|s| !s.trim().is_empty());
-        let named = args.server.clone().or(from_env);
-        let server = named.map(|named| address(&config, &named)).transpose()?;
+        let by_flag = args.server.clone().map(|named| ("--server", named));
+        let named = by_flag.or(from_env.map(|named| ("COMFYTOP_SERVER", named)));
+        let server = named.map(|(by, named)| address(&config, by, &named)).transpose()?;
         if let Some(named) = &server {
             // One of the config's servers by its name, else an address.
             let known = config.servers.iter().find(|s| s.name.as_ref() == Some(named)).cloned();
@@ -127,7 +153,15 @@ impl Place {
                 ServerConfig { in_flight: in_flight.unwrap_or(at.in_flight), ..at }
             })];
         }
-        Ok(Self { root, config, server, asked_state: args.state.clone() })
+        config.queue.preflight &= !args.no_preflight;
+        Ok(Self { root, config, server, asked_state: args.state.clone(), no_preflight: args.no_preflight })
+    }
+
+    /// Where its files lie.
+    pub fn folder(&self) -> Result<Folder, Trouble> {
+        let inboxes: Vec<PathBuf> = self.config.inboxes.iter().map(|inbox| inbox.path.clone()).collect();
+        let folder = Folder::with(&self.root, &inboxes, &self.config.outputs.path, self.asked_state.as_deref());
+        folder.map_err(|source| Trouble::Folder { path: self.root.clone(), source })
     }
 
     /// What clips are judged by: the render folder's settings where there is one, else the usual.
@@ -155,15 +189,22 @@ impl Place {
 }
 
 /// One of the config's servers by its name, or an address, `http://` added where it is left out.
-fn address(config: &Config, named: &str) -> Result<String, Trouble> {
+/// `by`: who names it.
+fn address(config: &Config, by: &str, named: &str) -> Result<String, Trouble> {
     if config.servers.iter().any(|s| s.name.as_deref() == Some(named)) {
         return Ok(named.to_owned());
     }
     let url = if named.contains("://") { named.to_owned() } else { format!("http://{named}") };
     match Client::new(&url, &std::collections::BTreeMap::new()) {
         Ok(_) => Ok(url),
-        Err(error) => Err(Trouble::Usage(format!("--server: {error}"))),
+        Err(error) => Err(Trouble::Usage(format!("{by}: {error}"))),
     }
+}
+
+/// Why nobody can say whether a folder is a render folder: it may not be looked into.
+fn hidden(root: &Path) -> Option<io::Error> {
+    let error = root.join(STATE).symlink_metadata().err()?;
+    (error.kind() == io::ErrorKind::PermissionDenied).then_some(error)
 }
 
 fn read(path: &Path) -> Result<Config, Trouble> {

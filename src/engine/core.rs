@@ -5,15 +5,23 @@
 //! is acted on that is not written. It never waits, never reads a clock, never draws a number
 //! from outside its own seeded generator; so it runs in virtual time as well.
 
+mod after;
+mod amend;
 mod collecting;
 mod commands;
+mod flow;
 mod looking;
+mod order;
 mod plan;
 mod recover;
+mod retry;
 mod servers;
+mod stall;
 mod views;
 mod words;
 
+pub use flow::{FLOW_KEY, KeptFlow};
+pub use retry::Retries;
 pub use words::{About, CollectFailure, Collected, Effect, First, Found, Heard, Input, Look, OpenFile, PostResult};
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet, VecDeque};
@@ -22,12 +30,10 @@ use std::time::Duration;
 use jiff::{SignedDuration, Timestamp};
 
 use crate::estimate::{Node, NodeTimes, Run};
-use crate::job::{Change, Job, JobId, JobState};
-use crate::protocol::{EngineRow, Level, Link, Notice, Progress, Sample, ServerRow, Update};
+use crate::job::{Change, FailureKind, Job, JobId, JobState};
+use crate::protocol::{EngineRow, Flow, Level, Link, Notice, Progress, Sample, ServerRow, Update};
 use crate::store::Write;
 
-/// How often an attempt may be lost to a dying server before the job fails.
-const MAX_LOST: usize = 3;
 /// How often a POST may be answered with a 5xx, and the prompt then be nowhere.
 const MAX_REFUSALS: u32 = 3;
 /// Samples kept for each server: ten minutes at one a second.
@@ -37,6 +43,8 @@ const INTERRUPT_SHADOW: Duration = Duration::from_secs(2);
 /// A socket found deaf so often within so long is taken for one with a foreign twin.
 const DEAF_OFTEN: usize = 3;
 const DEAF_WITHIN: Duration = Duration::from_mins(5);
+/// Between two jobs of the queue there is room for others.
+const RANK_STEP: i64 = 1 << 20;
 /// Pending rows that show their place.
 const SHOWN_PLACES: usize = 20;
 
@@ -49,11 +57,32 @@ pub struct Policy {
     pub quiet: Duration,
     /// Take and submit nothing.
     pub look_only: bool,
+    pub retries: Retries,
+    /// So many failures of one kind in a row pause the queue; 0 = never.
+    pub pause_after: u32,
+    /// Fewer free bytes on the disk pause it.
+    pub min_free: u64,
+    /// After a restart, of the engine or of a server, wait for a person.
+    pub pause_after_restart: bool,
+    /// A render without a step for so long is flagged, where nothing better was learnt.
+    pub stall: Duration,
+    /// And interrupted.
+    pub stall_interrupts: bool,
 }
 
 impl Default for Policy {
     fn default() -> Self {
-        Self { post_grace: Duration::from_secs(10), quiet: Duration::from_secs(20), look_only: false }
+        Self {
+            post_grace: Duration::from_secs(10),
+            quiet: Duration::from_secs(20),
+            look_only: false,
+            retries: Retries::default(),
+            pause_after: 3,
+            min_free: 2_000_000_000,
+            pause_after_restart: false,
+            stall: Duration::from_mins(10),
+            stall_interrupts: false,
+        }
     }
 }
 
@@ -82,13 +111,17 @@ struct Server {
     heard_at: Timestamp,
     /// `GET /prompt` differed from the last status this often in a row.
     differs: u8,
-    /// A look at the unexplained count is on its way.
-    surveying: bool,
+    /// This look at all that it has is on its way, or failed and comes again. Nothing is sent before it is answered.
+    surveying: Option<u64>,
     /// What it has pending of ours, in the order of submission.
     pending: BTreeSet<(Timestamp, JobId)>,
     /// Nothing is posted before then: the last POST could not be sent. How often in a row that was so.
     not_before: Option<Timestamp>,
     misses: u32,
+    flow: Flow,
+    /// It was asked to free its memory; it has answered.
+    freeing: bool,
+    freed: bool,
     /// When it was last lost.
     lost_at: Option<Timestamp>,
     /// When the socket was last found deaf.
@@ -103,6 +136,8 @@ struct Sent {
     /// No sooner than, and (once it is known that it was taken) no later than.
     after: u64,
     before: u64,
+    /// Looks up to this one were asked before it could have arrived: that they did not find it says nothing.
+    looks: u64,
 }
 
 /// A render that is being watched.
@@ -111,6 +146,11 @@ struct Watch {
     run: Run,
     began: Timestamp,
     peak_vram: u64,
+    /// Its last step.
+    moved_at: Timestamp,
+    /// A timer looks for the next one.
+    watched: bool,
+    stalled: bool,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -120,6 +160,8 @@ enum Timer {
     /// Cancel again: the server has not agreed yet.
     Cancel(JobId),
     Collect(JobId),
+    /// See whether the render has made a step.
+    Stall(JobId),
     /// The count of this server is unexplained.
     Survey(usize),
     /// See whether anything was heard.
@@ -148,17 +190,35 @@ pub struct State {
     nodes: HashMap<JobId, Vec<Node>>,
     prompts: HashMap<String, JobId>,
     fingerprints: HashMap<String, JobId>,
+    /// Who waits for a job.
+    dependents: HashMap<JobId, Vec<JobId>>,
+    /// Jobs whose waiting is to be looked at.
+    after_due: BTreeSet<JobId>,
     estimates: BTreeMap<String, NodeTimes>,
     /// POSTs whose fate is unknown: since when, and how often the server refused with a 5xx.
     unsure: HashMap<JobId, (Timestamp, u32)>,
-    /// Cancels that wait for the answer to a POST, and stops that take back.
+    /// They are being deleted at their server, to be queued again: a stop, a pause, a move.
     taking_back: HashSet<JobId>,
+    /// What is done to some of them then.
+    when_back: HashMap<JobId, amend::Then>,
+    /// Queued jobs that ran out of memory and want their server for themselves.
+    recovering: BTreeSet<JobId>,
+    /// Interrupted by the watchdog, and in which words.
+    stalled: HashMap<JobId, String>,
+    /// Failures of one kind in a row.
+    streak: Option<(FailureKind, u32)>,
+    disk_is_low: bool,
+    /// The queue got new members, or another order.
+    reordered: bool,
+    last_submitted: Timestamp,
     /// What holds up jobs that go on by themselves once it is mended.
     troubles: HashMap<JobId, String>,
     /// What servers have.
     sent: HashMap<JobId, Sent>,
     /// How many prompts servers took.
     takings: u64,
+    /// How often servers were asked where prompts are.
+    looks: u64,
     /// Deleted by a person, unless a file of theirs is there after all.
     deleted: HashSet<JobId>,
     /// The latest time that was told.
@@ -199,6 +259,8 @@ pub struct Remembered {
     pub nodes: HashMap<JobId, Vec<Node>>,
     /// When the last dashboard left.
     pub away_since: Option<Timestamp>,
+    /// Whether the queue went or was paused.
+    pub flow: KeptFlow,
 }
 
 fn plus(at: Timestamp, by: Duration) -> Timestamp {
@@ -241,10 +303,13 @@ impl State {
                 interrupted_at: None,
                 heard_at: now,
                 differs: 0,
-                surveying: false,
+                surveying: None,
                 pending: BTreeSet::new(),
                 not_before: None,
                 misses: 0,
+                flow: Flow::Going,
+                freeing: false,
+                freed: false,
                 lost_at: None,
                 deaf_at: VecDeque::new(),
             })
@@ -261,12 +326,22 @@ impl State {
             nodes: remembered.nodes,
             prompts: HashMap::new(),
             fingerprints: HashMap::new(),
+            dependents: HashMap::new(),
+            after_due: BTreeSet::new(),
             estimates: remembered.estimates,
             unsure: HashMap::new(),
             taking_back: HashSet::new(),
+            when_back: HashMap::new(),
+            recovering: BTreeSet::new(),
+            stalled: HashMap::new(),
+            streak: None,
+            disk_is_low: false,
+            reordered: false,
+            last_submitted: Timestamp::MIN,
             troubles: HashMap::new(),
             sent: HashMap::new(),
             takings: 0,
+            looks: 0,
             deleted: HashSet::new(),
             clock: now,
             collecting: HashSet::new(),
@@ -287,11 +362,12 @@ impl State {
             state.remember(job);
         }
         state.remember_order();
+        state.recall_flow(remembered.flow, now);
         state
     }
 
     fn remember(&mut self, job: Job) {
-        self.next_rank = self.next_rank.max(job.rank + 1);
+        self.next_rank = self.next_rank.max(job.rank.saturating_add(RANK_STEP));
         if let Some(print) = &job.fingerprint
             && !matches!(job.state, JobState::Duplicate { .. } | JobState::Rejected { .. })
         {
@@ -307,10 +383,15 @@ impl State {
         }
         if matches!(job.state, JobState::Queued) {
             self.queue.insert(job.order());
+            self.reordered = true;
+            if job.wants_alone() {
+                self.recovering.insert(job.id);
+            }
         }
         let id = job.id;
         self.jobs.insert(id, job);
         self.note_pending(id);
+        self.note_after(id);
     }
 
     // ---- what the driver and the intake ask -------------------------------------------------
@@ -322,8 +403,9 @@ impl State {
 
     /// A place at the end of the queue.
     pub fn take_rank(&mut self) -> i64 {
-        self.next_rank += 1;
-        self.next_rank - 1
+        let rank = self.next_rank;
+        self.next_rank = rank.saturating_add(RANK_STEP);
+        rank
     }
 
     /// A seed for a job that leaves it to chance: below 2^48, so that every tool and JSON reader keeps it whole.
@@ -362,6 +444,11 @@ impl State {
         self.fingerprints.retain(|_, id| !jobs.contains(id));
     }
 
+    /// All jobs, in the order of their numbers.
+    pub fn jobs(&self) -> impl Iterator<Item = &Job> {
+        self.jobs.values()
+    }
+
     pub fn job(&self, id: JobId) -> Option<&Job> {
         self.jobs.get(&id)
     }
@@ -373,12 +460,23 @@ impl State {
 
     /// Cancelled, or to be taken back, while its files were uploaded: it need not be posted any more.
     pub fn is_wanted(&self, id: JobId) -> bool {
-        self.stopping.is_none() && self.jobs.get(&id).is_some_and(|j| matches!(j.state, JobState::Submitting))
+        self.stopping.is_none()
+            && !self.taking_back.contains(&id)
+            && self.jobs.get(&id).is_some_and(|j| matches!(j.state, JobState::Submitting))
     }
 
     /// Names of the servers, for `"server"` in a job file.
     pub fn server_names(&self) -> impl Iterator<Item = &str> {
         self.servers.iter().map(|s| s.name.as_str())
+    }
+
+    /// The version of a server that has been found.
+    pub fn server_version(&self, server: usize) -> Option<String> {
+        self.servers.get(server).map(|s| s.about.version.clone())
+    }
+
+    pub fn is_server_up(&self, server: usize) -> bool {
+        self.is_up(server)
     }
 
     /// True while something of ours renders or waits at this server: it is asked more often then.
@@ -395,9 +493,10 @@ impl State {
     }
 
     /// A look-only engine takes and submits from now on.
-    pub fn take_up_work(&mut self) {
+    pub fn take_up_work(&mut self, now: Timestamp) {
         self.policy.look_only = false;
         self.row.look_only = false;
+        self.begin_paused(now);
         self.publish(Update::Engine(self.row.clone()));
     }
 
@@ -448,8 +547,8 @@ impl State {
             Input::Heard { server, heard } => self.heard(server, heard, now),
             Input::Stats { server, sample } => self.stats(server, sample),
             Input::Count { server, remaining } => self.count(server, remaining, now),
-            Input::Looked { server, found } => self.looked(server, found, now),
-            Input::LookFailed { server, jobs } => self.look_failed(server, &jobs, now),
+            Input::Looked { server, asked, found } => self.looked(server, asked, found, now),
+            Input::LookFailed { server, asked, jobs } => self.look_failed(server, asked, &jobs, now),
             Input::Posted { server, job, prompt_id, result } => self.posted(server, job, &prompt_id, result, now),
             Input::Collected { job, prompt_id, result } => self.collected(job, &prompt_id, result, now),
             Input::Measured { job, measurement } => {
@@ -459,6 +558,11 @@ impl State {
             }
             Input::Ask { ask, request } => self.asked(ask, request, now),
             Input::Dashboard { here } => self.dashboard(here, now),
+            Input::Unfit { job, why } => {
+                if self.jobs.get(&job).is_some_and(|j| j.state.is_waiting()) {
+                    self.change(job, Change::Failed { why, at: now }, now);
+                }
+            }
             Input::Banners(banners) => {
                 if self.row.banners != banners {
                     self.row.banners = banners;
@@ -466,6 +570,9 @@ impl State {
                 }
             }
             Input::Notice { level, text } => self.notice(level, text, now),
+            Input::Freed { server, result } => self.freed(server, result, now),
+            Input::Disk { free } => self.disk(free, now),
+            Input::Edited { ask, job, edit, prompt } => self.edited(ask, job, edit, prompt, now),
             Input::Reopened { file } => {
                 let id = file.id;
                 self.files.insert(id, file);
@@ -483,7 +590,9 @@ impl State {
                 }
             }
         }
+        self.settle_after(now);
         self.plan(now);
+        self.end_drains(now);
         self.finish(now)
     }
 
@@ -540,6 +649,7 @@ impl State {
             (at, timer)
         }));
         self.unsure.values_mut().for_each(|(asked, _)| shift(asked));
+        self.watches.values_mut().for_each(|watch| shift(&mut watch.moved_at));
         for s in &mut self.servers {
             shift(&mut s.heard_at);
             let maybe = [&mut s.up_since, &mut s.interrupted_at, &mut s.not_before, &mut s.lost_at];
@@ -557,13 +667,19 @@ impl State {
         let attempt = self.jobs.get(&id).and_then(Job::attempt);
         let pending_was = attempt.and_then(|a| Some((self.seat(a)?, a.submitted_at)));
         let Some(job) = self.jobs.get_mut(&id) else { return false };
-        let before = job.order();
+        let (before, waited) = (job.order(), job.state.is_waiting());
         let had_prompt = job.attempt().map(|a| a.prompt_id.clone());
         if let Err(error) = job.apply(&change) {
             tracing::warn!("{error}");
             return false;
         }
         self.queue.remove(&before);
+        self.recovering.remove(&id);
+        let result = match &change {
+            Change::Rendered { .. } | Change::Salvaged { .. } => Some(None),
+            Change::Failed { why, .. } if !waited => Some(Some(why.kind)),
+            _ => None,
+        };
         if matches!(change, Change::TakenBack)
             && let Some((seat, at)) = pending_was
             && let Some(server) = self.servers.get_mut(seat)
@@ -572,7 +688,11 @@ impl State {
         }
         if matches!(job.state, JobState::Queued) {
             self.queue.insert(job.order());
+            if job.wants_alone() {
+                self.recovering.insert(id);
+            }
         }
+        self.reordered |= matches!(job.state, JobState::Queued) || matches!(change, Change::Move { .. });
         let (ended, waiting) = (job.state.is_ended(), job.state.is_waiting());
         let prompt = job.attempt().map(|a| a.prompt_id.clone());
         let job = Box::new(job.clone());
@@ -600,6 +720,7 @@ impl State {
             self.fingerprints.insert(print, id);
         }
         self.dirty_jobs.insert(id);
+        self.note_after(id);
         if let Some(server) = self.server_of(id) {
             self.dirty_servers.insert(server);
         }
@@ -610,8 +731,12 @@ impl State {
             self.watches.remove(&id);
             self.unsure.remove(&id);
             self.taking_back.remove(&id);
+            self.stalled.remove(&id);
             self.sent.remove(&id);
             self.deleted.remove(&id);
+        }
+        if !self.when_back.is_empty() {
+            self.came_back(id, now);
         }
         if ended || waiting {
             self.nodes.remove(&id);
@@ -625,6 +750,9 @@ impl State {
             if !self.waits.is_empty() {
                 self.after(now, Duration::ZERO, Timer::Waits);
             }
+        }
+        if let Some(failed) = result {
+            self.count_streak(failed, now);
         }
         true
     }

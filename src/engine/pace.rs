@@ -20,6 +20,8 @@ const TOUCH_EVERY: Duration = Duration::from_secs(1);
 const LAG_EVERY: Duration = Duration::from_millis(50);
 /// How often the socket's file is looked for.
 const SOCKET_EVERY: Duration = Duration::from_secs(30);
+/// How often the disk is asked how much room it has.
+const DISK_EVERY: Duration = Duration::from_secs(30);
 /// How long an engine that ends with its faces waits for the first, and after the last.
 const FIRST_FACE: Duration = Duration::from_secs(20);
 const LAST_FACE: Duration = Duration::from_millis(300);
@@ -29,6 +31,7 @@ pub struct Pace {
     touch_at: Option<Instant>,
     lag_at: Option<Instant>,
     socket_at: Instant,
+    disk_at: Instant,
     had_face: bool,
     /// No face is attached since then.
     lonely_since: Instant,
@@ -45,6 +48,7 @@ impl Pace {
             touch_at: None,
             lag_at: None,
             socket_at: now + SOCKET_EVERY,
+            disk_at: now,
             had_face: false,
             lonely_since: now,
             idle_since: now,
@@ -66,6 +70,10 @@ impl Pace {
         let now = Instant::now();
         if driver.state.next_wake().is_some_and(|at| at <= Timestamp::now()) {
             driver.step(Input::Tick);
+        }
+        if now >= self.disk_at {
+            self.disk_at = now + DISK_EVERY;
+            driver.look_at_disk();
         }
         let moves = driver.hub.has_watchers() && driver.state.renders();
         if due(&mut self.touch_at, moves, now, TOUCH_EVERY) {
@@ -99,6 +107,15 @@ impl Pace {
         self.end_at(driver).is_some_and(|at| Instant::now() >= at)
     }
 
+    /// Why it is over, for the log.
+    pub fn why_over(&self, driver: &Driver) -> &'static str {
+        match (driver.ends_with_faces && driver.hub.count() == 0, self.had_face) {
+            (true, true) => "the last face has gone",
+            (true, false) => "no face came",
+            (false, _) => "nothing was to be done for as long as `idle_exit` says",
+        }
+    }
+
     /// When [`Pace::keep`] is due next.
     pub fn next(&self, driver: &Driver) -> Instant {
         let now = Instant::now();
@@ -108,7 +125,7 @@ impl Pace {
         });
         let store = driver.unwritten.as_ref().map(|waits| waits.try_at);
         let deadlines = [timer, store, self.progress_at, self.touch_at, self.lag_at, self.end_at(driver)];
-        deadlines.into_iter().flatten().min().unwrap_or(self.socket_at).min(self.socket_at)
+        deadlines.into_iter().flatten().min().unwrap_or(self.socket_at).min(self.socket_at).min(self.disk_at)
     }
 }
 

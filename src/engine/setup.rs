@@ -10,7 +10,7 @@ use serde_json::Value;
 use tokio::sync::{mpsc, watch};
 
 use super::connection::Connection;
-use super::core::{OpenFile, Remembered, ServerSeat};
+use super::core::{FLOW_KEY, OpenFile, Remembered, ServerSeat};
 use super::hub::FaceEvent;
 use super::posting::send_posts;
 use super::{EngineError, Event, ServerEnd, hearing};
@@ -28,8 +28,7 @@ pub(super) fn server_configs(config: &Config) -> Vec<ServerConfig> {
 
 /// The server as people see it: without user, password and query.
 pub(super) fn seat(config: &ServerConfig) -> ServerSeat {
-    let url = ServerConfig { name: None, ..config.clone() }.label();
-    ServerSeat { name: config.label(), url, in_flight: config.in_flight }
+    ServerSeat { name: config.label(), url: shown_url(&config.url), in_flight: config.in_flight }
 }
 
 /// All that an engine goes on with after the one before it has died.
@@ -56,7 +55,10 @@ pub fn remember(store: &Store) -> Result<Remembered, EngineError> {
         }
     }
     let away_since = store.meta("away_since")?.and_then(|at| at.parse().ok());
+    // What can't be read (an older comfytop after a newer one) is as if nothing had been said.
+    let flow = store.meta(FLOW_KEY)?.and_then(|kept| serde_json::from_str(&kept).ok()).unwrap_or_default();
     Ok(Remembered {
+        flow,
         jobs,
         files: files.into_values().filter(|f| !f.jobs.is_empty()).collect(),
         estimates: store.estimates()?,

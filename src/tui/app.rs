@@ -19,10 +19,11 @@ use super::list::{Entry, JobList};
 use super::theme::{Role, Theme};
 use crate::config::UiConfig;
 use crate::job::JobId;
-use crate::protocol::{Away, Detail, EngineRow, FromEngine, Level, Link, Notice, Request, ServerRow};
+use crate::protocol::{Away, Detail, EngineRow, Flow, FromEngine, Level, Link, Notice, Request, ServerRow};
 
 mod act;
 mod hear;
+mod orders;
 
 /// What the dashboard is told once, at its start.
 #[derive(Debug, Clone)]
@@ -56,6 +57,11 @@ pub enum Event {
     EngineGone {
         why: String,
     },
+    /// The person's editor was closed on a job's text; `Err`: why there was none.
+    Edited {
+        job: JobId,
+        text: Result<String, String>,
+    },
     /// Words of the door's own (a copy of the log's path, what the link tries).
     Notice(Notice),
     /// The process is asked to end (a signal).
@@ -69,8 +75,11 @@ pub enum Command {
     Ask(Request),
     /// End the dashboard; the engine goes on.
     Leave,
-    /// Start an engine (or find one) and connect. With `replace` the one that refused us is stopped first.
-    StartEngine { replace: bool },
+    /// Start an engine (or find one) and connect. With `replace` the one that refused us is stopped first. `server`:
+    /// where the one before worked, if a flag had said so.
+    StartEngine { replace: bool, server: Option<String> },
+    /// Open this text in the person's editor; what comes of it is [`Event::Edited`].
+    Editor { job: JobId, text: String },
     /// Give the terminal back until `fg`.
     Suspend,
     /// Paint the whole screen anew.
@@ -99,7 +108,10 @@ pub enum EngineState {
         version: String,
     },
     Gone {
+        /// Empty where there is no more to say than that.
         why: String,
+        /// The person stopped it here.
+        asked: bool,
     },
 }
 
@@ -124,6 +136,8 @@ pub struct App {
     pub(super) now: Timestamp,
     size: (u16, u16),
     pub(super) state: EngineState,
+    /// The person stops the engine: that it goes is no surprise.
+    stop_asked: bool,
     /// Since when nothing is heard of the engine.
     lost_at: Option<Timestamp>,
     pub(super) engine: EngineRow,
@@ -147,7 +161,21 @@ pub struct App {
     pub(super) help: Option<usize>,
     pub(super) question: Option<Question>,
     pub(super) typing: Option<Input>,
+    editing: Editing,
     due: Option<Urgency>,
+}
+
+/// A job's text on its way to the editor and back.
+#[derive(Debug, Default)]
+struct Editing {
+    /// Its text was asked for.
+    asked: Option<JobId>,
+    /// As it came.
+    text: String,
+    /// As it was edited, until the engine has taken it: nothing that was typed is lost.
+    draft: Option<(JobId, String)>,
+    /// What is wanted next.
+    then: Option<Command>,
 }
 
 impl App {
@@ -156,6 +184,7 @@ impl App {
             now: setup.now,
             size: setup.size,
             state: EngineState::Connecting,
+            stop_asked: false,
             lost_at: None,
             engine: EngineRow { folder: setup.folder.clone(), ..EngineRow::default() },
             servers: Vec::new(),
@@ -175,6 +204,7 @@ impl App {
             help: None,
             question: None,
             typing: None,
+            editing: Editing::default(),
             due: Some(Urgency::Now),
             setup,
         };
@@ -216,12 +246,13 @@ impl App {
             }
             Event::FromEngine(message) => {
                 self.hear(message);
-                None
+                self.editing.then.take()
             }
+            Event::Edited { job, text } => self.edited(job, text),
             Event::EngineGone { why } => {
                 // An engine that refused us closes the connection: its words are the reason.
                 if !matches!(self.state, EngineState::Refused { .. }) {
-                    self.state = EngineState::Gone { why };
+                    self.state = EngineState::Gone { why, asked: self.stop_asked };
                 }
                 self.lost_at.get_or_insert(self.now);
                 self.forecast_due = true;
@@ -245,9 +276,11 @@ impl App {
 
     /// Makes ready for drawing what is worked out only when somebody looks.
     pub fn prepare(&mut self) {
-        if self.forecast_due || self.forecast.is_stale(&self.jobs, &self.servers, self.now) {
+        // What is paused starts nothing.
+        let goes = self.is_up() && self.engine.flow.goes();
+        if self.forecast_due || (goes && self.forecast.is_stale(&self.jobs, &self.servers, self.now)) {
             self.forecast_due = false;
-            self.forecast = if self.is_up() {
+            self.forecast = if goes {
                 Forecast::of(&self.jobs, &self.servers, &self.expect, self.now)
             } else {
                 Forecast::default()
@@ -336,14 +369,17 @@ impl App {
     pub(super) fn banners(&self) -> Vec<(Role, String)> {
         let mut out = Vec::new();
         match &self.state {
-            EngineState::Gone { why } => {
+            EngineState::Gone { asked: true, .. } => {
+                out.push((Role::Plain, " The engine has stopped, as you asked. E starts it again.".to_owned()));
+            }
+            EngineState::Gone { why, .. } => {
+                let why = if why.is_empty() { String::new() } else { format!(": {why}") };
                 let log = if self.engine.log.is_empty() {
                     String::new()
                 } else {
                     format!(" (log: {})", self.short(&self.engine.log))
                 };
-                let why = if why.is_empty() { String::new() } else { format!(": {why}") };
-                out.push((Role::Bad, format!("the engine stopped{log}{why} · E starts it again")));
+                out.push((Role::Bad, format!("E starts it again: the engine stopped{why}{log}")));
             }
             EngineState::Refused { why, version } => {
                 let version = if version.is_empty() { String::new() } else { format!(" (engine {version})") };
@@ -351,6 +387,13 @@ impl App {
             }
             EngineState::Connecting | EngineState::Up => {}
         }
+        let paused = |flow: &Flow, whose: &str| {
+            let why = flow.why().filter(|_| self.is_up())?;
+            Some((Role::Nearly, format!("{whose}paused: {why} · p goes on")))
+        };
+        out.extend(paused(&self.engine.flow, ""));
+        let servers = self.servers.iter().filter(|_| self.engine.flow.goes());
+        out.extend(servers.filter_map(|s| paused(&s.flow, &format!("{} is ", s.name))));
         out.extend(self.engine.banners.iter().map(|words| (Role::Nearly, words.clone())));
         if let Some(away) = &self.away {
             let since = super::figures::moment(away.since, self.now, &self.setup.zone);

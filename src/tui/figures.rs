@@ -5,6 +5,8 @@
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
 
+pub use crate::text::size_words as size;
+
 /// Seconds as `0:41`, `12:05`, `1:02:03`. Fractions are dropped: a clock never shows a second that has not passed.
 #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "clamped to 0..1e12 first")]
 pub fn duration(seconds: f64) -> String {
@@ -42,18 +44,6 @@ pub fn about(at: Timestamp, now: Timestamp, zone: &TimeZone) -> String {
 #[expect(clippy::cast_precision_loss, reason = "one decimal is shown")]
 pub fn gigabytes(bytes: u64) -> String {
     format!("{:.1}", bytes as f64 / f64::from(1 << 30))
-}
-
-/// A file's size: `820 B`, `14 kB`, `1.2 MB`.
-#[expect(clippy::cast_precision_loss, reason = "one decimal is shown")]
-pub fn size(bytes: u64) -> String {
-    let b = bytes as f64;
-    match bytes {
-        0..1000 => format!("{bytes} B"),
-        1000..1_000_000 => format!("{:.0} kB", b / 1e3),
-        1_000_000..1_000_000_000 => format!("{:.1} MB", b / 1e6),
-        _ => format!("{:.1} GB", b / 1e9),
-    }
 }
 
 /// A share as whole percent, 0 to 100; never 100 before it is whole.

@@ -77,7 +77,7 @@ fn running(jobs: &JobList) -> impl Iterator<Item = &Entry> {
 /// When each server that is there should be free; `None` where one of them can't be known.
 fn free(jobs: &JobList, servers: &[ServerRow], now: Timestamp) -> Option<Vec<Timestamp>> {
     let mut free = Vec::new();
-    for server in servers.iter().filter(|s| matches!(s.link, Link::Up { .. })) {
+    for server in servers.iter().filter(|s| matches!(s.link, Link::Up { .. }) && s.flow.goes()) {
         let others = server.running.iter().any(|p| p.job.is_none());
         if others || server.pending_others > 0 {
             return None;

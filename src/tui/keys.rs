@@ -28,6 +28,19 @@ pub enum Action {
     Cancel,
     Requeue,
     RequeueNewSeed,
+    Edit,
+    Hold,
+    MoveUp,
+    MoveDown,
+    MoveTop,
+    MoveBottom,
+    PriorityUp,
+    PriorityDown,
+    Mark,
+    MarkRange,
+    MarkAll,
+    Pause,
+    Drain,
     CopyPath,
     Details,
     Filter,
@@ -61,6 +74,8 @@ pub enum Action {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Heading {
     Jobs,
+    Marks,
+    Queue,
     Moving,
     Everywhere,
     Typing,
@@ -68,11 +83,14 @@ pub enum Heading {
 }
 
 impl Heading {
-    pub const ALL: [Self; 5] = [Self::Jobs, Self::Moving, Self::Everywhere, Self::Typing, Self::Asking];
+    pub const ALL: [Self; 7] =
+        [Self::Jobs, Self::Queue, Self::Marks, Self::Moving, Self::Everywhere, Self::Typing, Self::Asking];
 
     pub fn words(self) -> &'static str {
         match self {
-            Self::Jobs => "the selected job",
+            Self::Jobs => "the selected job, or all that are marked",
+            Self::Marks => "marking jobs",
+            Self::Queue => "the queue; in the server pane, that server",
             Self::Moving => "moving",
             Self::Everywhere => "everywhere",
             Self::Typing => "while a filter is typed (all other keys are text)",
@@ -141,6 +159,15 @@ const ALL: &[Mode] = &[Jobs, Detail, Server, Help, Asking, Typing];
 
 /// All keys. The footer shows them in this order, `?` and `q` always last.
 pub const KEYS: &[Binding] = &[
+    // Alive only when something is wrong: then it is the one to see.
+    bind(
+        PANES,
+        &[Key::char('E')],
+        Action::Start,
+        Heading::Everywhere,
+        "start the engine; try the server again now",
+        "start",
+    ),
     bind(
         ON_JOB,
         &[Key::char('c')],
@@ -165,6 +192,19 @@ pub const KEYS: &[Binding] = &[
         "render it once more, with a new seed",
         "new seed",
     ),
+    bind(PANES, &[Key::char('p')], Action::Pause, Heading::Queue, "pause: take back what waits; or go on", "pause"),
+    bind(PANES, &[Key::char('D')], Action::Drain, Heading::Queue, "drain: let end what is sent, then pause", ""),
+    bind(ON_JOB, &[Key::char('e')], Action::Edit, Heading::Jobs, "edit its text in $EDITOR", "edit"),
+    bind(ON_JOB, &[Key::char('H')], Action::Hold, Heading::Jobs, "hold it back, or release it", "hold"),
+    bind(&[Jobs], &[Key::char('K')], Action::MoveUp, Heading::Jobs, "move it up: rendered sooner", "up"),
+    bind(&[Jobs], &[Key::char('J')], Action::MoveDown, Heading::Jobs, "move it down", "down"),
+    bind(&[Jobs], &[Key::char('T')], Action::MoveTop, Heading::Jobs, "to the top: rendered next", ""),
+    bind(&[Jobs], &[Key::char('B')], Action::MoveBottom, Heading::Jobs, "to the bottom", ""),
+    bind(&[Jobs], &[Key::char('+')], Action::PriorityUp, Heading::Jobs, "a higher priority", ""),
+    bind(&[Jobs], &[Key::char('-')], Action::PriorityDown, Heading::Jobs, "a lower priority", ""),
+    bind(&[Jobs], &[Key::char(' ')], Action::Mark, Heading::Marks, "mark it, or not; then the next", "mark"),
+    bind(&[Jobs], &[Key::char('v')], Action::MarkRange, Heading::Marks, "mark from here to where you go", ""),
+    bind(&[Jobs], &[Key::char('*')], Action::MarkAll, Heading::Marks, "mark all that the filter shows", ""),
     bind(
         ON_JOB,
         &[Key::char('y')],
@@ -214,16 +254,8 @@ pub const KEYS: &[Binding] = &[
         &[Key::code(C::Esc)],
         Action::Back,
         Heading::Everywhere,
-        "close, unfilter, follow again; never leaves",
+        "close, unmark, unfilter, follow; never leaves",
         "back",
-    ),
-    bind(
-        PANES,
-        &[Key::char('E')],
-        Action::Start,
-        Heading::Everywhere,
-        "start the engine; try the server again now",
-        "start",
     ),
     bind(PANES, &[Key::char('Q')], Action::StopEngine, Heading::Everywhere, "stop the engine (asks first)", ""),
     bind(ALL, &[Key::ctrl('l')], Action::Redraw, Heading::Everywhere, "draw the screen anew", ""),

@@ -127,6 +127,10 @@ pub struct JobList {
     filter: String,
     filter_words: Vec<String>,
     selected: Option<JobId>,
+    /// Chosen for the next action.
+    marked: BTreeSet<JobId>,
+    /// Where a range of marks begins, and what was marked before it.
+    range: Option<(JobId, BTreeSet<JobId>)>,
     /// The cursor goes with what runs, until the person moves it.
     following: bool,
     top: usize,
@@ -155,6 +159,8 @@ impl JobList {
             let ends = ends(row.progress.as_ref(), now);
             self.entries.insert(row.id, Entry { row, ends, shown: None });
         }
+        let there = |id: &JobId| self.entries.contains_key(id);
+        self.marked.retain(there);
         self.rebuild();
     }
 
@@ -302,7 +308,72 @@ impl JobList {
             self.selected = Some(JobId(key.place.3));
             self.following = false;
             self.show_cursor();
+            self.stretch();
         }
+    }
+
+    pub fn is_marked(&self, id: JobId) -> bool {
+        self.marked.contains(&id)
+    }
+
+    pub fn marks(&self) -> usize {
+        self.marked.len()
+    }
+
+    /// Marks the job under the cursor, or takes its mark away, and goes on to the next.
+    pub fn toggle_mark(&mut self) {
+        self.range = None;
+        let Some(id) = self.selected else { return };
+        if !self.marked.remove(&id) {
+            self.marked.insert(id);
+        }
+        self.step(1);
+    }
+
+    /// Marks from here to wherever the cursor goes; once more ends that.
+    pub fn toggle_range(&mut self) {
+        if self.range.take().is_some() {
+            return;
+        }
+        if let Some(id) = self.selected {
+            self.following = false;
+            self.range = Some((id, self.marked.clone()));
+            self.stretch();
+        }
+    }
+
+    /// Marks all that the filter shows; where all are marked, none.
+    pub fn mark_all(&mut self) {
+        self.range = None;
+        let shown: Vec<_> = self.order.iter().map(|key| JobId(key.place.3)).collect();
+        if shown.iter().all(|id| self.marked.contains(id)) {
+            self.marked.clear();
+        } else {
+            self.following = false;
+            self.marked.extend(shown);
+        }
+    }
+
+    pub fn unmark(&mut self) {
+        self.range = None;
+        self.marked.clear();
+    }
+
+    /// What an action is for: the marked jobs in the order of the list, else the one under the cursor.
+    pub fn targets(&self) -> Vec<&Entry> {
+        if self.marked.is_empty() {
+            return self.selected().into_iter().collect();
+        }
+        let mut targets: Vec<_> = self.marked.iter().filter_map(|id| self.entries.get(id)).collect();
+        targets.sort_by_cached_key(|entry| place(&entry.row));
+        targets
+    }
+
+    fn stretch(&mut self) {
+        let Some((from, before)) = &self.range else { return };
+        let (Some(from), Some(to)) = (self.index_of(*from), self.selected_index()) else { return };
+        let between = self.order.get(from.min(to)..=from.max(to)).unwrap_or_default();
+        self.marked = before.iter().copied().chain(between.iter().map(|key| JobId(key.place.3))).collect();
     }
 
     /// Moves the cursor and what is shown by `pages` of the list's height, less a line to read on from.
@@ -328,9 +399,10 @@ impl JobList {
     }
 
     /// The next column to sort by, in the table's order; after the last, the queue's own order.
-    pub fn sort_next(&mut self) {
+    /// Sorts by the next of the columns that are `shown`, indices in [`COLUMNS`]; after the last by the queue again.
+    pub fn sort_next(&mut self, shown: &[usize]) {
         let from = self.sort.column.map_or(0, |i| i + 1);
-        let column = (from..COLUMNS.len()).find(|i| COLUMNS[*i].sort.is_some());
+        let column = (from..COLUMNS.len()).find(|i| COLUMNS[*i].sort.is_some() && shown.contains(i));
         self.sort = Sort { column, high_first: column.is_some_and(|i| COLUMNS[i].high_first) };
         self.rebuild();
     }

@@ -7,6 +7,7 @@
 
 use std::io;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
+use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
@@ -14,6 +15,8 @@ use ratatui::crossterm::event::{self, Event as TermEvent};
 
 use super::app::{App, Command, Event, Urgency};
 use super::{Painter, draw};
+use crate::editor::Draft;
+use crate::job::JobId;
 
 mod tty;
 mod watch;
@@ -114,7 +117,8 @@ pub fn run(mut app: App, wires: Wires) -> io::Result<Outcome> {
     // The first frame waits for nobody.
     app.update(Event::Tick(Timestamp::now()));
     screen.draw(&mut app)?;
-    read_keys(sender.0);
+    let keys = Keys::default();
+    read_keys(sender.0, keys.clone());
 
     let outcome = loop {
         let wait = screen.wait(&app);
@@ -132,6 +136,10 @@ pub fn run(mut app: App, wires: Wires) -> io::Result<Outcome> {
                 match command {
                     Command::Leave => ended = ended.or(Some(Outcome::Left)),
                     Command::Suspend => screen.suspend()?,
+                    Command::Editor { job, text } => {
+                        let text = screen.edit(job, &text, &keys)?;
+                        pending = app.update(Event::Edited { job, text });
+                    }
                     Command::Redraw => screen.forget(),
                     Command::Copy(text) => screen.tty.queue(clipboard(&text).as_bytes()),
                     other => commands(other),
@@ -176,10 +184,69 @@ pub fn run(mut app: App, wires: Wires) -> io::Result<Outcome> {
     Ok(outcome)
 }
 
+/// How long the reader of keys waits before it sees whether somebody else wants them.
+const LISTENS: Duration = Duration::from_millis(400);
+
+/// Whose the keys are: ours, or those of a program that has the terminal for a while.
+#[derive(Debug, Clone, Default)]
+struct Keys(Arc<(Mutex<Owner>, Condvar)>);
+
+#[derive(Debug, Default)]
+struct Owner {
+    /// They are given away.
+    away: bool,
+    /// Our reader has stopped reading.
+    quiet: bool,
+}
+
+impl Keys {
+    fn set(&self, change: impl FnOnce(&mut Owner)) {
+        let (owner, told) = &*self.0;
+        change(&mut owner.lock().unwrap_or_else(PoisonError::into_inner));
+        told.notify_all();
+    }
+
+    fn wait_while(&self, condition: impl Fn(&Owner) -> bool) {
+        let (owner, told) = &*self.0;
+        let lock = owner.lock().unwrap_or_else(PoisonError::into_inner);
+        drop(told.wait_while(lock, |owner| condition(owner)));
+    }
+
+    /// Our reader reads nothing more from here on.
+    fn give_away(&self) {
+        self.set(|owner| owner.away = true);
+        let (owner, told) = &*self.0;
+        let lock = owner.lock().unwrap_or_else(PoisonError::into_inner);
+        // One that has ended (the terminal is gone) reads nothing either.
+        drop(told.wait_timeout_while(lock, LISTENS * 3, |owner| !owner.quiet));
+    }
+
+    fn take_back(&self) {
+        self.set(|owner| owner.away = false);
+    }
+
+    /// For the reader: rests while they are given away.
+    fn rest(&self) {
+        self.set(|owner| owner.quiet = owner.away);
+        self.wait_while(|owner| owner.away);
+        self.set(|owner| owner.quiet = false);
+    }
+}
+
 /// Keys, pastes and sizes, from crossterm, on a thread of their own.
-fn read_keys(sender: Sender<Input>) {
+fn read_keys(sender: Sender<Input>, keys: Keys) {
     std::thread::spawn(move || {
         loop {
+            keys.rest();
+            match event::poll(LISTENS) {
+                Ok(true) => {}
+                Ok(false) => continue,
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
+                Err(_) => {
+                    let _ = sender.send(Input::HungUp);
+                    break;
+                }
+            }
             let input = match event::read() {
                 Ok(TermEvent::Key(key)) => Input::Event(Event::Key(key)),
                 Ok(TermEvent::Paste(text)) => Input::Event(Event::Paste(text)),
@@ -269,6 +336,19 @@ impl Screen {
 
     fn forget(&mut self) {
         self.painter.forget();
+    }
+
+    /// Gives the terminal to the person's editor until it ends.
+    fn edit(&mut self, job: JobId, text: &str, keys: &Keys) -> io::Result<Result<String, String>> {
+        keys.give_away();
+        self.tty.leave();
+        watch::set_editing(true);
+        let draft = Draft::new(&job.0.to_string(), "json", text);
+        let edited = draft.and_then(|draft| draft.open()).map_err(|error| error.to_string());
+        watch::set_editing(false);
+        let entered = self.enter();
+        keys.take_back();
+        entered.map(|()| edited)
     }
 
     /// Gives the terminal back to the shell until `fg`.

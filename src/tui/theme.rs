@@ -93,7 +93,9 @@ pub fn failure(kind: FailureKind) -> &'static str {
         FailureKind::Validation => "refused",
         FailureKind::File => "file missing",
         FailureKind::Server => "server lost",
+        FailureKind::Stalled => "stalled",
         FailureKind::JobFile => "bad job file",
+        FailureKind::After => "not begun",
     }
 }
 

@@ -12,7 +12,7 @@ fn restarted(world: &World, seat: ServerSeat) -> (World, Vec<Effect>) {
     let remembered = Remembered { jobs, ..Remembered::default() };
     let mut state = State::new(Policy::default(), EngineRow::default(), vec![seat], remembered, 2, world.now);
     let effects = state.recover(world.now);
-    (World { state, now: world.now }, effects)
+    (World { state, now: world.now, asked: None }, effects)
 }
 
 fn row(world: &mut World, id: u64) -> comfytop::protocol::JobRow {

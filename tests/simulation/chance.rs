@@ -39,6 +39,9 @@ pub struct Chances {
     pub cancels: u32,
     pub holds: u32,
     pub requeues: u32,
+    /// Somebody pauses, drains, goes on; moves jobs and gives them priorities.
+    pub pauses: u32,
+    pub moves: u32,
     pub stops: u32,
     pub reconnects: u32,
     pub clock_jumps: u32,
@@ -83,6 +86,8 @@ impl Chances {
         chances.reconnects = often(3);
         chances.clock_jumps = often(3);
         chances.sleeps = often(1);
+        chances.pauses = often(4);
+        chances.moves = often(6);
         // A message that got lost and a history that is missing leave no trace together that a prompt ever ended.
         if rng.bool() {
             (chances.message_lost, chances.message_late) = (0.0, 0.0);

@@ -426,8 +426,8 @@ impl World {
                 }
                 self.post_next(server);
             }
-            Effect::Look { server, prompts, first } => {
-                self.begin(server, move |line| errands::look(line, prompts, first));
+            Effect::Look { server, asked, prompts, first } => {
+                self.begin(server, move |line| errands::look(line, asked, prompts, first));
             }
             Effect::Delete { server, prompt_id } => {
                 self.begin(server, move |line| errands::delete_copy(line, prompt_id));
@@ -442,6 +442,7 @@ impl World {
                 }
                 self.measure_next();
             }
+            Effect::Free { server } => self.begin(server, errands::free),
             Effect::Reconnect { server } => self.reconnect(server),
             Effect::Ping { server, token } => self.probe(server, token),
             Effect::ReopenFile { file } => {
@@ -535,6 +536,9 @@ impl World {
                 shape: Shape::default(),
                 note: None,
                 tags: Vec::new(),
+                group: None,
+                after: Vec::new(),
+                no_preflight: false,
                 fingerprint: Some(own.clone()),
                 queued_at: now,
                 next_reason: Reason::First,
@@ -553,7 +557,10 @@ impl World {
         if self.point() {
             return;
         }
-        self.disk.store.take(&[NewFile { row, text: Vec::new(), jobs: jobs.clone() }]).expect("written");
+        self.disk
+            .store
+            .take(&[NewFile { row, text: Vec::new(), jobs: jobs.clone(), named: Vec::new() }])
+            .expect("written");
         let jobs: Vec<Job> = jobs.into_iter().map(|(job, _)| job).collect();
         for job in &jobs {
             self.taken.insert(job.id, job.clone());

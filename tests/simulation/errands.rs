@@ -224,8 +224,14 @@ pub async fn delete_copy(line: Line, prompt_id: String) -> Done {
     Done::Nothing
 }
 
+pub async fn free(line: Line) -> Done {
+    let wish = json!({ "unload_models": true, "free_memory": true });
+    let result = line.ask(Request::Free(Some(wish))).await.map(|_| ()).map_err(|error| error.to_string());
+    Done::Input(Input::Freed { server: line.server, result })
+}
+
 /// As the engine's `errands::look`.
-pub async fn look(line: Line, prompts: Vec<(JobId, String)>, first: First) -> Done {
+pub async fn look(line: Line, asked: u64, prompts: Vec<(JobId, String)>, first: First) -> Done {
     let server = line.server;
     let jobs = prompts.iter().map(|(job, _)| *job).collect();
     let found = async {
@@ -257,8 +263,8 @@ pub async fn look(line: Line, prompts: Vec<(JobId, String)>, first: First) -> Do
         Ok::<_, ComfyError>(found)
     };
     Done::Input(match found.await {
-        Ok(found) => Input::Looked { server, found },
-        Err(_) => Input::LookFailed { server, jobs },
+        Ok(found) => Input::Looked { server, asked, found },
+        Err(_) => Input::LookFailed { server, asked, jobs },
     })
 }
 
@@ -280,7 +286,7 @@ pub async fn post(line: Line, job: JobId, prompt_id: String, client_id: String, 
             },
         }
     };
-    let result = posted(accepted.await, nodes);
+    let result = posted(accepted.await, nodes, &graph, None);
     Done::Posted { server: line.server, job, prompt_id, result }
 }
 

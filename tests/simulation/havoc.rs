@@ -1,7 +1,7 @@
 //! What strikes from outside: deaths, cut lines, strangers, people with second thoughts, a clock that jumps.
 
 use comfytop::job::JobId;
-use comfytop::protocol::Request as Ask;
+use comfytop::protocol::{MoveTo, NewPriority, Request as Ask};
 use comfytop::sim::Request;
 use serde_json::json;
 
@@ -19,6 +19,16 @@ impl World {
 
     pub fn kill_server(&mut self, server: usize) {
         let half_open = self.rng.f64() < self.chances.half_open;
+        // Some stand up again at once, most after a while.
+        let rest = if self.rng.bool() { self.rng.u64(10..2000) } else { self.rng.u64(2000..120_000) };
+        let heard_after = self.rng.u64(1..3000);
+        let listens = self.engine.as_ref().is_some_and(|engine| engine.conns[server].listens);
+        if half_open || heard_after >= rest || !listens {
+            // The next POST may reach the new process before anybody knows that there is one.
+            for prompt in self.oracle.waiting(server) {
+                self.overtaken(&prompt);
+            }
+        }
         let (waiting, sockets) = self.servers[server].kill();
         self.oracle.server_died(server);
         for (life, id) in waiting {
@@ -32,11 +42,8 @@ impl World {
                 conn.half_open = true;
                 continue;
             }
-            let after = self.rng.u64(1..3000);
-            self.at(after, Event::SocketEnd { life, server, socket });
+            self.at(heard_after, Event::SocketEnd { life, server, socket });
         }
-        // Some stand up again at once, most after a while.
-        let rest = if self.rng.bool() { self.rng.u64(10..2000) } else { self.rng.u64(2000..120_000) };
         self.at(rest, Event::ServerUp { server });
     }
 
@@ -119,6 +126,36 @@ impl World {
                     self.ask(Ask::Release { jobs: vec![job] });
                 }
             }
+            Havoc::Pause => {
+                let whole = self.rng.bool();
+                let server = self.any_server();
+                let servers = if whole { Vec::new() } else { vec![format!("s{server}")] };
+                let ask = if self.rng.bool() { Ask::Pause { servers } } else { Ask::Drain { servers } };
+                self.ask(ask);
+            }
+            Havoc::Resume => {
+                let servers = if self.rng.bool() { Vec::new() } else { vec![format!("s{}", self.any_server())] };
+                self.ask(Ask::Resume { servers });
+            }
+            Havoc::Move => {
+                let (Some(job), Some(mark)) = (self.any_job(), self.any_job()) else { return };
+                if let Some(story) = self.story(job) {
+                    story.touched = true;
+                }
+                let jobs = vec![job];
+                let to = match self.rng.u8(0..6) {
+                    0 => MoveTo::Top,
+                    1 => MoveTo::Bottom,
+                    2 => MoveTo::Up,
+                    3 => MoveTo::Down,
+                    4 => MoveTo::Before(mark),
+                    _ => {
+                        let priority = NewPriority::By(self.rng.i64(-2..3));
+                        return self.ask(Ask::Priority { jobs, priority });
+                    }
+                };
+                self.ask(Ask::Move { jobs, to });
+            }
             Havoc::Requeue => {
                 let Some(job) = self.any_job() else { return };
                 let ended = |engine: &super::engine::Engine| engine.state.job(job).is_some_and(|j| j.state.is_ended());
@@ -164,6 +201,14 @@ impl World {
             _ => Request::PostHistory(Some(json!({ "delete": ended }))),
         };
         self.stranger_asks(server, request);
+    }
+
+    fn overtaken(&mut self, prompt: &str) {
+        if let Some(job) = self.oracle.job_of(prompt).map(str::to_owned)
+            && let Some(story) = self.oracle.stories.get_mut(&job)
+        {
+            story.touched = true;
+        }
     }
 
     fn meddled(&mut self, prompt: &str) {

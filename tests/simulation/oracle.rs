@@ -145,7 +145,9 @@ impl Oracle {
             let well = renders.iter().filter(|r| r.ended.as_deref() == Some("execution_success")).count();
             let cut = renders.iter().filter(|r| r.cut).count();
             let failed = renders.iter().filter(|r| r.ended.as_deref() == Some("execution_error")).count();
-            let here = renders.iter().filter(|r| outputs.contains(&r.prompt)).count();
+            let here: BTreeSet<_> =
+                renders.iter().map(|r| &r.prompt).filter(|prompt| outputs.contains(*prompt)).collect();
+            let here = here.len();
             if well > 1 + story.requeues {
                 wrongs.push(format!("{job} was rendered {well} times, requeued {} times", story.requeues));
             }

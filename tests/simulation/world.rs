@@ -133,6 +133,9 @@ pub enum Havoc {
     Cancel,
     Hold,
     Release,
+    Pause,
+    Resume,
+    Move,
     Requeue,
     Stop,
     Reconnect,
@@ -254,6 +257,9 @@ impl World {
             (Havoc::Cancel, c.cancels),
             (Havoc::Hold, c.holds),
             (Havoc::Release, c.holds),
+            (Havoc::Pause, c.pauses),
+            (Havoc::Resume, c.pauses),
+            (Havoc::Move, c.moves),
             (Havoc::Requeue, c.requeues),
             (Havoc::Stop, c.stops),
             (Havoc::Reconnect, c.reconnects),
@@ -375,6 +381,9 @@ impl World {
                 | Havoc::Cancel
                 | Havoc::Hold
                 | Havoc::Release
+                | Havoc::Pause
+                | Havoc::Resume
+                | Havoc::Move
                 | Havoc::Requeue
                 | Havoc::Stop
                 | Havoc::Reconnect
@@ -495,6 +504,10 @@ impl World {
             if !held.is_empty() {
                 self.ask(Ask::Release { jobs: held });
             }
+            // Whoever paused it, or whatever failed.
+            self.ask(Ask::Resume { servers: Vec::new() });
+            let servers = (0..self.servers.len()).map(|n| format!("s{n}")).collect();
+            self.ask(Ask::Resume { servers });
         }
         // What nobody has released yet: an engine was away, or a file was taken only now.
         if !self.is_over() && self.now < NIGHT + MORNING {
@@ -706,7 +719,8 @@ impl World {
         let Some(conn) = self.engine.as_ref().map(|engine| &engine.conns[server]) else { return };
         let (life, socket, half_open) = (self.lives, conn.socket, conn.half_open);
         let cut_off = self.servers[server].cut_off_until > self.now;
-        if let Some(socket) = socket
+        // While it dials the order waits, and comes after the word that another link is up: it proves nothing then.
+        if let Some(socket) = socket.filter(|_| conn.listens)
             && !half_open
             && !cut_off
             && self.servers[server].sockets.contains(&socket)

@@ -29,7 +29,16 @@ impl Screen {
         Self::with(stage, &place.each_ref().map(String::as_str), (100, 30))
     }
 
-    fn with(stage: &Stage, args: &[&str], (cols, rows): (u16, u16)) -> Self {
+    /// With this program for an editor.
+    fn edited_by(stage: &Stage, args: &[&str], editor: &str) -> Self {
+        Self::made(stage, args, (100, 30), editor)
+    }
+
+    fn with(stage: &Stage, args: &[&str], size: (u16, u16)) -> Self {
+        Self::made(stage, args, size, "true")
+    }
+
+    fn made(stage: &Stage, args: &[&str], (cols, rows): (u16, u16), editor: &str) -> Self {
         let size = PtySize { rows, cols, pixel_width: 0, pixel_height: 0 };
         let pair = native_pty_system().openpty(size).expect("a terminal");
         let like = stage.plain();
@@ -37,6 +46,8 @@ impl Screen {
         command.args(args);
         command.cwd(stage.temp());
         command.env("TERM", "xterm-256color");
+        command.env("EDITOR", editor);
+        command.env_remove("VISUAL");
         for (name, value) in like.get_envs() {
             match value {
                 Some(value) => command.env(name, value),
@@ -212,6 +223,28 @@ fn a_dashboard_survives_its_engine_and_starts_the_next() {
 }
 
 #[test]
+fn the_next_engine_works_at_the_server_that_a_flag_gave_to_the_one_before() {
+    let stage = Stage::served(&Wish::default());
+    stage.put_image();
+    let file = stage.at("first.json");
+    std::fs::write(&file, job("first", 1).to_string()).expect("written");
+    // The flag is this verb's alone; who looks later does not repeat it.
+    stage.run(&["add", file.to_str().expect("a path")]).well();
+    let root = stage.root.display().to_string();
+    let mut screen = Screen::with(&stage, &["--dir", &root], (100, 30));
+    screen.until_shown("first");
+    let before = stage.engine_pid();
+    signal(before, Signal::KILL);
+    screen.until_shown("the engine stopped");
+    screen.press("E");
+    screen.until("an engine", |screen| !screen.text().contains("the engine stopped"));
+    stage.until("another one", |stage| (stage.engine_pid() != before).then_some(()));
+    let address = stage.url.trim_start_matches("http://");
+    screen.until_shown(address);
+    assert_eq!(stage.status()["servers"][0]["name"], address);
+}
+
+#[test]
 fn a_dashboard_whose_engine_is_stopped_by_a_verb_says_so() {
     let stage = Stage::served(&Wish::default());
     let mut screen = Screen::open(&stage);
@@ -363,4 +396,67 @@ fn a_demo_whose_line_is_cut_leaves_nothing() {
     screen.hang_up();
     screen.ended();
     stage.until("nothing left", |stage| demos(stage).is_empty().then_some(()));
+}
+
+#[test]
+fn the_queue_is_steered_by_keys() {
+    let stage = Stage::with(&Wish::slow(1.5));
+    stage.put_image();
+    for seed in 1..=4 {
+        stage.drop_file(&format!("j{seed}.json"), job(&format!("j{seed}"), seed).to_string());
+        stage.until("taken", |stage| stage.state(seed));
+    }
+    let mut screen = Screen::open(&stage);
+    screen.until_shown("j4");
+    screen.press("p");
+    screen.until_shown("‖ paused");
+    stage.until("#2 back", |stage| (stage.state(2)? == "queued").then_some(()));
+    // The last to the top, then two marked and held with one question.
+    screen.press("GT");
+    stage.until("#4 moved", |stage| stage.run(&["log", "4"]).out.contains("moved").then_some(()));
+    screen.press("Gk ");
+    screen.until_shown("marked");
+    screen.press("\u{1b}");
+    screen.until("no marks", |screen| !screen.text().contains("marked"));
+    screen.press("Gvk");
+    screen.until_shown("2 marked");
+    screen.press("H");
+    screen.until_shown("hold 2 jobs?");
+    screen.press("y");
+    stage.until_state(2, "held");
+    stage.until_state(3, "held");
+    screen.press("p");
+    screen.until("no pause", |screen| !screen.text().contains("‖ paused"));
+    stage.until_state(4, "done");
+    assert_eq!((stage.state(2).as_deref(), stage.state(3).as_deref()), (Some("held"), Some("held")));
+}
+
+#[test]
+fn a_job_is_edited_from_the_dashboard_and_a_mistake_loses_nothing() {
+    let stage = Stage::with(&Wish::default());
+    stage.run(&["pause"]).well();
+    stage.drop_job("loop", 1);
+    stage.until("taken", |stage| stage.state(1));
+    // Each time it is opened it does the next of these.
+    let script = stage.temp().join("editor.sh");
+    std::fs::write(
+        &script,
+        "n=$(cat \"$0.n\" 2>/dev/null || echo 0); echo $((n+1)) > \"$0.n\"\n\
+         if [ $n = 0 ]; then sed -i 's/\"prompt\"/\"promt\"/' \"$1\"\n\
+         else sed -i 's/promt/prompt/; s/turning a page/closing a book/' \"$1\"; fi\n",
+    )
+    .expect("written");
+    let place = stage.place();
+    let editor = format!("sh {}", script.display());
+    let mut screen = Screen::edited_by(&stage, &place.each_ref().map(String::as_str), &editor);
+    screen.until_shown("loop");
+    screen.press("e");
+    screen.until_shown("edit again?");
+    assert!(!stage.show(1).contains("promt"));
+    screen.press("y");
+    screen.until_shown("#1: edited");
+    assert!(stage.show(1).contains("closing a book"));
+    screen.press("q");
+    assert_eq!(screen.ended(), 0);
+    screen.until_clean();
 }

@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 
-use super::{CollectFailure, Collected, Effect, MAX_LOST, State, Timer};
-use crate::job::{CancelledBy, Change, Ending, Failure, FailureKind, Job, JobId, JobState, Reason};
+use super::{CollectFailure, Collected, Effect, State, Timer};
+use crate::job::{CancelledBy, Change, Ending, Failure, FailureKind, Job, JobId, JobState};
 use crate::protocol::Level;
 
 impl State {
@@ -25,7 +25,7 @@ impl State {
         result: Result<Collected, CollectFailure>,
         now: Timestamp,
     ) {
-        self.collecting.remove(&id);
+        let awaited = self.collecting.remove(&id);
         let Some(state) = self.jobs.get(&id).map(|j| j.state.clone()) else { return };
         if self.prompt_of(id).as_deref() != Some(prompt_id) {
             return;
@@ -51,6 +51,7 @@ impl State {
                 }
             }
             Err(CollectFailure::Later(why)) if matches!(state, JobState::Collecting) => {
+                tracing::warn!("{id}: its files could not be fetched yet: {why}");
                 let known = self.troubles.contains_key(&id);
                 if !known {
                     self.notice(Level::Warning, format!("{id} is rendered, but can't be fetched yet: {why}"), now);
@@ -58,7 +59,17 @@ impl State {
                 self.hold_up(id, format!("can't be fetched yet: {why}"));
                 self.after(now, Duration::from_secs(5), Timer::Collect(id));
             }
-            Err(CollectFailure::Later(_)) if salvaged => self.after(now, Duration::from_secs(5), Timer::Look(id)),
+            // Nothing is sent before it is known, as what goes back to the queue goes first.
+            Err(CollectFailure::Later(_)) if salvaged => {
+                if let Some(server) = self.server_of(id) {
+                    if let Some(s) = self.servers.get_mut(server) {
+                        s.surveying.get_or_insert(0);
+                    }
+                    self.after(now, Duration::from_secs(5), Timer::Survey(server));
+                }
+            }
+            // It turned up meanwhile.
+            Err(CollectFailure::Gone(_)) if salvaged && !awaited => {}
             Err(CollectFailure::Gone(why)) => match state {
                 JobState::Pending if self.deleted.contains(&id) => {
                     self.change(id, Change::Cancelled { by: CancelledBy::Elsewhere, at: now }, now);
@@ -85,14 +96,10 @@ impl State {
 
     /// The server has forgotten it: to the queue again, but not for ever.
     pub(super) fn lost(&mut self, id: JobId, why: String, now: Timestamp) {
-        // Since a person last asked for it.
-        let lost = |j: &Job| {
-            let own = j.attempts.iter().rev().take_while(|a| a.reason != Reason::Requeued);
-            own.filter(|a| a.ending == Some(Ending::Lost)).count()
-        };
-        let before = self.jobs.get(&id).map_or(0, lost);
-        if before + 1 >= MAX_LOST {
-            let message = format!("given up after {MAX_LOST} attempts: {why}");
+        let before = self.jobs.get(&id).map_or(0, |j| j.tries(|e| *e == Ending::Lost));
+        let most = usize::try_from(self.policy.retries.server).unwrap_or(usize::MAX);
+        if before >= most {
+            let message = format!("given up after {} attempts: {why}", before + 1);
             let why = Failure { kind: FailureKind::Server, node: None, message, detail: String::new() };
             self.change(id, Change::Failed { why, at: now }, now);
         } else {

@@ -8,7 +8,7 @@ use jiff::Timestamp;
 
 use super::{Effect, First, State, Timer};
 use crate::job::{CancelledBy, Change, JobId, JobState, SeedWish};
-use crate::protocol::{Answer, Request, Update};
+use crate::protocol::{Answer, Cause, Flow, Request, Update};
 use crate::store::{Place, Write};
 
 /// How long a stop waits for the servers to give back what is pending.
@@ -21,8 +21,18 @@ impl State {
     pub(super) fn asked(&mut self, ask: u64, request: Request, now: Timestamp) {
         let answer = match request {
             Request::Cancel { jobs } => Answer::Each(self.cancel_all(jobs, now)),
-            Request::Hold { jobs } => Answer::Each(self.change_each(jobs, &Change::Hold, now)),
-            Request::Release { jobs } => Answer::Each(self.change_each(jobs, &Change::Release, now)),
+            Request::Hold { jobs } => Answer::Each(jobs.into_iter().map(|id| (id, self.hold(id, now))).collect()),
+            Request::Release { jobs } => {
+                let release = |id| (id, self.change_one(id, &Change::Release, now));
+                Answer::Each(jobs.into_iter().map(release).collect())
+            }
+            Request::Move { jobs, to } => Answer::Each(self.move_jobs(jobs, to, now)),
+            Request::Priority { jobs, priority } => Answer::Each(self.set_priority(jobs, priority, now)),
+            Request::Pause { servers } => {
+                return self.flow_asked(ask, &servers, &Flow::Paused { since: now, cause: Cause::You }, now);
+            }
+            Request::Resume { servers } => return self.flow_asked(ask, &servers, &Flow::Going, now),
+            Request::Drain { servers } => return self.flow_asked(ask, &servers, &Flow::Draining { since: now }, now),
             Request::Wait { jobs } => {
                 self.waits.push((ask, jobs));
                 // What was dropped a moment ago is taken first.
@@ -48,9 +58,19 @@ impl State {
                 return;
             }
             // These need the store or the folder: the driver answers them.
-            Request::Add { .. } | Request::Show { .. } => return,
+            Request::Add { .. }
+            | Request::Show { .. }
+            | Request::Text { .. }
+            | Request::Edit { .. }
+            | Request::Log { .. }
+            | Request::Clean { .. } => return,
         };
         self.out.push(Effect::Reply { ask, result: Ok(answer) });
+    }
+
+    fn flow_asked(&mut self, ask: u64, servers: &[String], flow: &Flow, now: Timestamp) {
+        let result = self.ask_flow(servers, flow, now);
+        self.out.push(Effect::Reply { ask, result });
     }
 
     fn cancel_all(&mut self, jobs: Vec<JobId>, now: Timestamp) -> Vec<(JobId, Result<String, String>)> {
@@ -106,23 +126,6 @@ impl State {
         self.look(&sent, First::Cancel);
     }
 
-    fn change_each(
-        &mut self,
-        jobs: Vec<JobId>,
-        change: &Change,
-        now: Timestamp,
-    ) -> Vec<(JobId, Result<String, String>)> {
-        let answer = |state: &mut Self, id: JobId| {
-            let word = state.jobs.get(&id).map(|j| j.state.word()).ok_or(format!("there is no job {id}"))?;
-            if state.change(id, change.clone(), now) {
-                Ok(state.jobs.get(&id).map_or(word, |j| j.state.word()).to_owned())
-            } else {
-                Err(format!("it is {word}"))
-            }
-        };
-        jobs.into_iter().map(|id| (id, answer(self, id))).collect()
-    }
-
     /// Answers those whose jobs have all ended.
     pub(super) fn answer_waits(&mut self, now: Timestamp) {
         for (ask, jobs) in std::mem::take(&mut self.waits) {
@@ -149,7 +152,7 @@ impl State {
         if !job.state.is_ended() {
             return Err(format!("it is {}: only a job that has ended can be requeued", job.state.word()));
         }
-        let put_away = job.file.filter(|file| !self.files.contains_key(file));
+        let file = job.file;
         let seed = match job.seed {
             SeedWish::None if new_seed => return Err("its workflow has no seed".to_owned()),
             seed if !new_seed => seed,
@@ -157,12 +160,16 @@ impl State {
         };
         let rank = self.take_rank();
         self.change(id, Change::Requeue { seed, rank, at: now }, now);
-        if let Some(file) = put_away {
-            // Its file is open again, and moves once more when all its jobs have ended.
+        self.reopen(file);
+        Ok(seed.value().map_or_else(|| "requeued".to_owned(), |seed| format!("requeued with seed {seed}")))
+    }
+
+    /// A job's file that was put away is open again, and moves once more when all its jobs have ended.
+    pub(super) fn reopen(&mut self, file: Option<u64>) {
+        if let Some(file) = file.filter(|file| !self.files.contains_key(file)) {
             self.out.push(Effect::Write(Write::FilePlace { file, place: Place::Queued }));
             self.out.push(Effect::ReopenFile { file });
         }
-        Ok(seed.value().map_or_else(|| "requeued".to_owned(), |seed| format!("requeued with seed {seed}")))
     }
 
     pub(super) fn dashboard(&mut self, here: bool, now: Timestamp) {

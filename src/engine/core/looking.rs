@@ -10,10 +10,10 @@ use crate::job::{CancelledBy, Change, JobId, JobState};
 use crate::protocol::Link;
 
 impl State {
-    pub(super) fn looked(&mut self, server: usize, found: Vec<(JobId, String, Look)>, now: Timestamp) {
+    pub(super) fn looked(&mut self, server: usize, asked: u64, found: Vec<(JobId, String, Look)>, now: Timestamp) {
         let mut silent = Duration::ZERO;
         if let Some(s) = self.servers.get_mut(server) {
-            s.surveying = false;
+            s.surveying.take_if(|survey| *survey == asked);
             silent = since(now, s.heard_at);
         }
         let known: Vec<JobId> =
@@ -26,6 +26,15 @@ impl State {
         }
         // A server that still knows what it was given no later was not restarted since.
         let oldest = known.iter().filter_map(|id| self.sent.get(id)).map(|sent| sent.before).min();
+        // Something ran or waited there, and is nowhere: it was restarted.
+        let links = self.servers.get(server).map_or(0, |s| s.links);
+        let forgot = found.iter().any(|(id, _, look)| {
+            let state = self.jobs.get(id).map(|j| &j.state);
+            let began = matches!(state, Some(JobState::Pending | JobState::Running));
+            let sent = self.sent.get(id).filter(|sent| sent.link != links);
+            let remembers = |sent: &Sent| oldest.is_some_and(|oldest| oldest <= sent.after);
+            *look == Look::Unknown && began && sent.is_some_and(|sent| !remembers(sent))
+        });
         // Our own end should have been heard.
         if silent >= self.policy.quiet && found.iter().any(|(_, _, look)| matches!(look, Look::Ended { .. })) {
             self.deaf(server, now);
@@ -34,17 +43,22 @@ impl State {
             let current = self.held.contains(&id) && self.prompt_of(id).as_ref() == Some(&prompt);
             let posting = self.servers.get(server).is_some_and(|s| s.posting.contains(&id));
             let remembers = oldest.zip(self.sent.get(&id)).is_some_and(|(oldest, sent)| oldest <= sent.after);
-            if current && !posting {
+            // Asked before the latest POST could have arrived.
+            let is_old = look == Look::Unknown && self.sent.get(&id).is_some_and(|sent| asked <= sent.looks);
+            if current && !posting && !is_old {
                 self.found(server, id, look, remembers, now);
             }
+        }
+        if forgot {
+            self.was_restarted(server, now);
         }
         self.stop_if_all_is_back(now);
     }
 
-    pub(super) fn look_failed(&mut self, server: usize, jobs: &[JobId], now: Timestamp) {
-        // Until it is known what the server has, nothing more is sent there.
-        if self.servers.get(server).is_some_and(|s| s.surveying) {
+    pub(super) fn look_failed(&mut self, server: usize, asked: u64, jobs: &[JobId], now: Timestamp) {
+        if self.servers.get(server).is_some_and(|s| s.surveying == Some(asked)) {
             self.after(now, Duration::from_secs(2), Timer::Survey(server));
+            return;
         }
         for id in jobs {
             if self.held.contains(id) && self.is_up(server) {
@@ -59,6 +73,7 @@ impl State {
         let Some(state) = self.jobs.get(&id).map(|j| j.state.clone()) else { return };
         if let Look::Pending { copies } | Look::Running { copies } = look {
             self.unsure.remove(&id);
+            self.is_there(id);
             // A POST that we took for lost arrived after all: one copy is enough.
             if copies > 1
                 && let Some(prompt_id) = self.prompt_of(id)
@@ -66,7 +81,10 @@ impl State {
                 self.out.push(Effect::Delete { server, prompt_id });
             }
         }
+        let is_pending = matches!(look, Look::Pending { .. });
         match (look, state) {
+            // Said before it was deleted, or it was deleted before it came: it stays recalled.
+            (Look::Pending { .. }, JobState::Submitting) if self.taking_back.contains(&id) => {}
             (Look::Pending { .. }, JobState::Submitting) => {
                 self.change(id, Change::Posted { notes: Vec::new() }, now);
             }
@@ -81,6 +99,11 @@ impl State {
             (Look::Ended { ending, seconds }, _) => self.found_ended(id, ending, seconds, now),
             (Look::Unknown, state) => self.found_nowhere(server, id, &state, remembers, now),
             _ => {}
+        }
+        if is_pending && self.is_to_come_back(server, id) {
+            // It was deleted before it was there, or not at all: once more.
+            self.taking_back.insert(id);
+            self.after(now, Duration::from_secs(1), Timer::Look(id));
         }
     }
 
@@ -128,11 +151,13 @@ impl State {
         let grace = grace.filter(|left| !left.is_zero());
         match state {
             JobState::Submitting if self.taking_back.contains(&id) => {
-                if grace.is_some() {
+                if let Some(left) = grace.filter(|_| self.stopping.is_none()) {
+                    self.after(now, left, Timer::Look(id));
+                } else if grace.is_some() {
                     // It keeps its id: the next engine looks for it before it is posted again.
                     self.taking_back.remove(&id);
-                } else if silent {
-                    // It may have been rendered in a long silence, and its history be gone.
+                } else if silent || !unbroken {
+                    // It may have been rendered in a long silence, or by a process that is gone with its history.
                     self.salvage(server, id);
                 } else {
                     self.change(id, Change::TakenBack, now);
@@ -171,6 +196,14 @@ impl State {
         }
     }
 
+    /// The server has it after all: what is being looked for in its place no longer matters.
+    pub(super) fn is_there(&mut self, id: JobId) {
+        if self.held.contains(&id) {
+            self.collecting.remove(&id);
+            self.deleted.remove(&id);
+        }
+    }
+
     /// The process that answers is the one that had them: a person has deleted what it has no longer.
     pub(super) fn is_the_same(&mut self, server: usize, token: u64, now: Timestamp) {
         let Some(s) = self.servers.get(server) else { return };
@@ -195,7 +228,7 @@ impl State {
             self.takings += 1;
             let taken = !matches!(self.jobs.get(&id).map(|j| &j.state), Some(JobState::Submitting));
             let (after, before) = if taken { (self.takings, self.takings) } else { (0, u64::MAX) };
-            self.sent.insert(id, Sent { link: 0, after, before });
+            self.sent.insert(id, Sent { link: 0, after, before, looks: 0 });
         }
     }
 

@@ -6,10 +6,10 @@
 
 use std::time::Duration;
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 
 use super::{Effect, First, MAX_REFUSALS, PostResult, Sent, State, Timer};
-use crate::job::{Attempt, CancelledBy, Change, Failure, FailureKind, JobId, JobState};
+use crate::job::{Attempt, CancelledBy, Change, Failure, FailureKind, Job, JobId, JobState};
 use crate::protocol::Level;
 
 /// POSTs decided ahead of the one under way, each server.
@@ -24,8 +24,19 @@ impl State {
         for server in 0..self.servers.len() {
             while self.has_room(server, now)
                 && let Some(id) = self.next_for(server)
+                && (!self.recovering.contains(&id) || self.is_ready_for_alone(server))
             {
                 self.submit(server, id, now);
+            }
+        }
+        if std::mem::take(&mut self.reordered) {
+            for server in 0..self.servers.len() {
+                // What a server has is asked for first: one that was restarted has rendered nobody knows what.
+                if self.servers.get(server).is_some_and(|s| s.surveying.is_some()) {
+                    self.reordered = true;
+                } else {
+                    self.straighten(server);
+                }
             }
         }
     }
@@ -34,28 +45,50 @@ impl State {
         let Some(s) = self.servers.get(server) else { return false };
         // What a restarted server has forgotten goes first: nothing is sent until that is known.
         self.is_up(server)
-            && !s.surveying
+            && self.goes(server)
+            && s.surveying.is_none()
             && !self.salvages(server)
             && s.posting.len() < POSTS
             && s.not_before.is_none_or(|at| at <= now)
+            && !self.is_taken_alone(server)
             && (s.in_flight == 0 || self.at_server(server).take(s.in_flight).count() < s.in_flight)
+    }
+
+    /// A job that ran out of memory has the server for itself.
+    fn is_taken_alone(&self, server: usize) -> bool {
+        // The window is one wide then: more than one held means that none of them is alone.
+        let mut held = self.at_server(server);
+        let first = held.next();
+        first.is_some_and(Job::is_alone) && held.next().is_none()
     }
 
     fn salvages(&self, server: usize) -> bool {
         !self.collecting.is_empty() && self.at_server(server).any(|j| self.collecting.contains(&j.id))
     }
 
-    fn next_for(&self, server: usize) -> Option<JobId> {
+    pub(super) fn next_for(&self, server: usize) -> Option<JobId> {
+        if let Some(id) = self.recovering_at(server) {
+            return Some(id);
+        }
         let name = &self.servers.get(server)?.name;
-        self.queue
-            .iter()
-            .map(|(_, _, id)| JobId(*id))
-            .find(|id| self.jobs.get(id).is_some_and(|j| j.only_server.as_ref().is_none_or(|only| only == name)))
+        let fits = |id: &JobId| {
+            let only = self.jobs.get(id).map(|j| j.only_server.as_ref());
+            only.is_some_and(|only| only.is_none_or(|only| only == name))
+        };
+        // One that waits for a server's memory waits for that server, as long as there is such a one.
+        let waits = |id: &JobId| self.recovering.contains(id) && self.server_of(*id).is_some();
+        self.queue.iter().map(|(_, _, id)| JobId(*id)).find(|id| fits(id) && !waits(id))
     }
 
     fn submit(&mut self, server: usize, id: JobId, now: Timestamp) {
         let prompt_id = uuid::Builder::from_random_bytes(self.rng.u128(..).to_be_bytes()).into_uuid().to_string();
+        // Submitted one after the other, even within a step; but a clock that was set back is followed.
+        let next = self.last_submitted.checked_add(SignedDuration::from_micros(1)).unwrap_or(now);
+        let soon = super::plus(now, Duration::from_secs(1));
+        let submitted_at = if next > now && next < soon { next } else { now };
+        self.last_submitted = submitted_at;
         let (Some(job), Some(s)) = (self.jobs.get(&id), self.servers.get_mut(server)) else { return };
+        s.freed = false;
         let seed = job.seed.value();
         let attempt = Attempt {
             number: u32::try_from(job.attempts.len() + 1).unwrap_or(u32::MAX),
@@ -64,7 +97,7 @@ impl State {
             url: s.url.clone(),
             seed,
             reason: job.next_reason.clone(),
-            submitted_at: now,
+            submitted_at,
             started_at: None,
             start_seen: false,
             ended_at: None,
@@ -77,7 +110,7 @@ impl State {
         s.posting.insert(id);
         let link = s.links;
         if self.change(id, Change::Submit { attempt: Box::new(attempt) }, now) {
-            self.sent.insert(id, Sent { link, after: self.takings, before: u64::MAX });
+            self.sent.insert(id, Sent { link, after: self.takings, before: u64::MAX, looks: self.looks });
             self.out.push(Effect::Submit { server, job: id, prompt_id, seed });
         }
     }
@@ -85,6 +118,11 @@ impl State {
     /// Posts an attempt once more, under its own id: the first POST arrived nowhere.
     pub(super) fn submit_again(&mut self, server: usize, id: JobId, now: Timestamp) {
         if self.policy.look_only || self.stopping.is_some() {
+            return;
+        }
+        if !self.goes(server) {
+            // Nothing is sent; it is nowhere, so it waits here.
+            self.change(id, Change::TakenBack, now);
             return;
         }
         let refused = self.unsure.get(&id).map_or(0, |(_, refused)| *refused);
@@ -95,7 +133,7 @@ impl State {
                 message: format!("the server answered {refused} times with an error of its own and took nothing"),
                 detail: "Its console says more. Requeue the job when it is mended.".to_owned(),
             };
-            self.change(id, Change::Failed { why, at: now }, now);
+            self.fail(id, why, now);
             return;
         }
         let Some(attempt) = self.jobs.get(&id).and_then(|j| j.attempt()) else { return };
@@ -106,7 +144,7 @@ impl State {
             return;
         }
         s.posting.insert(id);
-        self.sent.insert(id, Sent { link: s.links, after: self.takings, before: u64::MAX });
+        self.sent.insert(id, Sent { link: s.links, after: self.takings, before: u64::MAX, looks: self.looks });
         self.out.push(Effect::Submit { server, job: id, prompt_id, seed });
     }
 
@@ -117,6 +155,9 @@ impl State {
         if self.prompt_of(id).as_deref() != Some(prompt_id) || !self.held.contains(&id) {
             return;
         }
+        if let Some(sent) = self.sent.get_mut(&id) {
+            sent.looks = self.looks;
+        }
         let cancelling = matches!(self.jobs.get(&id).map(|j| &j.state), Some(JobState::Cancelling { .. }));
         match result {
             PostResult::Accepted { notes, nodes } => {
@@ -124,6 +165,7 @@ impl State {
                 if let Some(s) = self.servers.get_mut(server) {
                     s.misses = 0;
                 }
+                self.is_there(id);
                 // POSTs are sent one after the other: answered in the order in which they were taken.
                 self.takings += 1;
                 if let Some(sent) = self.sent.get_mut(&id) {
@@ -141,16 +183,20 @@ impl State {
                 }
                 if cancelling {
                     self.send_cancel(&[id], now);
-                } else if self.taking_back.contains(&id) || self.stopping.is_some() {
+                } else if self.taking_back.contains(&id) || self.stopping.is_some() || self.is_paused(server) {
                     self.taking_back.insert(id);
                     self.look(&[id], First::Delete);
                 }
             }
-            PostResult::Refused(_) | PostResult::NotSent(_) if cancelling => {
+            PostResult::Refused(_) | PostResult::NotSent(_) | PostResult::NotWanted if cancelling => {
                 self.change(id, Change::Cancelled { by: CancelledBy::You, at: now }, now);
             }
-            PostResult::Refused(why) => {
-                self.change(id, Change::Failed { why, at: now }, now);
+            PostResult::Refused(why) => self.fail(id, why, now),
+            PostResult::NotWanted if self.unsure.contains_key(&id) => {
+                self.after(now, self.policy.post_grace, Timer::Look(id));
+            }
+            PostResult::NotWanted => {
+                self.change(id, Change::TakenBack, now);
             }
             PostResult::NotSent(why) => {
                 tracing::warn!("{id} was not sent: {why}");
@@ -169,7 +215,8 @@ impl State {
                 let refusals = self.unsure.get(&id).map_or(0, |(_, refusals)| *refusals);
                 // Each doubtful POST has its own time of grace.
                 self.unsure.insert(id, (now, refusals + u32::from(refused)));
-                self.look(&[id], First::Nothing);
+                let first = if self.taking_back.contains(&id) { First::Delete } else { First::Nothing };
+                self.look(&[id], first);
                 self.after(now, self.policy.post_grace, Timer::Look(id));
             }
         }

@@ -44,13 +44,16 @@ impl State {
         s.doubted.clear();
         s.heard_at = now;
         s.differs = 0;
-        s.surveying = false;
+        s.surveying = None;
         s.not_before = None;
         s.misses = 0;
+        self.reordered = true;
+        s.freeing = false;
+        s.freed = false;
         let heard = s.deaf_at.len() < DEAF_OFTEN;
         s.link = Link::Up { since: now, heard };
-        if let Some(sample) = about.sample {
-            s.samples.push_back(sample);
+        if let Some(sample) = &about.sample {
+            s.samples.push_back(sample.clone());
         }
         s.about = about;
         self.dirty_servers.insert(server);
@@ -90,6 +93,9 @@ impl State {
             .filter_map(|j| Some((j.id, j.attempt()?.prompt_id.clone())))
             .collect();
         if prompts.is_empty() {
+            if let Some(s) = self.servers.get_mut(server) {
+                s.surveying = None;
+            }
             return;
         }
         for (id, _) in &prompts {
@@ -97,10 +103,11 @@ impl State {
                 self.unsure.entry(*id).or_insert((now, 0));
             }
         }
+        self.looks += 1;
         if let Some(s) = self.servers.get_mut(server) {
-            s.surveying = true;
+            s.surveying = Some(self.looks);
         }
-        self.out.push(Effect::Look { server, prompts, first: First::Nothing });
+        self.out.push(Effect::Look { server, asked: self.looks, prompts, first: First::Nothing });
     }
 
     /// Sees where these are, one question a server; `first` is done to them before.
@@ -122,7 +129,8 @@ impl State {
                 .filter_map(|id| Some((*id, self.prompt_of(*id)?)))
                 .collect();
             if self.is_up(server) && !prompts.is_empty() {
-                self.out.push(Effect::Look { server, prompts, first });
+                self.looks += 1;
+                self.out.push(Effect::Look { server, asked: self.looks, prompts, first });
             }
         }
     }
@@ -133,7 +141,7 @@ impl State {
 
     pub(super) fn stats(&mut self, server: usize, sample: Sample) {
         let Some(s) = self.servers.get_mut(server) else { return };
-        s.samples.push_back(sample);
+        s.samples.push_back(sample.clone());
         while s.samples.len() > MAX_SAMPLES {
             s.samples.pop_front();
         }
@@ -184,9 +192,11 @@ impl State {
                     }
                 }
                 Timer::Collect(id) => self.collect(id),
+                Timer::Stall(id) if self.stalled.contains_key(&id) => self.interrupt(id, now),
+                Timer::Stall(id) => self.watchdog(id, now),
                 Timer::Survey(server) => {
                     // What failed is tried again.
-                    let surveying = self.servers.get(server).is_some_and(|s| s.surveying);
+                    let surveying = self.servers.get(server).is_some_and(|s| s.surveying.is_some());
                     if self.is_up(server) && (surveying || self.count_is_unexplained(server)) {
                         self.survey(server, now);
                     }
@@ -204,7 +214,7 @@ impl State {
     pub(super) fn count_is_unexplained(&self, server: usize) -> bool {
         let Some(s) = self.servers.get(server) else { return false };
         let ours = self.at_server(server).filter(|j| !matches!(j.state, JobState::Submitting)).count();
-        (s.remaining as usize) < ours && !s.surveying
+        (s.remaining as usize) < ours && s.surveying.is_none()
     }
 
     pub(super) fn quiet(&mut self, server: usize, now: Timestamp) {
@@ -318,6 +328,7 @@ impl State {
 
     /// It renders now. `seen`: this is its very start.
     pub(super) fn begin(&mut self, id: JobId, now: Timestamp, seen: bool) {
+        self.is_there(id);
         let known = self.jobs.get(&id).and_then(|j| j.attempt()).is_some_and(|a| a.started_at.is_some());
         if !known || seen {
             self.change(id, Change::Started { at: now, seen }, now);
@@ -327,7 +338,10 @@ impl State {
             let times = self.estimates.get(&job.kind()).cloned().unwrap_or_default();
             let nodes = self.nodes.get(&id).cloned().unwrap_or_default();
             let began = job.attempt().and_then(|a| a.started_at).unwrap_or(now);
-            self.watches.insert(id, Watch { run: Run::new(nodes, times), began, peak_vram: 0 });
+            let run = Run::new(nodes, times);
+            let watch = Watch { run, began, peak_vram: 0, moved_at: now, watched: false, stalled: false };
+            self.watches.insert(id, watch);
+            self.moved(id, now);
         }
         if let Some(server) = self.server_of(id) {
             let quiet = self.policy.quiet;
@@ -339,6 +353,7 @@ impl State {
         if let Some(watch) = self.watches.get_mut(&id) {
             tell(&mut watch.run, since(now, watch.began).as_secs_f64());
             self.dirty_progress.insert(id);
+            self.moved(id, now);
         }
     }
 
@@ -383,13 +398,16 @@ impl State {
             self.change(id, Change::Cancelled { by: CancelledBy::You, at: now }, now);
             return;
         }
-        self.change(id, Change::Failed { why, at: now }, now);
+        self.fail(id, why, now);
     }
 
     pub(super) fn interrupted(&mut self, id: JobId, now: Timestamp) {
         self.keep_peak(id, now);
         if matches!(self.jobs.get(&id).map(|j| &j.state), Some(JobState::Cancelling { .. })) {
             self.change(id, Change::Cancelled { by: CancelledBy::You, at: now }, now);
+            return;
+        }
+        if self.ended_by_watchdog(id, now) {
             return;
         }
         let ours = self

@@ -3,7 +3,7 @@
 use jiff::Timestamp;
 
 use crate::estimate::Node;
-use crate::job::{Failure, Job, JobId, Output};
+use crate::job::{Edit, Failure, Job, JobId, Output};
 use crate::protocol::{Answer, JobRow, Level, Request, Sample, Update};
 use crate::store::Write;
 use crate::verdict::Measurement;
@@ -45,11 +45,13 @@ pub enum Input {
     /// The answer to [`Effect::Look`].
     Looked {
         server: usize,
+        asked: u64,
         found: Vec<(JobId, String, Look)>,
     },
     /// The answer to [`Effect::Look`], where the server could not be asked.
     LookFailed {
         server: usize,
+        asked: u64,
         jobs: Vec<JobId>,
     },
     Posted {
@@ -67,6 +69,11 @@ pub enum Input {
         job: JobId,
         measurement: Measurement,
     },
+    /// No server could render it as it is: found before it was sent.
+    Unfit {
+        job: JobId,
+        why: Failure,
+    },
     Ask {
         ask: u64,
         request: Request,
@@ -79,6 +86,22 @@ pub enum Input {
     Notice {
         level: Level,
         text: String,
+    },
+    /// The answer to [`Effect::Free`].
+    Freed {
+        server: usize,
+        result: Result<(), String>,
+    },
+    /// Bytes free on the disk of the outputs and the store, the smaller of both.
+    Disk {
+        free: u64,
+    },
+    /// A job's edited text was read: what it asks for now, and the prompt as the store keeps it.
+    Edited {
+        ask: u64,
+        job: JobId,
+        edit: Box<Edit>,
+        prompt: String,
     },
     /// A file that was put away is open again: one of its jobs was requeued.
     Reopened {
@@ -96,6 +119,7 @@ pub enum Input {
 pub struct About {
     pub version: String,
     pub device: Option<String>,
+    pub other_devices: Vec<String>,
     pub is_cpu: bool,
     pub flags: Vec<String>,
     pub sample: Option<Sample>,
@@ -185,6 +209,8 @@ pub enum PostResult {
     Refused(Failure),
     /// It can't have arrived.
     NotSent(String),
+    /// It was not sent, as nobody wants it any more: the server is not to blame.
+    NotWanted,
     /// It may have arrived. `nodes` as for `Accepted`.
     Unsure { why: String, refused: bool, nodes: Vec<Node> },
 }
@@ -216,9 +242,10 @@ pub enum Effect {
         prompt_id: String,
         seed: Option<u64>,
     },
-    /// See where the server has these prompts, having done `first` to them.
+    /// See where the server has these prompts, having done `first` to them. `asked` comes back with the answer.
     Look {
         server: usize,
+        asked: u64,
         prompts: Vec<(JobId, String)>,
         first: First,
     },
@@ -237,6 +264,10 @@ pub enum Effect {
     Measure {
         job: JobId,
         outputs: Vec<Output>,
+    },
+    /// Tell the server to unload its models and free its memory.
+    Free {
+        server: usize,
     },
     /// Close the websocket, await the close, connect anew.
     Reconnect {

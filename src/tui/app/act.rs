@@ -1,9 +1,9 @@
 //! What the keys do.
 
+use super::orders::{NO_ENGINE, can_cancel, can_edit, can_hold, can_move, can_requeue};
 use super::{App, Command, EngineState, Question};
 use crate::job::JobState;
-use crate::protocol::{Level, Link, Request};
-use crate::tui::figures;
+use crate::protocol::{Level, Link, MoveTo, Request};
 use crate::tui::keys::{Action, Mode};
 use crate::tui::layout::Pane;
 
@@ -13,24 +13,33 @@ impl App {
         let row = self.jobs.selected().map(|e| &e.row);
         let state = row.map(|r| &r.state);
         match action {
-            Action::Cancel => self.is_up() && state.is_some_and(can_cancel),
-            Action::Requeue => self.is_up() && state.is_some_and(can_requeue),
+            Action::Cancel => self.can_all(can_cancel),
+            Action::Requeue => self.can_all(can_requeue),
             Action::RequeueNewSeed => {
-                self.is_up() && state.is_some_and(can_requeue) && row.is_some_and(|r| r.seed.is_some())
+                self.can_all(can_requeue) && (self.jobs.marks() > 0 || row.is_some_and(|r| r.seed.is_some()))
             }
+            Action::Edit => self.is_up() && self.jobs.marks() == 0 && state.is_some_and(can_edit),
+            Action::Hold => self.can_all(|s| matches!(s, JobState::Held) || can_hold(s)),
+            Action::MoveUp
+            | Action::MoveDown
+            | Action::MoveTop
+            | Action::MoveBottom
+            | Action::PriorityUp
+            | Action::PriorityDown => self.can_all(can_move),
             Action::CopyPath => row.is_some_and(|r| !r.outputs.is_empty()),
-            Action::Details => row.is_some(),
+            Action::Details | Action::Mark | Action::MarkRange | Action::MarkAll => row.is_some(),
             Action::Filter => self.jobs.total() > 0,
             Action::Sort | Action::SortTurn => self.jobs.len() > 1,
             Action::Start => {
                 !matches!(self.state, EngineState::Up | EngineState::Connecting)
                     || (self.is_up() && self.servers.iter().any(|s| matches!(s.link, Link::Down { .. })))
             }
-            Action::StopEngine => self.is_up(),
+            Action::StopEngine | Action::Pause | Action::Drain => self.is_up(),
             Action::Back => {
                 self.help.is_some()
                     || self.zoomed
                     || self.focus != Pane::Jobs
+                    || self.jobs.marks() > 0
                     || !self.jobs.filter().is_empty()
                     || self.away.is_some()
                     || (!self.jobs.following() && self.jobs.running().is_some())
@@ -54,6 +63,8 @@ impl App {
             "close"
         } else if self.zoomed || self.focus != Pane::Jobs {
             "back"
+        } else if self.jobs.marks() > 0 {
+            "unmark"
         } else if !self.jobs.filter().is_empty() {
             "show all"
         } else if self.away.is_some() {
@@ -68,8 +79,27 @@ impl App {
             Action::Leave => return Some(Command::Leave),
             Action::Suspend => return Some(Command::Suspend),
             Action::Redraw => return Some(Command::Redraw),
-            Action::Yes => return self.question.take().map(|q| q.yes),
+            Action::Yes => {
+                let yes = self.question.take()?.yes;
+                // What was asked about is done with; moves keep their marks.
+                self.jobs.unmark();
+                self.stop_asked |= yes == Command::Ask(Request::Stop);
+                return Some(yes);
+            }
             Action::No => self.question = None,
+            Action::Edit => return self.edit(),
+            Action::Hold => return self.hold(),
+            Action::MoveUp => return self.place(MoveTo::Up),
+            Action::MoveDown => return self.place(MoveTo::Down),
+            Action::MoveTop => return self.place(MoveTo::Top),
+            Action::MoveBottom => return self.place(MoveTo::Bottom),
+            Action::PriorityUp => return self.priority(1),
+            Action::PriorityDown => return self.priority(-1),
+            Action::Pause => return self.pause(),
+            Action::Drain => return self.drain(),
+            Action::Mark => self.jobs.toggle_mark(),
+            Action::MarkRange => self.jobs.toggle_range(),
+            Action::MarkAll => self.jobs.mark_all(),
             Action::Cancel => return self.cancel(),
             Action::Requeue => return self.requeue(false),
             Action::RequeueNewSeed => return self.requeue(true),
@@ -82,7 +112,10 @@ impl App {
                 self.typing = None;
                 self.jobs.set_filter("");
             }
-            Action::Sort => self.jobs.sort_next(),
+            Action::Sort => {
+                let shown: Vec<_> = crate::tui::panes::jobs::placed(self).iter().map(|p| p.index).collect();
+                self.jobs.sort_next(&shown);
+            }
             Action::SortTurn => self.jobs.sort_turn(),
             Action::Details => {
                 if self.jobs.selected().is_some() {
@@ -115,6 +148,8 @@ impl App {
         if self.zoomed || self.focus != Pane::Jobs {
             self.zoomed = false;
             self.focus = Pane::Jobs;
+        } else if self.jobs.marks() > 0 {
+            self.jobs.unmark();
         } else if !self.jobs.filter().is_empty() {
             self.jobs.set_filter("");
         } else if self.away.take().is_none() {
@@ -149,49 +184,6 @@ impl App {
         }
     }
 
-    fn cancel(&mut self) -> Option<Command> {
-        let row = &self.jobs.selected()?.row;
-        let (id, word) = (row.id, row.state.word());
-        if !self.is_up() {
-            self.tell(Level::Warning, NO_ENGINE.to_owned());
-            return None;
-        }
-        if !can_cancel(&row.state) {
-            self.tell(Level::Info, format!("{id} is {word}: nothing to cancel"));
-            return None;
-        }
-        let ask = Command::Ask(Request::Cancel { jobs: vec![id] });
-        // What waits costs nothing to requeue; what runs has cost minutes.
-        if !matches!(row.state, JobState::Running) {
-            return Some(ask);
-        }
-        let spent = row.elapsed_s(self.now).map_or_else(String::new, |s| format!(" after {}", figures::duration(s)));
-        self.question = Some(Question { words: format!("cancel {id} {}{spent}?", row.name), yes: ask });
-        None
-    }
-
-    fn requeue(&mut self, new_seed: bool) -> Option<Command> {
-        let row = &self.jobs.selected()?.row;
-        let (id, word) = (row.id, row.state.word());
-        if !self.is_up() {
-            self.tell(Level::Warning, NO_ENGINE.to_owned());
-            return None;
-        }
-        if matches!(row.state, JobState::Rejected { .. }) {
-            self.tell(Level::Info, format!("{id} was rejected: mend its file and drop it again"));
-            return None;
-        }
-        if !can_requeue(&row.state) {
-            self.tell(Level::Info, format!("{id} is {word}: it can be requeued once it has ended"));
-            return None;
-        }
-        if new_seed && row.seed.is_none() {
-            self.tell(Level::Info, format!("{id} has no seed to change"));
-            return None;
-        }
-        Some(Command::Ask(Request::Requeue { jobs: vec![id], new_seed }))
-    }
-
     fn copy_path(&mut self) -> Option<Command> {
         let row = &self.jobs.selected()?.row;
         let Some(output) = row.outputs.first() else {
@@ -206,8 +198,10 @@ impl App {
 
     fn start(&mut self) -> Option<Command> {
         match &self.state {
-            EngineState::Gone { .. } => Some(Command::StartEngine { replace: false }),
-            EngineState::Refused { .. } => Some(Command::StartEngine { replace: true }),
+            EngineState::Gone { .. } => {
+                Some(Command::StartEngine { replace: false, server: self.engine.server.clone() })
+            }
+            EngineState::Refused { .. } => Some(Command::StartEngine { replace: true, server: None }),
             EngineState::Up => Some(Command::Ask(Request::Reconnect)),
             EngineState::Connecting => None,
         }
@@ -221,16 +215,6 @@ impl App {
             self.tell(Level::Info, NO_ENGINE.to_owned());
         }
     }
-}
-
-const NO_ENGINE: &str = "no engine runs: E starts it";
-
-fn can_cancel(state: &JobState) -> bool {
-    !state.is_ended() && !matches!(state, JobState::Cancelling { .. } | JobState::Collecting | JobState::Measuring)
-}
-
-fn can_requeue(state: &JobState) -> bool {
-    state.is_ended() && !matches!(state, JobState::Rejected { .. })
 }
 
 /// A movement, wherever it is made.

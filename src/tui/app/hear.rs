@@ -17,6 +17,7 @@ impl App {
             FromEngine::Welcome(engine) => {
                 self.engine = engine;
                 self.state = EngineState::Up;
+                self.stop_asked = false;
                 self.lost_at = None;
                 self.forecast_due = true;
                 self.mark(Urgency::Now);
@@ -93,6 +94,7 @@ impl App {
             Update::Notice(notice) => self.say(notice),
             Update::Engine(engine) => {
                 self.engine = engine;
+                self.forecast_due = true;
                 self.mark(Urgency::Now);
             }
         }
@@ -118,17 +120,39 @@ impl App {
                     self.detail = Some(detail);
                 }
             }
-            Ok(Answer::Each(each)) => {
-                for (job, result) in each {
-                    match result {
-                        Ok(words) if words.is_empty() => {}
-                        Ok(words) => self.tell(Level::Info, format!("{job}: {words}")),
-                        Err(words) => self.tell(Level::Warning, format!("{job}: {words}")),
-                    }
-                }
-            }
+            Ok(Answer::Each(each)) => self.each(&each),
+            Ok(Answer::Text { job, text }) => self.text_came(job, text),
             Ok(_) => {}
             Err(words) => self.tell(Level::Warning, words),
+        }
+    }
+}
+
+impl App {
+    /// What became of an action: of one job in its words, of many as a sum, and the first that could not.
+    fn each(&mut self, each: &[(JobId, Result<String, String>)]) {
+        if let [(job, result)] = each
+            && self.is_draft_of(*job)
+        {
+            return self.edit_answered(*job, result);
+        }
+        if let [(job, Ok(words))] = each {
+            if !words.is_empty() {
+                self.tell(Level::Info, format!("{job}: {words}"));
+            }
+            return;
+        }
+        let wrong: Vec<_> = each.iter().filter_map(|(job, r)| Some((*job, r.as_ref().err()?))).collect();
+        let well = each.len() - wrong.len();
+        let all = each.iter().find_map(|(_, r)| r.as_ref().ok()).map_or("", String::as_str);
+        match wrong.first() {
+            None if well > 0 => self.tell(Level::Info, format!("{well} jobs: {all}")),
+            Some((job, why)) if each.len() == 1 => self.tell(Level::Warning, format!("{job}: {why}")),
+            Some((job, why)) => {
+                let words = format!("{} of {} jobs could not; {job}: {why}", wrong.len(), each.len());
+                self.tell(Level::Warning, words);
+            }
+            None => {}
         }
     }
 }

@@ -223,6 +223,10 @@ fn progress(page: &mut Page<'_>, entry: &Entry) {
             Role::Nearly,
         );
     }
+    if let Some(since) = entry.row.stalled_since {
+        let silent = app.known_at().duration_since(since).as_secs_f64();
+        page.text("watchdog", &format!("no step for {}; c cancels it", figures::duration(silent)), Role::Nearly);
+    }
     let Some(progress) = &entry.row.progress else { return };
     let now = now_words(app, progress);
     if !now.is_empty() {

@@ -89,6 +89,8 @@ fn shown(app: &App, binding: &Binding) -> (String, &'static str) {
     let key = binding.keys.first().map_or_else(String::new, |k| k.label());
     let words = match binding.action {
         Action::Start => app.start_words(),
+        Action::Pause => app.pause_words(),
+        Action::Hold => app.hold_words(),
         Action::Back => app.back_words(),
         _ => binding.short,
     };
@@ -104,10 +106,10 @@ fn width(app: &App, binding: &Binding) -> u16 {
     canvas::cells(&key) + canvas::cells(words) + 3
 }
 
-/// As many keys as fit; those that are always there stand last and are never the ones to go.
+/// As many keys as fit; the ways out and back stand last and are never the ones to go.
 fn keys_line(app: &App, buf: &mut Buffer, area: Rect, keys: &[&Binding]) {
     let theme = app.theme();
-    let always = |b: &Binding| matches!(b.action, Action::Help | Action::Leave);
+    let always = |b: &Binding| matches!(b.action, Action::Help | Action::Leave | Action::Back | Action::Start);
     let mut room = area.width.saturating_sub(keys.iter().filter(|b| always(b)).map(|b| width(app, b)).sum());
     let mut x = area.x + 1;
     let mut full = false;

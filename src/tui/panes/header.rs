@@ -32,7 +32,8 @@ pub fn header(app: &App, buf: &mut Buffer, area: Rect, with_clock: bool) {
         &[(Some(2), 3), (Some(2), 2), (Some(2), 1), (Some(1), 1), (Some(0), 1), (Some(0), 0)]
     };
     for &(words, detail) in order {
-        let mut right = server(app, detail);
+        let mut right = flow(app, detail);
+        right.extend(server(app, detail));
         let counts = words.map(|words| counts(app, words)).unwrap_or_default();
         if !boxed && !counts.is_empty() {
             right.push(Span::raw("   "));
@@ -76,6 +77,9 @@ pub fn counts(app: &App, words: u8) -> Vec<Span<'static>> {
         (counts.failed, "failed", "✗", Role::Bad),
     ];
     let mut out = Vec::new();
+    if app.jobs.marks() > 0 {
+        out.push(Span::styled(format!("{} marked", app.jobs.marks()), theme.style(Role::Strong)));
+    }
     for (n, word, sign, role) in parts.into_iter().filter(|p| p.0 > 0) {
         if words < 2 && word == "held" {
             continue;
@@ -91,6 +95,22 @@ pub fn counts(app: &App, words: u8) -> Vec<Span<'static>> {
         out.push(Span::styled(text, theme.style(role)));
     }
     out
+}
+
+/// `‖ paused`, where no new work is sent.
+fn flow(app: &App, detail: u8) -> Vec<Span<'static>> {
+    if !app.is_up() {
+        return Vec::new();
+    }
+    let style = app.theme().style(Role::Nearly);
+    let engine = &app.engine.flow;
+    let words = match app.shown_server().filter(|s| engine.goes() && !s.flow.goes()) {
+        _ if !engine.goes() => engine.word().to_owned(),
+        Some(server) if app.servers.len() > 1 => format!("{} {}", server.name, server.flow.word()),
+        Some(server) => server.flow.word().to_owned(),
+        None => return Vec::new(),
+    };
+    vec![Span::styled(if detail == 0 { "‖ ".to_owned() } else { format!("‖ {words}  ") }, style)]
 }
 
 /// The server's dot and words; the higher `detail`, the more of them.
@@ -125,7 +145,7 @@ fn one(server: &ServerRow, now: Timestamp, detail: u8, theme: Theme) -> Vec<Span
                 n if n > 0 => format!(" · trying again in {n} s"),
                 _ => " · trying again".to_owned(),
             };
-            let why = crate::text::clean(why).into_owned();
+            let why = crate::text::clean(why.lines().next().unwrap_or_default()).into_owned();
             let why = canvas::fit(&why, if detail > 2 { 44 } else { 24 }).into_owned();
             match detail {
                 0 => vec![Span::styled(format!("○ {address}"), bad)],
@@ -193,6 +213,8 @@ pub fn line(app: &App, buf: &mut Buffer, area: Rect) {
             EngineState::Gone { .. } | EngineState::Refused { .. } => "no engine · E starts it".to_owned(),
         }
     };
+    let paused = app.is_up() && !app.engine.flow.goes();
+    let words = if paused { format!("‖ {} {words}", app.engine.flow.word()) } else { words };
     let role = if app.jobs.running().is_some_and(|e| matches!(e.row.state, JobState::Running)) {
         Role::Running
     } else {

@@ -73,8 +73,10 @@ fn arranged(app: &App, screen: Rect) -> (Vec<Lines>, Rect) {
     let blocks = if two {
         let mut right = groups(&[Heading::Everywhere, Heading::Typing, Heading::Asking]);
         right.pop();
-        let mut left = groups(&[Heading::Jobs, Heading::Moving]);
-        left.extend(signs(app));
+        right.push(Vec::new());
+        right.extend(signs(app));
+        let mut left = groups(&[Heading::Jobs, Heading::Queue, Heading::Marks, Heading::Moving]);
+        left.pop();
         vec![left, right]
     } else {
         let mut all = groups(&Heading::ALL);

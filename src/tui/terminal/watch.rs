@@ -2,6 +2,7 @@
 //! of either.
 
 use std::io;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::Sender;
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::time::Duration;
@@ -11,6 +12,13 @@ use super::tty::{self, Tty};
 
 /// The dashboard gets this long to end by itself.
 const PATIENCE: Duration = Duration::from_millis(700);
+
+/// The person's editor has the terminal: its Ctrl-C is not ours.
+static EDITING: AtomicBool = AtomicBool::new(false);
+
+pub fn set_editing(editing: bool) {
+    EDITING.store(editing, Ordering::SeqCst);
+}
 
 /// Told when the dashboard has ended.
 #[derive(Debug, Clone, Default)]
@@ -46,6 +54,9 @@ pub fn start(tty: &Tty, sender: &Sender<Input>) -> io::Result<Finished> {
         for signal in signals.forever() {
             if signal == SIGCONT {
                 let _ = to.send(Input::Continued);
+                continue;
+            }
+            if signal == SIGINT && EDITING.load(Ordering::SeqCst) {
                 continue;
             }
             let _ = to.send(Input::Signal(signal));

@@ -1,0 +1,81 @@
+//! A graph as ComfyUI's page saves it, made into the graph that a server runs (API format).
+//!
+//! Pure: graph and node classes in, graph or all that is wrong out. It does what the page itself does when it
+//! loads a graph and sends it (page 1.49), so that the result is the same; docs/workflows.md names the
+//! exceptions. Input is a stranger's: every wrong shape is an answer, and the work and memory it may
+//! cost are bounded.
+//!
+//! The steps: `groups` makes subgraphs of group nodes, `sheet` reads, `settle` and `promote` load, `follow` finds where links come from, `send` writes.
+//! `widgets` is about the order of `widgets_values`; `page` and `scene` hold what only
+//! the page knows.
+
+mod error;
+mod follow;
+mod groups;
+mod page;
+mod promote;
+mod scene;
+mod send;
+mod settle;
+mod sheet;
+mod text;
+mod widgets;
+
+use jiff::civil::DateTime;
+use serde_json::Value;
+
+pub use error::{ConvertError, Fault, MOST_FAULTS, Problem};
+
+use super::graph::Graph;
+use super::object_info::ObjectInfo;
+use crate::job_file;
+
+/// Subgraphs may be nested so deep.
+const DEEPEST: usize = 200;
+/// So many nodes may come of unfolding subgraphs.
+const MOST_NODES: usize = 20_000;
+/// So large may the result be, about, in memory.
+const MOST_BYTES: usize = 24 << 20;
+
+/// What the page would take from the clock and from chance.
+#[derive(Debug, Clone, Copy)]
+pub struct When {
+    /// For `%date:…%` in file names; the user's own time.
+    pub now: DateTime,
+    /// For `{a|b}` in prompts: the same seed chooses the same.
+    pub seed: u64,
+}
+
+/// A graph in API format, and what is not as the page would have sent it, in words fit to show.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Converted {
+    pub graph: Graph,
+    pub warnings: Vec<String>,
+}
+
+/// Converts a graph in the page's format with the node classes of a server.
+///
+/// # Errors
+/// What is no such graph; else the faults of its nodes, with their ids and titles.
+pub fn convert(workflow: &Value, info: &ObjectInfo, when: When) -> Result<Converted, ConvertError> {
+    let Some(root) = workflow.as_object() else { return Err(ConvertError::NotAPageGraph) };
+    if !root.get("nodes").is_some_and(Value::is_array) {
+        let is_api = !root.is_empty() && root.values().all(|node| node.get("class_type").is_some());
+        return Err(if is_api { ConvertError::ApiFormat } else { ConvertError::NotAPageGraph });
+    }
+    let unpacked = groups::as_subgraphs(root, info);
+    let root = unpacked.as_ref().unwrap_or(root);
+    let mut sheets = sheet::Sheets::read(root)?;
+    settle::settle(&mut sheets, info);
+    settle::apply_primitives(&mut sheets);
+    let mut unfolded = follow::Unfolded::new(&sheets)?;
+    unfolded.everywhere = send::everywhere(&sheets, root);
+    let warnings = send::warnings(&unfolded);
+    let graph = send::Sender::new(&unfolded, info, when).send().map_err(ConvertError::Faults)?;
+    Ok(Converted { graph, warnings })
+}
+
+/// Whether this looks like a graph in the page's format.
+pub fn is_page_graph(value: &Value) -> bool {
+    value.as_object().is_some_and(job_file::is_page_graph)
+}

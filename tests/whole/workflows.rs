@@ -1,0 +1,73 @@
+//! `workflow convert`, as a script uses it.
+
+use std::path::Path;
+
+use serde_json::{Value, json};
+
+use super::stage::{Stage, Wish, assert_harmless};
+
+fn own(name: &str) -> String {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/conversion").join(name).display().to_string()
+}
+
+/// A graph of the page that only has nodes of the simulated server.
+fn page_graph(title: &str) -> String {
+    json!({
+        "nodes": [
+            {"id": 1, "type": "EmptyImage", "mode": 0, "inputs": [], "outputs": [{"name": "IMAGE", "type": "IMAGE", "links": [1]}], "widgets_values": [64, 48, 1, 7]},
+            {"id": 2, "type": "SaveImage", "title": title, "mode": 0, "inputs": [{"name": "images", "type": "IMAGE", "link": 1}], "outputs": [], "widgets_values": ["mine"]},
+        ],
+        "links": [[1, 1, 0, 2, 0, "IMAGE"]], "version": 0.4,
+    })
+    .to_string()
+}
+
+#[test]
+fn a_graph_is_converted_with_a_file_of_node_classes() {
+    let stage = Stage::bare();
+    let pair: Value = serde_json::from_str(&std::fs::read_to_string(own("bypass_mute.json")).unwrap()).unwrap();
+    let file = stage.temp().join("graph.json");
+    std::fs::write(&file, format!("\u{feff}{}", pair["workflow"])).unwrap();
+    let info = own("object_info.json");
+    let out = stage.run(&["workflow", "convert", &file.display().to_string(), "--object-info", &info]).well();
+    let graph: Value = serde_json::from_str(&out).unwrap();
+    assert_eq!(graph, pair["prompt"]);
+    assert!(!stage.root.exists(), "no render folder was made");
+}
+
+#[test]
+fn the_server_is_asked_where_no_file_is_given() {
+    let stage = Stage::served(&Wish::default());
+    let file = stage.temp().join("graph.json");
+    std::fs::write(&file, page_graph("ti\u{1b}[2Jtle")).unwrap();
+    let ran = stage.run(&["workflow", "convert", &file.display().to_string()]);
+    assert_harmless(&ran.out);
+    let graph: Value = serde_json::from_str(&ran.well()).unwrap();
+    assert_eq!(graph["2"]["inputs"], json!({"filename_prefix": "mine", "images": ["1", 0]}));
+    assert_eq!(graph["1"]["inputs"]["height"], 48);
+}
+
+#[test]
+fn without_a_server_and_a_file_it_says_what_is_missing() {
+    let stage = Stage::bare();
+    let file = stage.temp().join("graph.json");
+    std::fs::write(&file, page_graph("x")).unwrap();
+    let file = file.display().to_string();
+    let ran = stage.run(&["workflow", "convert", &file]);
+    assert_eq!(ran.code, 4, "{ran:?}");
+    assert!(ran.err.contains("--object-info") && ran.err.contains("--server"), "{ran:?}");
+
+    let info = own("object_info.json");
+    for (content, wanted) in [
+        ("{", "line 1, column 1: not JSON"),
+        ("[1]", "no graph as ComfyUI's page saves it"),
+        (r#"{"1": {"class_type": "A", "inputs": {}}}"#, "API format already"),
+    ] {
+        std::fs::write(&file, content).unwrap();
+        let ran = stage.run(&["workflow", "convert", &file, "--object-info", &info]);
+        assert_eq!((ran.code, ran.out.as_str()), (2, ""), "{ran:?}");
+        assert!(ran.err.contains(wanted), "{ran:?}");
+    }
+    let ran = stage.run(&["workflow", "convert", "/no/such", "--object-info", &info]);
+    assert_eq!(ran.code, 2, "{ran:?}");
+}
