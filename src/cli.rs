@@ -142,9 +142,24 @@ fn run(args: Args) -> Result<Code, Trouble> {
             Ok(verbs::wait(starting(&Place::settle(&asks)?, true)?, ids(&jobs), timeout)?)
         }
         Some(Verb::Status { json }) => Ok(verbs::status(&mut starting(&Place::settle(&asks)?, true)?, json, out)?),
-        Some(Verb::Measure { files, json }) => {
+        Some(Verb::Examine { order, file }) => {
+            let order = serde_json::from_str(&order).map_err(|error| Trouble::Usage(error.to_string()))?;
+            let answered = crate::video::apart::answer(&order, &file, out);
+            Ok(if answered.is_ok() { Code::Ok } else { Code::No })
+        }
+        Some(Verb::Repair(repair)) => {
+            refuse_place(&asks, "repair", "it needs no render folder")?;
+            let thresholds = Place::thresholds(&asks)?;
+            let options = crate::tools::measure::Options { json: repair.json, thresholds, ..Default::default() };
+            let told = crate::tools::repair::run(&repair.file, repair.named(), &options, out);
+            told.map_err(|error| Trouble::Repair { path: repair.file, error })?;
+            Ok(Code::Ok)
+        }
+        Some(Verb::Measure { files, curves, json }) => {
             refuse_place(&asks, "measure", "it needs no render folder")?;
-            let all = crate::tools::measure::run(&files, json, out).unwrap_or(false);
+            let thresholds = Place::thresholds(&asks)?;
+            let options = crate::tools::measure::Options { json, curves, thresholds, ..Default::default() };
+            let all = crate::tools::measure::run(&files, &options, out).unwrap_or(false);
             Ok(if all { Code::Ok } else { Code::No })
         }
         Some(Verb::Demo(options)) => {
@@ -253,6 +268,7 @@ fn engine(place: &Place, detached: bool, look_only: bool) -> Result<Code, Troubl
         server: place.server.clone(),
         simulated: false,
         ends_with_faces: look_only,
+        program: crate::video::apart::this_program(),
         log: log.display().to_string(),
     };
     let runtime = runtime()?;

@@ -68,6 +68,7 @@ pub fn row(id: u64, name: &str, state: JobState) -> JobRow {
         outputs: Vec::new(),
         ssim: None,
         measure_note: None,
+        measured: None,
         peak_vram: None,
         stalled_since: None,
         trouble: None,
@@ -124,7 +125,8 @@ fn bad_file() -> Failure {
     let workflow = Workflow::parse(name, json, Some(toml)).expect("it is well");
     let spec = job_file::parse(job_file::format::Format::Json, file).expect("JSON").remove(0);
     let fault = workflow.fill(&spec).expect_err("refused").remove(0);
-    let error = job_file::places::Places::new(job_file::format::Format::Json, file).error(0, &fault.path(), &fault.to_string());
+    let error =
+        job_file::places::Places::new(job_file::format::Format::Json, file).error(0, &fault.path(), &fault.to_string());
     Failure { kind: FailureKind::JobFile, node: None, message: error.to_string(), detail: error.excerpt }
 }
 
@@ -429,6 +431,7 @@ fn detail(row: JobRow, attempts: Vec<Attempt>) -> Detail {
         note: Some("try a longer one if this loops".into()),
         tags: vec!["swing".into()],
         attempts,
+        looks: Vec::new(),
         graph: None,
         row,
     }
