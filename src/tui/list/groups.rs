@@ -137,8 +137,10 @@ mod tests {
             outputs: Vec::new(),
             ssim: None,
             measure_note: None,
+            measured: None,
             peak_vram: None,
             stalled_since: None,
+            trouble: None,
         }
     }
 
