@@ -57,7 +57,11 @@ fn run(args: Args) -> Result<Code, Trouble> {
     let out = &mut std::io::stdout().lock();
     let asks = args.place.clone();
     match args.verb {
-        None => dashboard(&Place::settle_or_make(&asks)?),
+        None => {
+            // Before a folder is made for nobody.
+            ask_for_terminal("for scripts there are verbs: `comfytop --help`")?;
+            dashboard(&Place::settle_or_make(&asks)?)
+        }
         Some(Verb::Engine { detached, look_only }) => {
             let place = if look_only { Place::settle(&asks)? } else { Place::settle_or_make(&asks)? };
             engine(&place, detached, look_only)
@@ -135,17 +139,22 @@ fn run(args: Args) -> Result<Code, Trouble> {
             Ok(verbs::show(&mut starting(&Place::settle(&asks)?, true)?, JobId(job), graph, out)?)
         }
         Some(Verb::Wait { jobs, all: _, timeout }) => {
-            let timeout =
-                timeout.map(Duration::try_from_secs_f64).transpose().map_err(|e| Trouble::Usage(e.to_string()))?;
             Ok(verbs::wait(starting(&Place::settle(&asks)?, true)?, ids(&jobs), timeout)?)
         }
         Some(Verb::Status { json }) => Ok(verbs::status(&mut starting(&Place::settle(&asks)?, true)?, json, out)?),
         Some(Verb::Measure { files, json }) => {
+            refuse_place(&asks, "measure", "it needs no render folder")?;
             let all = crate::tools::measure::run(&files, json, out).unwrap_or(false);
             Ok(if all { Code::Ok } else { Code::No })
         }
-        Some(Verb::Demo(options)) => demo(&options),
-        Some(Verb::Sim(options)) => sim(&options),
+        Some(Verb::Demo(options)) => {
+            refuse_place(&asks, "demo", "it has a folder and a server of its own")?;
+            demo(&options)
+        }
+        Some(Verb::Sim(options)) => {
+            refuse_place(&asks, "sim", "it is a server; `--files FOLDER` keeps its files")?;
+            sim(&options)
+        }
     }
 }
 
@@ -169,6 +178,21 @@ fn doctor(place: &Place, json: bool) -> Result<Code, Trouble> {
     // A closed pipe is no error of ours.
     let well = crate::tools::doctor::tell(&findings, json, &mut std::io::stdout().lock()).unwrap_or(false);
     Ok(if well { Code::Ok } else { Code::No })
+}
+
+/// Verbs without a render folder take no flag that names one: it would mean nothing.
+fn refuse_place(asks: &args::PlaceArgs, verb: &str, why: &str) -> Result<(), Trouble> {
+    match asks.given() {
+        Some(flag) => Err(Trouble::Usage(format!("`comfytop {verb}` takes no {flag}: {why}"))),
+        None => Ok(()),
+    }
+}
+
+fn ask_for_terminal(else_there_is: &str) -> Result<(), Trouble> {
+    if tui::terminal::is_terminal() {
+        return Ok(());
+    }
+    Err(Trouble::Usage(format!("the dashboard needs a terminal; {else_there_is}")))
 }
 
 fn ids(jobs: &[u64]) -> Vec<JobId> {
@@ -226,6 +250,7 @@ fn engine(place: &Place, detached: bool, look_only: bool) -> Result<Code, Troubl
         state: place.asked_state.clone(),
         config: place.config.clone(),
         look_only,
+        server: place.server.clone(),
         simulated: false,
         ends_with_faces: look_only,
         log: log.display().to_string(),
@@ -304,11 +329,6 @@ fn dashboard(place: &Place) -> Result<Code, Trouble> {
 
 /// Opens the dashboard; the engine goes on when it closes.
 fn show(root: &Path, inbox: &str, ui: &crate::config::UiConfig, door: Door) -> Result<Code, Trouble> {
-    if !tui::terminal::is_terminal() {
-        return Err(Trouble::Usage(
-            "the dashboard needs a terminal; for scripts there are verbs: `comfytop --help`".to_owned(),
-        ));
-    }
     let mut ui = ui.clone();
     ui.color &= std::env::var_os("NO_COLOR").is_none_or(|v| v.is_empty());
     let app = tui::App::new(tui::Setup {
@@ -333,7 +353,7 @@ fn demo(args: &args::DemoArgs) -> Result<Code, Trouble> {
         leave_session();
         let log = root.join("demo.log");
         crate::engine::log::to_file(&log).map_err(|e| Trouble::Log { path: log, source: e })?;
-        let served = crate::demo::serve(root, options.jobs, args.render_seconds.unwrap_or(1.0));
+        let served = crate::demo::serve(root, options.jobs, options.render_seconds.unwrap_or(1.0));
         runtime()?.block_on(served).map_err(Trouble::Engine)?;
         return Ok(Code::Ok);
     }
@@ -341,6 +361,7 @@ fn demo(args: &args::DemoArgs) -> Result<Code, Trouble> {
         let rows = crate::demo::headless(&options).map_err(Trouble::Demo)?;
         return Ok(verbs::demo(&rows, options.jobs, args.json, &mut std::io::stdout().lock()));
     }
+    ask_for_terminal("`comfytop demo --headless` runs without one")?;
     let stage = crate::demo::Stage::set().map_err(Trouble::Demo)?;
     let address = Address::of(stage.root())?;
     let launch = stage.launch(&options);

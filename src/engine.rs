@@ -18,6 +18,7 @@ mod pace;
 mod posting;
 mod preflight;
 mod setup;
+mod unwritten;
 
 use std::collections::{HashMap, HashSet, VecDeque};
 use std::path::PathBuf;
@@ -35,7 +36,7 @@ use crate::folder::{Folder, FolderError};
 use crate::inbox;
 use crate::job::{Job, JobId, JobState};
 use crate::link::{Address, LinkError, VERSION};
-use crate::protocol::{EngineRow, Flow, FromEngine, Level, PROTOCOL, Request, Update};
+use crate::protocol::{EngineRow, Flow, FromEngine, Level, Link, PROTOCOL, Request, ServerRow, Update};
 use crate::store::{Place, Store, StoreError, Write};
 use connection::Order;
 use core::{Effect, Input, OpenFile, Policy, PostResult, State};
@@ -56,6 +57,8 @@ pub struct Options {
     pub config: Config,
     /// Take and submit nothing; end with the last face.
     pub look_only: bool,
+    /// The server that a flag or the environment named; it is in `config` already.
+    pub server: Option<String>,
     /// The server is simulated: faces say so.
     pub simulated: bool,
     /// End when the last face has gone.
@@ -82,6 +85,11 @@ pub enum EngineError {
     Server(#[from] ComfyError),
     #[error("the render folder {path}: {source}")]
     FolderIo { path: PathBuf, source: std::io::Error },
+}
+
+/// Removes what an engine leaves beside its socket, once its render folder is gone for good.
+pub fn remove_lock(address: &Address) {
+    lock::forget(address);
 }
 
 /// What reaches the driver from outside its own steps.
@@ -141,8 +149,14 @@ struct Driver {
     measuring: VecDeque<(JobId, Vec<crate::job::Output>)>,
     measures: bool,
     progress_due: bool,
+    /// Which servers were up when the log was told last.
+    links: HashMap<String, bool>,
     /// What the core decided and nobody has carried out yet.
     pending: Vec<Effect>,
+    /// What could not be written, and is tried again before anything else is done.
+    unwritten: Option<unwritten::Unwritten>,
+    /// Why the store can't be written to, while it can't.
+    store_trouble: Option<String>,
     /// End when the last face has gone.
     ends_with_faces: bool,
     exit: bool,
@@ -186,7 +200,10 @@ pub async fn run(options: Options) -> Result<(), EngineError> {
         measuring: VecDeque::new(),
         measures: false,
         progress_due: false,
+        links: HashMap::new(),
         pending: Vec::new(),
+        unwritten: None,
+        store_trouble: None,
         ends_with_faces: options.ends_with_faces,
         exit: false,
     };
@@ -229,6 +246,9 @@ pub async fn run(options: Options) -> Result<(), EngineError> {
             () = tokio::time::sleep_until(pace.next(&driver)) => {}
         }
     }
+    if !driver.exit {
+        tracing::info!("{}", pace.why_over(&driver));
+    }
     // Answers reach the faces before the process ends. Their connections stay open until the lock
     // is free: whoever waits for the end may start the next engine at once.
     acceptor.abort();
@@ -250,6 +270,7 @@ fn state_of(options: &Options, store: &Store, folder: &Folder) -> Result<State, 
         folder: options.root.display().to_string(),
         log: options.log.clone(),
         simulated: options.simulated,
+        server: options.server.clone(),
         look_only: options.look_only,
         banners: Vec::new(),
         flow: Flow::Going,
@@ -293,6 +314,7 @@ impl Driver {
             match event {
                 Event::Inbox(event) => offers.push(event),
                 Event::Input(input) => {
+                    self.log_input(&input);
                     if let Input::Up { server, .. } = &input {
                         let server = *server;
                         self.ask_server(server);
@@ -311,7 +333,10 @@ impl Driver {
                 Event::Copied(drop) => self.copied(*drop),
                 Event::Told(told) => self.told(*told),
                 Event::LookAgain(after) => self.look_again(Some(after)),
-                Event::Stop => self.step(Input::Ask { ask: 0, request: Request::Stop }),
+                Event::Stop => {
+                    tracing::info!("a signal asks the engine to stop");
+                    self.step(Input::Ask { ask: 0, request: Request::Stop });
+                }
             }
         }
         if !offers.is_empty() {
@@ -331,36 +356,15 @@ impl Driver {
 
     /// Carries out what was decided since the last time: all writes in one transaction, then the rest.
     fn flush(&mut self) {
-        while !self.pending.is_empty() && !self.exit {
-            let mut writes = Vec::new();
-            let mut acts = Vec::new();
-            for effect in std::mem::take(&mut self.pending) {
-                match effect {
-                    Effect::Write(write) => writes.push(write),
-                    Effect::Submit { server, job, prompt_id, seed } => {
-                        // A graph that needs no upload is kept in the same transaction as its attempt.
-                        match self.prepare(server, job, &prompt_id, seed) {
-                            Some(Ready { graph, text, extra_data }) => {
-                                self.know_nodes(job, &graph);
-                                writes.push(Write::Posted { prompt_id: prompt_id.clone(), job, graph: text });
-                                let info = self.info_of(server);
-                                acts.push(Act::Post { server, post: Post { job, prompt_id, graph, extra_data, info } });
-                            }
-                            None => acts.push(Act::Effect(Effect::Submit { server, job, prompt_id, seed })),
-                        }
-                    }
-                    other => acts.push(Act::Effect(other)),
-                }
-            }
+        while !self.exit && (self.unwritten.is_some() || !self.pending.is_empty()) {
+            let Some((writes, acts)) = self.next_to_write() else { break };
             if !writes.is_empty()
                 && let Err(error) = self.store.write(&writes)
             {
-                // Nothing may be acted on that is not written, and what is in memory is ahead of the
-                // store now: end, say so, and let the next engine start from what is written.
-                tracing::error!("{error}; the engine ends, nothing that it decided since is acted on");
-                self.exit = true;
-                return;
+                self.not_written(error, writes, acts);
+                break;
             }
+            self.is_written();
             self.forget_collected(&writes);
             for act in acts {
                 match act {
@@ -370,6 +374,7 @@ impl Driver {
             }
         }
         for row in self.state.take_server_rows() {
+            self.log_link(&row);
             self.hub.publish(Update::Server(Box::new(row)));
         }
         for (index, server) in self.servers.iter().enumerate() {
@@ -377,6 +382,61 @@ impl Driver {
             server.busy.send_if_modified(|b| std::mem::replace(b, busy) != busy);
         }
         self.progress_due |= self.state.has_progress() && self.hub.has_watchers();
+    }
+
+    /// What became of a submission, for the log.
+    fn log_input(&self, input: &Input) {
+        let Input::Posted { server, job, prompt_id, result } = input else { return };
+        let server = self.state.server_names().nth(*server).unwrap_or_default();
+        match result {
+            PostResult::Accepted { .. } => tracing::info!("{job} is queued at {server} as {prompt_id}"),
+            PostResult::Refused(why) => tracing::warn!("{job} is refused by {server}: {}", why.message),
+            PostResult::NotWanted => tracing::info!("{job} is not sent to {server}: it is not wanted any more"),
+            PostResult::NotSent(why) => tracing::warn!("{job} could not be sent to {server}: {why}"),
+            PostResult::Unsure { why, .. } => tracing::warn!("{job} may have reached {server} as {prompt_id}: {why}"),
+        }
+    }
+
+    /// A server that came or went, for the log.
+    fn log_link(&mut self, row: &ServerRow) {
+        let is_up = match row.link {
+            Link::Connecting => return,
+            Link::Up { .. } => true,
+            Link::Down { .. } => false,
+        };
+        if self.links.insert(row.name.clone(), is_up) == Some(is_up) {
+            return;
+        }
+        if let Link::Down { why, .. } = &row.link {
+            tracing::warn!("server {} is away: {}", row.name, why.lines().last().unwrap_or_default());
+        } else {
+            tracing::info!("server {} is there: ComfyUI {}", row.name, row.version.as_deref().unwrap_or("?"));
+        }
+    }
+
+    /// What was decided since the last time: what is to be written, and what is to be done after.
+    fn sorted_out(&mut self) -> (Vec<Write>, Vec<Act>) {
+        let mut writes = Vec::new();
+        let mut acts = Vec::new();
+        for effect in std::mem::take(&mut self.pending) {
+            match effect {
+                Effect::Write(write) => writes.push(write),
+                Effect::Submit { server, job, prompt_id, seed } => {
+                    // A graph that needs no upload is kept in the same transaction as its attempt.
+                    match self.prepare(server, job, &prompt_id, seed) {
+                        Some(Ready { graph, text, extra_data }) => {
+                            self.know_nodes(job, &graph);
+                            writes.push(Write::Posted { prompt_id: prompt_id.clone(), job, graph: text });
+                            let info = self.info_of(server);
+                            acts.push(Act::Post { server, post: Post { job, prompt_id, graph, extra_data, info } });
+                        }
+                        None => acts.push(Act::Effect(Effect::Submit { server, job, prompt_id, seed })),
+                    }
+                }
+                other => acts.push(Act::Effect(other)),
+            }
+        }
+        (writes, acts)
     }
 
     fn act(&mut self, effect: Effect) {
@@ -411,6 +471,7 @@ impl Driver {
                     let _ = end.orders.send(Order::Ping { token });
                 }
             }
+            Effect::ReopenFile { file } => self.reopen_file(file),
             Effect::FinishFile { file, failed, rows } => self.finish_file(&file, failed, &rows),
             Effect::Publish(update) => {
                 if let Update::Job(row) = &*update
@@ -440,9 +501,10 @@ impl Driver {
         let failed = |source| EngineError::FolderIo { path: self.folder.root.clone(), source };
         self.folder.create().map_err(failed)?;
         let offers = self.events.clone();
-        let watched = inbox::watch(intake::watched(&self.config, &self.folder), move |event| {
-            let _ = offers.send(Event::Inbox(event));
-        });
+        let watched =
+            inbox::watch(intake::watched(&self.config, &self.folder, crate::folder::is_network_disk), move |event| {
+                let _ = offers.send(Event::Inbox(event));
+            });
         self.inbox = Some(watched.map_err(failed)?);
         Ok(())
     }
@@ -459,6 +521,17 @@ impl Driver {
     }
 
     // ---- files ------------------------------------------------------------------------------
+
+    fn reopen_file(&mut self, file: u64) {
+        let Ok(Some(row)) = self.store.file(file) else { return };
+        let queued = self.folder.queued_path(row.origin.as_deref(), file, &row.name);
+        if let Err(error) = self.folder.reopen(&queued) {
+            let text = format!("{} could not be moved back to queued: {error}", row.name);
+            self.step(Input::Notice { level: Level::Warning, text });
+        }
+        let jobs = self.state.jobs_of_file(file);
+        self.step(Input::Reopened { file: OpenFile { id: file, name: row.name, jobs } });
+    }
 
     fn finish_file(&mut self, file: &OpenFile, failed: bool, rows: &[crate::protocol::JobRow]) {
         let now = Timestamp::now();

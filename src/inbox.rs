@@ -79,6 +79,9 @@ pub enum Event {
     Gone {
         path: PathBuf,
     },
+    /// All the files that have lain here for a moment, are not taken, and may still be: not whole, or something that
+    /// they name is missing. Told when the list changes, with a second's delay.
+    Waiting(Vec<PathBuf>),
     /// A folder that cannot be listed; told once, until it is [`Event::Well`] again.
     Trouble {
         dir: PathBuf,

@@ -206,6 +206,10 @@ pub struct Attempt {
     pub prompt_id: String,
     /// The server's name.
     pub server: String,
+    /// Its address, without user, password and query; empty in attempts of before it was kept. A server may get
+    /// another name while it has our prompts.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub url: String,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub seed: Option<u64>,
     pub reason: Reason,
@@ -539,7 +543,6 @@ impl Job {
     }
 
     /// Applies one change, or says why it does not fit. On an error nothing is changed.
-    #[expect(clippy::too_many_lines, reason = "an arm for each change, and nowhere else")]
     pub fn apply(&mut self, change: &Change) -> Result<(), IllegalChange> {
         use JobState as S;
         let illegal = IllegalChange { id: self.id, state: self.state.word(), change: change.word() };
@@ -627,6 +630,19 @@ impl Job {
                 self.next_reason = Reason::Retried(why.clone());
                 self.state = S::Queued;
             }
+            (_, Change::Peak { vram }) if !self.attempts.is_empty() => {
+                let vram = *vram;
+                self.latest(|a| a.peak_vram = Some(a.peak_vram.unwrap_or(0).max(vram)));
+            }
+            _ => return if self.steer(change) { Ok(()) } else { Err(illegal) },
+        }
+        Ok(())
+    }
+
+    /// What people do to a job that is at no server, or only waits at one. False where it does not fit.
+    fn steer(&mut self, change: &Change) -> bool {
+        use JobState as S;
+        match (&self.state, change) {
             (s, Change::Edit { edit, rank, at }) if s.is_waiting() || s.is_ended() => {
                 if s.is_ended() {
                     self.rank = *rank;
@@ -652,13 +668,9 @@ impl Job {
             (S::Queued | S::Waiting { .. }, Change::Wait { after }) => {
                 self.state = S::Waiting { after: after.clone() };
             }
-            (_, Change::Peak { vram }) if !self.attempts.is_empty() => {
-                let vram = *vram;
-                self.latest(|a| a.peak_vram = Some(a.peak_vram.unwrap_or(0).max(vram)));
-            }
-            _ => return Err(illegal),
+            _ => return false,
         }
-        Ok(())
+        true
     }
 
     fn take_over(&mut self, edit: &Edit) {

@@ -16,6 +16,7 @@ pub mod places;
 mod reader;
 pub mod schema;
 mod toml;
+mod twins;
 mod vary;
 mod write;
 
@@ -288,6 +289,17 @@ mod tests {
         ] {
             assert!(error(text).message.contains(hint), "{text}: {}", error(text));
         }
+    }
+
+    #[test]
+    fn a_key_that_stands_twice_is_not_lost_in_silence() {
+        let e = error("{\"workflow\": \"x\",\n  \"prompt\": \"a\",\n  \"seed\": 1, \"prompt\": \"b\"}");
+        assert_eq!(e.place, Some(place(3, 14)));
+        assert!(e.message.starts_with("`prompt` stands twice"), "{e}");
+        assert_eq!(e.excerpt.lines().last().map(|l| l.chars().count()), Some("3 |   \"seed\": 1, \"".chars().count()));
+        assert!(error(r#"{"workflow": "x", "set": {"1.a": 1, "1.a": 2}}"#).message.contains("`1.a` stands twice"));
+        // In jobs of one list it does not.
+        assert_eq!(parse(Format::Json, br#"[{"seed": 1}, {"seed": 1}]"#).expect("jobs").len(), 2);
     }
 
     #[test]

@@ -323,6 +323,10 @@ pub struct EngineRow {
     pub simulated: bool,
     /// It only looks: takes and submits nothing.
     pub look_only: bool,
+    /// The server that a flag or the environment named, as it was named: its address (one with a password in it is
+    /// refused at the door), or its name in the config. The next engine of this folder is started with it.
+    #[serde(default)]
+    pub server: Option<String>,
     /// What stays wrong until it is mended: an inbox that can't be read, a disk that is full.
     pub banners: Vec<String>,
     #[serde(default)]
@@ -357,6 +361,9 @@ pub struct JobRow {
     pub finished_at: Option<Timestamp>,
     /// Place among the server's pending prompts, 1 = next.
     pub position: Option<u32>,
+    /// What holds it up, and what to do; it goes on by itself once that is mended.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub trouble: Option<String>,
     pub progress: Option<Progress>,
     pub outputs: Vec<Output>,
     pub ssim: Option<f64>,
@@ -392,6 +399,7 @@ impl JobRow {
             started_at: shown.and_then(|a| a.started_at),
             start_seen: shown.is_some_and(|a| a.start_seen),
             finished_at: shown.and_then(|a| a.ended_at),
+            trouble: None,
             position: None,
             progress: None,
             outputs: shown.map_or_else(Vec::new, |a| a.outputs.clone()),
@@ -431,10 +439,12 @@ pub fn job_json(row: &JobRow, now: Timestamp) -> Value {
         "outputs": row.outputs,
         "ssim": row.ssim.map(|s| round(s, 1_000_000.0)),
         "error": error_of(row),
+        "note": row.measure_note,
     })
 }
 
-/// What went wrong with a job, in one line.
+/// What went wrong with a job, in one line; nothing of a job that is done: a measurement that was not to be had is a
+/// note on it.
 pub fn error_of(row: &JobRow) -> Option<String> {
     match &row.state {
         JobState::Failed { why } | JobState::Rejected { why } => Some(match &why.node {
@@ -445,7 +455,7 @@ pub fn error_of(row: &JobRow) -> Option<String> {
             Some("cancelled at the server, not by comfytop".to_owned())
         }
         JobState::Duplicate { of } => Some(format!("duplicate of {of}")),
-        _ => row.ssim.is_none().then(|| row.measure_note.clone()).flatten(),
+        _ => row.trouble.clone(),
     }
 }
 
@@ -486,6 +496,9 @@ pub struct ServerRow {
     pub pending_others: u32,
     /// The first device's name, the middle of what the server says: `NVIDIA GeForce RTX 4070`.
     pub device: Option<String>,
+    /// The names of its other devices.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub other_devices: Vec<String>,
     /// The device is the CPU: its "VRAM" numbers are RAM.
     pub is_cpu: bool,
     pub flags: Vec<String>,
@@ -514,21 +527,42 @@ pub enum Link {
     },
     Down {
         since: Timestamp,
+        /// A few words; where there is more to say, all of it on a second line.
         why: String,
         retry_at: Timestamp,
     },
 }
 
-/// Memory of a server's first device at one moment, bytes.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+/// Memory of a server's devices at one moment, bytes. Those of the first stand here, as nearly all have but one.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Sample {
     pub at: Timestamp,
     pub vram_total: u64,
+    /// By anyone; what torch has reserved and does not use counts as free.
     pub vram_used: u64,
-    /// Reserved by torch.
+    /// The part of `vram_used` that is in use by the server's own torch; 0 on a CPU, where nobody can tell.
     pub torch: u64,
     pub ram_total: u64,
     pub ram_used: u64,
+    /// The other devices, in the order of [`ServerRow::other_devices`].
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub others: Vec<DeviceUse>,
+}
+
+/// One device of a [`Sample`], in the same words.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DeviceUse {
+    pub vram_total: u64,
+    pub vram_used: u64,
+    pub torch: u64,
+}
+
+impl Sample {
+    /// All devices, the first one first.
+    pub fn devices(&self) -> impl Iterator<Item = DeviceUse> {
+        let first = DeviceUse { vram_total: self.vram_total, vram_used: self.vram_used, torch: self.torch };
+        std::iter::once(first).chain(self.others.iter().copied())
+    }
 }
 
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -559,7 +593,7 @@ pub struct Away {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Detail {
     pub row: JobRow,
-    /// The job file's name.
+    /// Where the job file lies now, relative to the render folder; its name alone where it is gone.
     pub file: Option<String>,
     /// What the job asked for, slot by slot.
     pub slots: Vec<(String, Value)>,

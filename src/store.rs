@@ -43,6 +43,18 @@ pub enum StoreError {
     Json(serde_json::Error),
 }
 
+impl StoreError {
+    /// Room on the disk, a lock or a right is missing: what failed now may do later, unchanged.
+    pub fn may_pass(&self) -> bool {
+        use rusqlite::ErrorCode::{CannotOpen, DatabaseBusy, DatabaseLocked, DiskFull, ReadOnly, SystemIoFailure};
+        let Self::Write(error) = self else { return false };
+        let code = error.sqlite_error_code();
+        code.is_some_and(|code| {
+            matches!(code, DiskFull | SystemIoFailure | DatabaseBusy | DatabaseLocked | CannotOpen | ReadOnly)
+        })
+    }
+}
+
 /// What is needed to post a job, any number of times: too large to keep in memory by the thousand.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct Prompt {
@@ -77,6 +89,9 @@ pub struct InputFile {
     pub stored: Option<PathBuf>,
     /// What it was called, or the server's own name.
     pub name: String,
+    /// The job names it as the server's (`input:NAME`).
+    #[serde(default)]
+    pub of_server: bool,
     /// It is what this job gave; kept when that one is done.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub from: Option<JobId>,

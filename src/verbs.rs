@@ -403,7 +403,7 @@ pub fn status(talk: &mut Talk, json: bool, out: &mut dyn Write) -> Outcome {
             Link::Connecting => "connecting".to_owned(),
             Link::Up { heard: true, .. } => "in step".to_owned(),
             Link::Up { heard: false, .. } => "asked, not heard".to_owned(),
-            Link::Down { why, .. } => format!("away: {}", clean(why)),
+            Link::Down { why, .. } => format!("away: {}", clean(why.lines().last().unwrap_or_default())),
         };
         let version = server.version.as_ref().map(|v| format!(" ComfyUI {}", clean(v))).unwrap_or_default();
         let flow = if server.flow.goes() { String::new() } else { format!(" · {}", server.flow.word()) };
@@ -417,10 +417,12 @@ pub fn status(talk: &mut Talk, json: bool, out: &mut dyn Write) -> Outcome {
         );
         if let Some(sample) = server.samples.last() {
             let what = if server.is_cpu { "RAM " } else { "VRAM" };
-            let device = server.device.as_deref().map(|d| format!(" · {}", clean(d))).unwrap_or_default();
+            let names = server.device.iter().chain(&server.other_devices).map(|d| format!(" · {}", clean(d)));
             #[expect(clippy::cast_precision_loss, reason = "shown with one digit")]
             let gb = |bytes: u64| bytes as f64 / f64::from(1 << 30);
-            say!(out, "         {what} {:.1} / {:.1} GB{device}", gb(sample.vram_used), gb(sample.vram_total));
+            for (device, name) in sample.devices().zip(names.chain(std::iter::repeat(String::new()))) {
+                say!(out, "         {what} {:.1} / {:.1} GB{name}", gb(device.vram_used), gb(device.vram_total));
+            }
         }
     }
     for banner in &engine.banners {

@@ -43,6 +43,14 @@ pub const BUILT_IN: &[(&str, &str, &str)] = &[
     ),
 ];
 
+/// The sample jobs that a render folder begins with: name, bytes.
+pub const EXAMPLES: &[(&str, &[u8])] = &[
+    ("reading_loop.json", include_bytes!("../jobs/examples/reading_loop.json")),
+    ("reading_seeds.json", include_bytes!("../jobs/examples/reading_seeds.json")),
+    ("reading_short.json", include_bytes!("../jobs/examples/reading_short.json")),
+    ("reading_start.png", include_bytes!("../jobs/examples/reading_start.png")),
+];
+
 /// A graph and its slots.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Workflow {

@@ -879,3 +879,5 @@ fn whoever_waits_is_answered_when_the_jobs_have_ended() {
 
 #[path = "core/control.rs"]
 mod control;
+#[path = "core/upkeep.rs"]
+mod upkeep;

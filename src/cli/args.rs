@@ -1,6 +1,7 @@
 //! The words of the command line.
 
 use std::path::PathBuf;
+use std::time::Duration;
 
 use clap::{Args as Group, Parser, Subcommand};
 
@@ -54,6 +55,7 @@ pub enum Verb {
     },
     /// All about one job
     Show {
+        /// Its number
         job: u64,
         /// Only the graph, exactly as it was posted
         #[arg(long)]
@@ -173,13 +175,14 @@ pub enum Verb {
         #[arg(long, conflicts_with = "jobs")]
         all: bool,
         /// Seconds
-        #[arg(long, value_name = "S")]
-        timeout: Option<f64>,
+        #[arg(long, value_name = "S", value_parser = seconds)]
+        timeout: Option<Duration>,
     },
     /// SSIM of the first and the last frame of clips; needs no engine
     Measure {
         #[arg(required = true)]
         files: Vec<PathBuf>,
+        /// One JSON object a line
         #[arg(long)]
         json: bool,
     },
@@ -188,6 +191,7 @@ pub enum Verb {
     Workflow(WorkflowVerb),
     /// Engine, servers and memory
     Status {
+        /// One JSON object
         #[arg(long)]
         json: bool,
     },
@@ -249,8 +253,8 @@ pub struct DemoArgs {
     #[arg(long, default_value_t = 6, value_name = "N")]
     pub jobs: usize,
     /// How long a render takes
-    #[arg(long, value_name = "S")]
-    pub render_seconds: Option<f64>,
+    #[arg(long, value_name = "S", value_parser = seconds)]
+    pub render_seconds: Option<Duration>,
     /// With --headless: one JSON object a line
     #[arg(long)]
     pub json: bool,
@@ -264,8 +268,8 @@ pub struct SimArgs {
     #[arg(long, default_value_t = 8188)]
     pub port: u16,
     /// How long a warm render of the Wan workflow takes
-    #[arg(long, default_value_t = 20.0, value_name = "S")]
-    pub render_seconds: f64,
+    #[arg(long, default_value = "20", value_name = "S", value_parser = seconds)]
+    pub render_seconds: Duration,
     /// Which ComfyUI it speaks like: 0.3.64 or 0.33.0
     #[arg(long = "as", default_value = "0.33.0", value_name = "VERSION")]
     pub dialect: String,
@@ -280,9 +284,25 @@ pub struct SimArgs {
     pub log: Option<PathBuf>,
 }
 
+impl PlaceArgs {
+    /// The flags that name a place, for a verb that has none.
+    pub fn given(&self) -> Option<&'static str> {
+        let flags =
+            [("--dir", self.dir.is_some()), ("--server", self.server.is_some()), ("--state", self.state.is_some())];
+        flags.into_iter().find(|(_, given)| *given).map(|(flag, _)| flag)
+    }
+}
+
+/// Seconds as people write them, fractions too.
+fn seconds(text: &str) -> Result<Duration, String> {
+    let seconds: f64 = text.parse().map_err(|_| "a number of seconds is wanted".to_owned())?;
+    Duration::try_from_secs_f64(seconds).map_err(|_| "a number of seconds is wanted, from 0 on".to_owned())
+}
+
 impl DemoArgs {
     pub fn options(&self) -> crate::demo::Options {
-        crate::demo::Options { headless: self.headless, jobs: self.jobs, render_seconds: self.render_seconds }
+        let render_seconds = self.render_seconds.map(|s| s.as_secs_f64());
+        crate::demo::Options { headless: self.headless, jobs: self.jobs, render_seconds }
     }
 }
 
@@ -301,7 +321,7 @@ impl SimArgs {
         };
         let options = sim::Options {
             dialect: self.dialect.parse().map_err(|e: sim::UnknownDialect| e.to_string())?,
-            render_seconds: self.render_seconds,
+            render_seconds: self.render_seconds.as_secs_f64(),
             scenario,
             dir: self.files.clone(),
             log: self.log.clone(),

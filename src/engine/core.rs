@@ -211,6 +211,8 @@ pub struct State {
     /// The queue got new members, or another order.
     reordered: bool,
     last_submitted: Timestamp,
+    /// What holds up jobs that go on by themselves once it is mended.
+    troubles: HashMap<JobId, String>,
     /// What servers have.
     sent: HashMap<JobId, Sent>,
     /// How many prompts servers took.
@@ -267,6 +269,11 @@ fn plus(at: Timestamp, by: Duration) -> Timestamp {
 
 fn since(now: Timestamp, then: Timestamp) -> Duration {
     now.duration_since(then).try_into().unwrap_or(Duration::ZERO)
+}
+
+/// It renders, has rendered or will render: the same once more would be a duplicate of it.
+fn counts(job: &Job) -> bool {
+    !job.state.is_ended() || matches!(job.state, JobState::Done)
 }
 
 impl State {
@@ -331,6 +338,7 @@ impl State {
             disk_is_low: false,
             reordered: false,
             last_submitted: Timestamp::MIN,
+            troubles: HashMap::new(),
             sent: HashMap::new(),
             takings: 0,
             looks: 0,
@@ -363,7 +371,7 @@ impl State {
         if let Some(print) = &job.fingerprint
             && !matches!(job.state, JobState::Duplicate { .. } | JobState::Rejected { .. })
         {
-            self.fingerprints.entry(print.clone()).or_insert(job.id);
+            self.know_twin(print.clone(), &job);
         }
         if let Some(attempt) = job.attempt()
             && !job.state.is_ended()
@@ -405,12 +413,19 @@ impl State {
         self.rng.u64(1..1 << 48)
     }
 
+    /// A job that counts as the one of its kind goes before one that failed or was cancelled.
+    fn know_twin(&mut self, fingerprint: String, job: &Job) {
+        let known = self.fingerprints.get(&fingerprint).and_then(|id| self.jobs.get(id));
+        if known.is_none_or(|known| known.id == job.id || !counts(known)) {
+            self.fingerprints.insert(fingerprint, job.id);
+        }
+    }
+
     /// The job that renders, has rendered or will render the same.
     pub fn same_as(&self, fingerprint: &str) -> Option<JobId> {
         let id = *self.fingerprints.get(fingerprint)?;
         let job = self.jobs.get(&id)?;
-        let counts = !job.state.is_ended() || matches!(job.state, JobState::Done);
-        counts.then_some(id)
+        counts(job).then_some(id)
     }
 
     pub fn jobs_of_file(&self, file: u64) -> Vec<JobId> {
@@ -558,6 +573,11 @@ impl State {
             Input::Freed { server, result } => self.freed(server, result, now),
             Input::Disk { free } => self.disk(free, now),
             Input::Edited { ask, job, edit, prompt } => self.edited(ask, job, edit, prompt, now),
+            Input::Reopened { file } => {
+                let id = file.id;
+                self.files.insert(id, file);
+                self.finish_file(id, now);
+            }
             Input::Returned { file, jobs } => {
                 self.files.insert(file.id, file);
                 for id in jobs {
@@ -595,6 +615,14 @@ impl State {
 
     fn publish(&mut self, update: Update) {
         self.out.push(Effect::Publish(Box::new(update)));
+    }
+
+    /// What a job waits for that is not its turn; shown until it changes.
+    fn hold_up(&mut self, id: JobId, why: String) {
+        if self.troubles.get(&id) != Some(&why) {
+            self.troubles.insert(id, why);
+            self.dirty_jobs.insert(id);
+        }
     }
 
     fn notice(&mut self, level: Level, text: String, now: Timestamp) {
@@ -636,9 +664,10 @@ impl State {
 
     /// The one way a job changes: applied, written, shown, and its file finished with the last of its jobs.
     fn change(&mut self, id: JobId, change: Change, now: Timestamp) -> bool {
+        let attempt = self.jobs.get(&id).and_then(Job::attempt);
+        let pending_was = attempt.and_then(|a| Some((self.seat(a)?, a.submitted_at)));
         let Some(job) = self.jobs.get_mut(&id) else { return false };
         let (before, waited) = (job.order(), job.state.is_waiting());
-        let pending_was = job.attempt().map(|a| (a.server.clone(), a.submitted_at));
         let had_prompt = job.attempt().map(|a| a.prompt_id.clone());
         if let Err(error) = job.apply(&change) {
             tracing::warn!("{error}");
@@ -652,8 +681,8 @@ impl State {
             _ => None,
         };
         if matches!(change, Change::TakenBack)
-            && let Some((name, at)) = pending_was
-            && let Some(server) = self.servers.iter_mut().find(|s| s.name == name)
+            && let Some((seat, at)) = pending_was
+            && let Some(server) = self.servers.get_mut(seat)
         {
             server.pending.remove(&(at, id));
         }
@@ -684,6 +713,12 @@ impl State {
         } else {
             self.held.remove(&id);
         }
+        if let Some(job) = self.jobs.get(&id).filter(|job| counts(job))
+            && let Some(print) = job.fingerprint.clone()
+            && self.same_as(&print).is_none()
+        {
+            self.fingerprints.insert(print, id);
+        }
         self.dirty_jobs.insert(id);
         self.note_after(id);
         if let Some(server) = self.server_of(id) {
@@ -707,6 +742,7 @@ impl State {
             self.nodes.remove(&id);
             self.collecting.remove(&id);
         }
+        self.troubles.remove(&id);
         if ended {
             if let Some(file) = file {
                 self.finish_file(file, now);
@@ -725,8 +761,9 @@ impl State {
     fn note_pending(&mut self, id: JobId) -> bool {
         let Some(job) = self.jobs.get(&id) else { return false };
         let pending = matches!(job.state, JobState::Pending);
-        let Some((at, name)) = job.attempt().map(|a| (a.submitted_at, a.server.clone())) else { return false };
-        let Some(server) = self.servers.iter_mut().find(|s| s.name == name) else { return false };
+        let Some(attempt) = job.attempt() else { return false };
+        let (at, seat) = (attempt.submitted_at, self.seat(attempt));
+        let Some(server) = seat.and_then(|seat| self.servers.get_mut(seat)) else { return false };
         if pending { server.pending.insert((at, id)) } else { server.pending.remove(&(at, id)) }
     }
 

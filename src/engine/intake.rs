@@ -42,19 +42,26 @@ pub(super) struct Intake {
     folders: BTreeMap<PathBuf, String>,
     /// Files that could not be taken, and why; they are tried again.
     untaken: BTreeMap<PathBuf, String>,
+    /// Files that name another which is not there: which.
+    wants: HashMap<PathBuf, String>,
+    /// Files that have lain a moment and can't be taken yet.
+    waiting: Vec<PathBuf>,
 }
 
-/// The folders to watch, in the order of [`Folder::inboxes`].
-pub fn watched(config: &Config, folder: &Folder) -> Vec<WatchedDir> {
+/// The folders to watch, in the order of [`Folder::inboxes`]. `is_share`: a folder that sends no events; it is
+/// polled, whatever the config says.
+pub fn watched(config: &Config, folder: &Folder, is_share: impl Fn(&Path) -> bool) -> Vec<WatchedDir> {
     let watch = |(index, path): (usize, &PathBuf)| {
         let usual = WatchedDir::local(path);
-        let Some(inbox) = config.inboxes.get(index) else { return usual };
+        let inbox = config.inboxes.get(index);
+        let poll = inbox.is_some_and(|i| i.poll) || is_share(path);
+        let settle = if poll { inbox::SETTLE_POLLED } else { usual.settle };
         WatchedDir {
-            settle: inbox.settle.unwrap_or(if inbox.poll { inbox::SETTLE_POLLED } else { usual.settle }),
-            max_settle: inbox.max_settle.unwrap_or(usual.max_settle),
-            poll: inbox.poll,
-            held: inbox.hold,
-            media: inbox.takes_media(),
+            settle: inbox.and_then(|i| i.settle).unwrap_or(settle),
+            max_settle: inbox.and_then(|i| i.max_settle).unwrap_or(usual.max_settle),
+            poll,
+            held: inbox.is_some_and(|i| i.hold),
+            media: inbox.is_some_and(InboxConfig::takes_media),
             ..usual
         }
     };
@@ -115,11 +122,19 @@ impl Drop {
     }
 }
 
+fn log_taken(name: &str, jobs: &[JobId]) {
+    let name = text::clean(name);
+    match jobs {
+        [first, .., last] => tracing::info!("{name} is taken: {first} to {last}"),
+        _ => tracing::info!("{name} is taken: {}", jobs.first().copied().unwrap_or(JobId(0))),
+    }
+}
+
 /// What became of one.
 enum Made {
     File(NewFile),
     /// A file that it names is not there yet.
-    NotYet,
+    NotYet(String),
     /// Large files are to be copied first.
     Copies(Vec<PathBuf>),
     /// It came back from `failed/`: these of its jobs are to run again.
@@ -148,6 +163,10 @@ impl Driver {
                 inbox::Event::Gone { path } => {
                     self.intake.untaken.remove(&path);
                 }
+                inbox::Event::Waiting(paths) => {
+                    self.intake.wants.retain(|path, _| paths.contains(path));
+                    self.intake.waiting = paths;
+                }
                 inbox::Event::Trouble { dir, why } => {
                     self.intake.folders.insert(dir, why);
                 }
@@ -166,17 +185,24 @@ impl Driver {
         }
     }
 
-    fn banners(&self) -> Vec<String> {
+    pub(super) fn banners(&self) -> Vec<String> {
         let folder = |(dir, why): (&PathBuf, &String)| {
             format!("the inbox {} can't be read: {why}", text::clean(&dir.display().to_string()))
         };
-        let mut banners: Vec<_> = self.intake.folders.iter().map(folder).collect();
+        let store = |why: &String| format!("{why}: nothing is sent or lost until it can be; it is tried again");
+        let mut banners: Vec<_> = self.store_trouble.iter().map(store).collect();
+        banners.extend(self.intake.folders.iter().map(folder));
+        let more = |count: usize| if count > 1 { format!(" (and {} more)", count - 1) } else { String::new() };
         if let Some(why) = self.intake.untaken.values().next() {
-            let others = match self.intake.untaken.len() - 1 {
-                0 => String::new(),
-                others => format!(" (and {others} more)"),
+            banners.push(format!("{why}{}; it is tried again", more(self.intake.untaken.len())));
+        }
+        if let Some(path) = self.intake.waiting.first() {
+            let name = text::clean(&path.file_name().unwrap_or_default().to_string_lossy()).into_owned();
+            let why = match self.intake.wants.get(path) {
+                Some(missing) => format!("{name} waits for {missing}"),
+                None => format!("{name} is not whole JSON yet"),
             };
-            banners.push(format!("{why}{others}; it is tried again"));
+            banners.push(format!("{why}{}", more(self.intake.waiting.len())));
         }
         banners
     }
@@ -205,9 +231,10 @@ impl Driver {
                         self.keep(std::mem::take(&mut batch));
                     }
                 }
-                (Ok(Made::NotYet), path) => {
+                (Ok(Made::NotYet(missing)), path) => {
                     if let (Some(inbox), Some(path)) = (&self.inbox, path) {
                         inbox.not_yet(&path);
+                        self.intake.wants.insert(path, missing);
                     }
                 }
                 (Ok(Made::Copies(paths)), _) => self.copy(drop, paths),
@@ -268,7 +295,9 @@ impl Driver {
                 (Ok(true), path) => {
                     if let Some(path) = path {
                         self.intake.untaken.remove(&path);
+                        self.intake.waiting.retain(|other| *other != path);
                     }
+                    log_taken(&row.name, &ids);
                     // Not written: the place stays `taking`, and the next start sets it right.
                     let place = Write::FilePlace { file: row.id, place: Place::Queued };
                     self.pending.push(Effect::Write(place));
@@ -320,7 +349,7 @@ impl Driver {
         let reader = Reader::new(&self.folder, &self.state, batch, first, drop, &mut self.intake.shelf);
         let drafts = match reader.knowing(&self.preflight).drafts() {
             Ok(drafts) => drafts,
-            Err(Wait::NotThereYet) => return Ok(Made::NotYet),
+            Err(Wait::NotThereYet(missing)) => return Ok(Made::NotYet(missing)),
             Err(Wait::Copies(paths)) => return Ok(Made::Copies(paths)),
         };
         Ok(Made::File(self.number(drop, drafts, batch)))

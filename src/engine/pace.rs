@@ -107,6 +107,15 @@ impl Pace {
         self.end_at(driver).is_some_and(|at| Instant::now() >= at)
     }
 
+    /// Why it is over, for the log.
+    pub fn why_over(&self, driver: &Driver) -> &'static str {
+        match (driver.ends_with_faces && driver.hub.count() == 0, self.had_face) {
+            (true, true) => "the last face has gone",
+            (true, false) => "no face came",
+            (false, _) => "nothing was to be done for as long as `idle_exit` says",
+        }
+    }
+
     /// When [`Pace::keep`] is due next.
     pub fn next(&self, driver: &Driver) -> Instant {
         let now = Instant::now();
@@ -114,7 +123,8 @@ impl Pace {
             let wait = at.duration_since(Timestamp::now());
             now + Duration::try_from(wait).unwrap_or(Duration::ZERO)
         });
-        let deadlines = [timer, self.progress_at, self.touch_at, self.lag_at, self.end_at(driver)];
+        let store = driver.unwritten.as_ref().map(|waits| waits.try_at);
+        let deadlines = [timer, store, self.progress_at, self.touch_at, self.lag_at, self.end_at(driver)];
         deadlines.into_iter().flatten().min().unwrap_or(self.socket_at).min(self.socket_at).min(self.disk_at)
     }
 }

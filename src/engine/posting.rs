@@ -204,7 +204,8 @@ impl Driver {
         let Ready { graph, text, extra_data } = self.fill_in(prompt, &prompt_id, seed, names);
         self.know_nodes(job, &graph);
         if let Err(error) = self.store.write(&[Write::Posted { prompt_id: prompt_id.clone(), job, graph: text }]) {
-            return self.cannot_post(server, job, prompt_id, &error.to_string());
+            // Nothing is wrong with the job: it is sent when the store can be written again.
+            return self.posted(server, job, prompt_id, PostResult::NotSent(error.to_string()));
         }
         let info = self.info_of(server);
         if let Some(end) = self.servers.get_mut(server)

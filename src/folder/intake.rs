@@ -62,6 +62,11 @@ impl Folder {
         inbox.join("queued").join(format!("{number:06}-{name}"))
     }
 
+    /// Where a file that lay at `queued` is put away.
+    pub fn put_away_path(&self, queued: &Path, ending: Ending) -> PathBuf {
+        put_away_dir(queued, ending).join(queued.file_name().unwrap_or_default())
+    }
+
     /// Puts the text of a job that a verb handed in where a taken file would lie.
     ///
     /// # Errors
@@ -71,7 +76,7 @@ impl Folder {
         if let Some(dir) = path.parent() {
             fs::create_dir_all(dir).map_err(|error| named(dir, &error))?;
         }
-        self.write_new(&path, text).map_err(|error| named(&path, &error))
+        self.write_new(&path, text.as_bytes()).map_err(|error| named(&path, &error))
     }
 
     /// Moves a file on from `queued/` and writes the text beside it. A file that is not there any more is no error.
@@ -79,12 +84,12 @@ impl Folder {
     /// # Errors
     /// When the folder cannot be written to.
     pub fn finish(&self, queued: &Path, ending: Ending, sidecar_text: &str) -> io::Result<Finished> {
-        let (folder, suffix) = match ending {
-            Ending::Done => ("done", ".result.json"),
-            Ending::Failed => ("failed", ".error.txt"),
+        let suffix = match ending {
+            Ending::Done => ".result.json",
+            Ending::Failed => ".error.txt",
         };
         let name = queued.file_name().ok_or_else(|| io::Error::new(io::ErrorKind::InvalidInput, "no file name"))?;
-        let dir = inbox_of(queued).join(folder);
+        let dir = put_away_dir(queued, ending);
         fs::create_dir_all(&dir).map_err(|error| named(&dir, &error))?;
         let mut sidecar = name.to_owned();
         sidecar.push(suffix);
@@ -108,6 +113,28 @@ impl Folder {
             Err(error) => return Err(named(&target, &error)),
         };
         Ok(Finished { file, sidecar })
+    }
+
+    /// Moves a file that was put away back to `queued/`, since one of its jobs is to run again, and removes what was
+    /// said of its last round. One that is nowhere is no error: the store holds its text.
+    ///
+    /// # Errors
+    /// When the folders cannot be written to.
+    pub fn reopen(&self, queued: &Path) -> io::Result<()> {
+        let name = queued.file_name().ok_or_else(|| io::Error::new(io::ErrorKind::InvalidInput, "no file name"))?;
+        for (folder, suffix) in [("done", ".result.json"), ("failed", ".error.txt")] {
+            let put_away = inbox_of(queued).join(folder).join(name);
+            match no_replace::rename(&put_away, queued) {
+                Ok(()) => {}
+                // It lies in `queued/` already, or was taken away by hand.
+                Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::AlreadyExists) => {}
+                Err(error) => return Err(named(&put_away, &error)),
+            }
+            let mut stale = put_away.into_os_string();
+            stale.push(suffix);
+            let _ = fs::remove_file(stale);
+        }
+        Ok(())
     }
 
     /// Moves a file whose jobs have ended out of `queued/`, where it has come again. Its text is there already.
@@ -207,6 +234,13 @@ fn take_again(file: &Path, target: &Path) -> io::Result<PathBuf> {
     Ok(target.to_owned())
 }
 
+fn put_away_dir(queued: &Path, ending: Ending) -> PathBuf {
+    inbox_of(queued).join(match ending {
+        Ending::Done => "done",
+        Ending::Failed => "failed",
+    })
+}
+
 /// The inbox that a file lies in: its folder, or the one above for files in a folder of ours.
 fn inbox_of(file: &Path) -> PathBuf {
     let dir = file.parent().unwrap_or(Path::new(""));
@@ -271,6 +305,24 @@ mod tests {
             assert!(dir.path().join(at).is_file());
         }
         assert!(folder.queued_files().expect("listed").is_empty());
+    }
+
+    #[test]
+    fn a_file_put_away_is_opened_again_and_what_was_said_of_it_goes() {
+        let (dir, folder) = folder();
+        let queued = dir.path().join("jobs/queued/000001-a.json");
+        for (ending, beside) in
+            [(Ending::Failed, "failed/000001-a.json.error.txt"), (Ending::Done, "done/000001-a.json.result.json")]
+        {
+            fs::write(&queued, "{}").expect("written");
+            folder.finish(&queued, ending, "words").expect("finished");
+            assert!(!queued.exists());
+            folder.reopen(&queued).expect("opened");
+            assert!(queued.is_file() && !dir.path().join("jobs").join(beside).exists());
+            folder.reopen(&queued).expect("again, as after a crash");
+            fs::remove_file(&queued).expect("removed");
+            folder.reopen(&queued).expect("it is nowhere");
+        }
     }
 
     #[test]

@@ -15,6 +15,8 @@ const AGAIN: Duration = Duration::from_secs(1);
 const AGAIN_STIRRED: Duration = Duration::from_millis(200);
 /// How long a file rests that could not be taken.
 const REST: Duration = Duration::from_secs(5);
+/// So long nobody needs to be told that a file is waited for.
+const PATIENCE: Duration = Duration::from_secs(2);
 /// Changes in a folder make it walk over the waiting files at most this often.
 const WALK: Duration = Duration::from_millis(50);
 
@@ -280,6 +282,16 @@ impl Settle {
         }
     }
 
+    /// The files that have been waited for longer than a moment, sorted.
+    pub(super) fn waiting(&self, now: Duration) -> Vec<PathBuf> {
+        let waits = |entry: &Entry| {
+            matches!(entry.phase, Phase::Torn { .. } | Phase::Wanting { .. }) && now >= entry.since + PATIENCE
+        };
+        let mut paths: Vec<_> = self.entries.iter().filter(|(_, e)| waits(e)).map(|(path, _)| path.clone()).collect();
+        paths.sort_unstable();
+        paths
+    }
+
     /// Forgets everything, so that all that lies there is offered again.
     pub(super) fn forget(&mut self) {
         self.entries.clear();
@@ -478,6 +490,20 @@ mod tests {
         assert_eq!((offers.len(), now), (30, MAX));
         assert_eq!(offers.pop(), LAST_CALL);
         assert!(offers.iter().all(|tell| Some(*tell) == OFFER));
+    }
+
+    #[test]
+    fn what_is_waited_for_is_told_after_a_moment_and_no_longer_than_it_is_waited_for() {
+        let mut s = settle();
+        step(&mut s, 5, Cause::Ended, Read::Torn, ms(0));
+        assert!(s.waiting(ms(1999)).is_empty());
+        assert_eq!(s.waiting(ms(2000)), [path()]);
+        assert_eq!(step(&mut s, 6, Cause::Ended, Read::Whole, ms(3000)), OFFER);
+        assert!(s.waiting(ms(9000)).is_empty(), "told of, and not answered");
+        s.not_yet(path());
+        assert_eq!(s.waiting(ms(9000)), [path()], "it names something that is missing");
+        s.gone(path());
+        assert!(s.waiting(ms(9000)).is_empty());
     }
 
     #[test]

@@ -21,6 +21,9 @@ const SCAN_SOON: Duration = Duration::from_millis(20);
 /// The same for folders without events.
 const RESCAN_POLLED: Duration = Duration::from_secs(2);
 
+/// What is waited for is told at most this often.
+const TELL_WAITING: Duration = Duration::from_secs(1);
+
 /// What reaches the thread.
 #[derive(Debug)]
 pub(super) enum Message {
@@ -64,6 +67,8 @@ pub(super) struct Thread<F> {
     watcher: Option<RecommendedWatcher>,
     started: Instant,
     next_scan: Duration,
+    /// What was last told to be waited for, and when.
+    told_waiting: (Vec<PathBuf>, Duration),
     on_event: F,
 }
 
@@ -98,7 +103,15 @@ impl<F: FnMut(Event)> Thread<F> {
             .inspect_err(|error| tracing::warn!("no file events, scanning instead: {error}"))
             .ok()
         };
-        Self { places, settle, watcher, started: Instant::now(), next_scan: Duration::ZERO, on_event }
+        Self {
+            places,
+            settle,
+            watcher,
+            started: Instant::now(),
+            next_scan: Duration::ZERO,
+            told_waiting: (Vec::new(), Duration::ZERO),
+            on_event,
+        }
     }
 
     /// Runs until it is told to stop, or nobody is left who could.
@@ -128,6 +141,21 @@ impl<F: FnMut(Event)> Thread<F> {
             for path in self.settle.missed() {
                 (self.on_event)(Event::Gone { path });
             }
+            self.tell_waiting();
+        }
+    }
+
+    /// Now and then: a thousand files that wait are not sorted for each event.
+    fn tell_waiting(&mut self) {
+        let now = self.now();
+        if now < self.told_waiting.1 + TELL_WAITING {
+            return;
+        }
+        let waiting = self.settle.waiting(now);
+        self.told_waiting.1 = now;
+        if waiting != self.told_waiting.0 {
+            self.told_waiting.0.clone_from(&waiting);
+            (self.on_event)(Event::Waiting(waiting));
         }
     }
 

@@ -5,7 +5,7 @@
 use serde_json::Value;
 
 use super::places::{self, Places};
-use super::{JobFileError, csv, toml, without_bom};
+use super::{JobFileError, csv, toml, twins, without_bom};
 
 /// How a job file is written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -62,19 +62,19 @@ impl Format {
     /// The values of a file's jobs.
     pub(super) fn entries(self, file: &str) -> Result<Vec<Value>, Vec<JobFileError>> {
         match self {
-            Self::Json => match serde_json::from_str(file) {
+            Self::Json => match read(file, file, 0) {
                 Ok(Value::Array(list)) if list.is_empty() => Err(vec![JobFileError::whole("the list holds no jobs")]),
                 Ok(Value::Array(list)) => Ok(list),
                 Ok(single) => Ok(vec![single]),
-                Err(error) => Err(vec![syntax_error(file, file, 0, &error)]),
+                Err(error) => Err(vec![error]),
             },
             Self::JsonLines => {
                 let mut values = Vec::new();
                 let mut errors = Vec::new();
                 for (offset, line) in places::lines(file) {
-                    match serde_json::from_str(line) {
+                    match read(file, line, offset) {
                         Ok(value) => values.push(value),
-                        Err(error) => errors.push(syntax_error(file, line, offset, &error)),
+                        Err(error) => errors.push(error),
                     }
                     if errors.len() >= super::MAX_ERRORS {
                         break;
@@ -88,16 +88,43 @@ impl Format {
     }
 }
 
+/// One JSON value, `part` of the file from `start` on.
+fn read(file: &str, part: &str, start: usize) -> Result<Value, JobFileError> {
+    let value = serde_json::from_str(part).map_err(|error| syntax_error(file, part, start, &error))?;
+    match twins::first(part) {
+        Some(twin) => Err(twin_error(file, part, start, &twin)),
+        None => Ok(value),
+    }
+}
+
+/// What `serde_json` says, without the place.
+fn said(full: &str) -> &str {
+    full.rsplit_once(" at line ").map_or(full, |(said, _)| said)
+}
+
+/// The line that `serde_json` names: where in `part` it begins, its text, and how far in the error is. It counts
+/// bytes, and stands on the last byte it has read.
+fn line_of<'a>(part: &'a str, error: &serde_json::Error) -> (usize, &'a str, usize) {
+    let before: usize = part.split_inclusive('\n').take(error.line().max(1) - 1).map(str::len).sum();
+    let source = part.get(before..).and_then(|rest| rest.lines().next()).unwrap_or("");
+    (before, source, source.floor_char_boundary(error.column().saturating_sub(1)))
+}
+
+/// A key that stands twice; `error` stands on its end.
+fn twin_error(file: &str, part: &str, start: usize, error: &serde_json::Error) -> JobFileError {
+    let (before, source, end) = line_of(part, error);
+    let begin = source.get(..end).and_then(|head| head.rfind('"')).unwrap_or(end);
+    let key = error.to_string();
+    let message = format!("`{}` stands twice: only one of them could count, take the other away", said(&key));
+    Places::error_at(file, start + before + begin, message)
+}
+
 /// What `serde_json` says of `part`, which begins at `start` in the file; its place counted in characters, and a hint
 /// for the usual slips.
 fn syntax_error(file: &str, part: &str, start: usize, error: &serde_json::Error) -> JobFileError {
     let full = error.to_string();
-    let said = full.split(" at line ").next().unwrap_or(&full);
-    let line = error.line().max(1);
-    let before: usize = part.split_inclusive('\n').take(line - 1).map(str::len).sum();
-    let source = part.get(before..).and_then(|rest| rest.lines().next()).unwrap_or("");
-    // serde_json counts bytes, and stands on the last byte it has read
-    let wrong_at = source.floor_char_boundary(error.column().saturating_sub(1));
+    let said = said(&full);
+    let (before, source, wrong_at) = line_of(part, error);
     let here = source.get(wrong_at..).and_then(|rest| rest.chars().next());
     let hint = match (said, here) {
         (said, _) if said.starts_with("EOF") => "; the file ends too early",

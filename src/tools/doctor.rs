@@ -358,7 +358,7 @@ mod tests {
                 .iter()
                 .filter_map(|f| f.advice.clone())
                 .collect::<Vec<_>>()
-                .join("")
+                .concat()
         };
         assert!(advice(12, &[], true).contains("--lowvram"));
         assert_eq!(advice(12, &["--lowvram"], true), "");

@@ -144,7 +144,9 @@ impl Painter {
         if between.len() < usize::from(x - from) {
             return false;
         }
-        between.iter().for_each(|cell| out.extend_from_slice(cell.symbol().as_bytes()));
+        for cell in between {
+            out.extend_from_slice(cell.symbol().as_bytes());
+        }
         true
     }
 

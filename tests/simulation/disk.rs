@@ -59,6 +59,13 @@ impl Disk {
         self.finished.insert(number, rows);
     }
 
+    /// The rename back out of `done/` or `failed/`; what was said of the last round goes.
+    pub fn reopen(&mut self, number: u64, name: &str) {
+        if self.finished.remove(&number).is_some() {
+            self.queued.insert(number, name.to_owned());
+        }
+    }
+
     /// The last word on each job.
     pub fn outcomes(&self) -> BTreeMap<String, JobState> {
         self.finished.values().flatten().cloned().collect()

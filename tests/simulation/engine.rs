@@ -445,6 +445,16 @@ impl World {
             Effect::Free { server } => self.begin(server, errands::free),
             Effect::Reconnect { server } => self.reconnect(server),
             Effect::Ping { server, token } => self.probe(server, token),
+            Effect::ReopenFile { file } => {
+                let row = self.disk.store.file(file).expect("readable").expect("it has a row");
+                self.disk.reopen(file, &row.name);
+                if self.point() {
+                    return;
+                }
+                let Some(engine) = &self.engine else { return };
+                let jobs = engine.state.jobs_of_file(file);
+                self.step(Input::Reopened { file: OpenFile { id: file, name: row.name, jobs } });
+            }
             Effect::FinishFile { file, rows, .. } => {
                 self.disk.finish(file.id, &rows);
                 if self.point() {

@@ -50,7 +50,7 @@ impl State {
         let pending = self.jobs.get(&id).is_some_and(|j| j.state.is_pending());
         if pending && self.server_of(id).is_some() {
             let earlier = self.when_back.insert(id, Then::Edit { ask, edit, prompt });
-            self.not_done(id, earlier, "it was edited again");
+            self.not_done(id, earlier.as_ref(), "it was edited again");
             self.take_back(&[id]);
             return;
         }
@@ -64,6 +64,10 @@ impl State {
         let (print, old) = (edit.fingerprint.clone(), self.jobs.get(&id).and_then(|j| j.fingerprint.clone()));
         if self.change(id, Change::Edit { edit, rank, at: now }, now) {
             self.out.push(Effect::Write(Write::Prompt { job: id, prompt }));
+            if ended {
+                let file = self.jobs.get(&id).and_then(|j| j.file);
+                self.reopen(file);
+            }
             if let Some(old) = old.filter(|old| self.fingerprints.get(old) == Some(&id)) {
                 self.fingerprints.remove(&old);
             }
@@ -94,14 +98,14 @@ impl State {
             }
             (then @ Then::Edit { .. }, false) => {
                 let why = format!("it is {} by now, and was not changed", state.word());
-                self.not_done(id, Some(then), &why);
+                self.not_done(id, Some(&then), &why);
             }
         }
     }
 
-    fn not_done(&mut self, id: JobId, then: Option<Then>, why: &str) {
+    fn not_done(&mut self, id: JobId, then: Option<&Then>, why: &str) {
         if let Some(Then::Edit { ask, .. }) = then {
-            self.out.push(Effect::Reply { ask, result: Ok(Answer::Each(vec![(id, Err(why.to_owned()))])) });
+            self.out.push(Effect::Reply { ask: *ask, result: Ok(Answer::Each(vec![(id, Err(why.to_owned()))])) });
         }
     }
 }

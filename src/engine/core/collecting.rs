@@ -52,6 +52,11 @@ impl State {
             }
             Err(CollectFailure::Later(why)) if matches!(state, JobState::Collecting) => {
                 tracing::warn!("{id}: its files could not be fetched yet: {why}");
+                let known = self.troubles.contains_key(&id);
+                if !known {
+                    self.notice(Level::Warning, format!("{id} is rendered, but can't be fetched yet: {why}"), now);
+                }
+                self.hold_up(id, format!("can't be fetched yet: {why}"));
                 self.after(now, Duration::from_secs(5), Timer::Collect(id));
             }
             // Nothing is sent before it is known, as what goes back to the queue goes first.

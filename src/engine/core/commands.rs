@@ -9,7 +9,7 @@ use jiff::Timestamp;
 use super::{Effect, First, State, Timer};
 use crate::job::{CancelledBy, Change, JobId, JobState, SeedWish};
 use crate::protocol::{Answer, Cause, Flow, Request, Update};
-use crate::store::Write;
+use crate::store::{Place, Write};
 
 /// How long a stop waits for the servers to give back what is pending.
 const STOP_PATIENCE: Duration = Duration::from_secs(8);
@@ -152,6 +152,7 @@ impl State {
         if !job.state.is_ended() {
             return Err(format!("it is {}: only a job that has ended can be requeued", job.state.word()));
         }
+        let file = job.file;
         let seed = match job.seed {
             SeedWish::None if new_seed => return Err("its workflow has no seed".to_owned()),
             seed if !new_seed => seed,
@@ -159,7 +160,16 @@ impl State {
         };
         let rank = self.take_rank();
         self.change(id, Change::Requeue { seed, rank, at: now }, now);
+        self.reopen(file);
         Ok(seed.value().map_or_else(|| "requeued".to_owned(), |seed| format!("requeued with seed {seed}")))
+    }
+
+    /// A job's file that was put away is open again, and moves once more when all its jobs have ended.
+    pub(super) fn reopen(&mut self, file: Option<u64>) {
+        if let Some(file) = file.filter(|file| !self.files.contains_key(file)) {
+            self.out.push(Effect::Write(Write::FilePlace { file, place: Place::Queued }));
+            self.out.push(Effect::ReopenFile { file });
+        }
     }
 
     pub(super) fn dashboard(&mut self, here: bool, now: Timestamp) {

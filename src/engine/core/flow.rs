@@ -51,25 +51,25 @@ impl State {
             })?);
         }
         if servers.is_empty() {
-            self.set_flow(None, flow.clone(), now);
+            self.set_flow(None, flow, now);
         }
         for server in servers {
-            self.set_flow(Some(server), flow.clone(), now);
+            self.set_flow(Some(server), flow, now);
         }
         Ok(Answer::Done)
     }
 
     /// `None`: the whole engine.
-    pub(super) fn set_flow(&mut self, server: Option<usize>, flow: Flow, now: Timestamp) {
+    pub(super) fn set_flow(&mut self, server: Option<usize>, flow: &Flow, now: Timestamp) {
         let of = match server {
             None => Some(&mut self.row.flow),
             Some(index) => self.servers.get_mut(index).map(|s| &mut s.flow),
         };
         let Some(of) = of else { return };
-        if *of == flow || (of.is_paused() && matches!(flow, Flow::Draining { .. })) {
+        if *of == *flow || (of.is_paused() && matches!(flow, Flow::Draining { .. })) {
             return;
         }
-        *of = flow.clone();
+        of.clone_from(flow);
         self.keep_flow();
         self.dirty_servers.extend(server.map_or(0..self.servers.len(), |s| s..s + 1));
         if server.is_none() {
@@ -128,12 +128,12 @@ impl State {
     pub(super) fn end_drains(&mut self, now: Timestamp) {
         let paused = Flow::Paused { since: now, cause: Cause::Drained };
         if matches!(self.row.flow, Flow::Draining { .. }) && self.held.is_empty() {
-            self.set_flow(None, paused.clone(), now);
+            self.set_flow(None, &paused, now);
         }
         for server in 0..self.servers.len() {
             let drains = self.servers.get(server).is_some_and(|s| matches!(s.flow, Flow::Draining { .. }));
             if drains && self.at_server(server).next().is_none() {
-                self.set_flow(Some(server), paused.clone(), now);
+                self.set_flow(Some(server), &paused, now);
             }
         }
     }
@@ -155,7 +155,7 @@ impl State {
             && self.row.flow.goes()
         {
             self.streak = None;
-            self.set_flow(None, Flow::Paused { since: now, cause: Cause::Failures { kind, count } }, now);
+            self.set_flow(None, &Flow::Paused { since: now, cause: Cause::Failures { kind, count } }, now);
         }
         self.keep_flow();
     }
@@ -170,10 +170,10 @@ impl State {
         }
         let by_disk = matches!(self.row.flow, Flow::Paused { cause: Cause::Disk { .. }, .. });
         if is_low && !self.row.flow.is_paused() {
-            self.set_flow(None, Flow::Paused { since: now, cause: Cause::Disk { free, least } }, now);
+            self.set_flow(None, &Flow::Paused { since: now, cause: Cause::Disk { free, least } }, now);
         } else if !is_low && by_disk {
             self.notice(Level::Info, "there is room on the disk again: the queue goes on".to_owned(), now);
-            self.set_flow(None, Flow::Going, now);
+            self.set_flow(None, &Flow::Going, now);
         }
     }
 
@@ -192,14 +192,14 @@ impl State {
     pub(super) fn begin_paused(&mut self, now: Timestamp) {
         let unfinished = !self.queue.is_empty() || self.jobs.values().any(|j| j.state.is_pending());
         if self.policy.pause_after_restart && !self.policy.look_only && self.row.flow.goes() && unfinished {
-            self.set_flow(None, Flow::Paused { since: now, cause: Cause::Restarted }, now);
+            self.set_flow(None, &Flow::Paused { since: now, cause: Cause::Restarted }, now);
         }
     }
 
     /// A server turned out to have forgotten what it was given.
     pub(super) fn was_restarted(&mut self, server: usize, now: Timestamp) {
         if self.policy.pause_after_restart && self.goes(server) {
-            self.set_flow(Some(server), Flow::Paused { since: now, cause: Cause::Restarted }, now);
+            self.set_flow(Some(server), &Flow::Paused { since: now, cause: Cause::Restarted }, now);
         }
     }
 

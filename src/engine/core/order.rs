@@ -54,9 +54,9 @@ impl State {
         }
         for (_, id, class) in moved {
             let answer = match to {
-                MoveTo::Top => Ok(self.to_end(id, class, true, now)),
-                MoveTo::Bottom => Ok(self.to_end(id, class, false, now)),
-                MoveTo::Before(mark) => self.to_before(id, class, mark, &chosen, now),
+                MoveTo::Top => Ok(self.put_at_end(id, class, true, now)),
+                MoveTo::Bottom => Ok(self.put_at_end(id, class, false, now)),
+                MoveTo::Before(mark) => self.put_before(id, class, mark, &chosen, now),
                 MoveTo::Up => Ok(self.by_one(id, class, true, &chosen, now)),
                 MoveTo::Down => Ok(self.by_one(id, class, false, &chosen, now)),
             };
@@ -90,7 +90,7 @@ impl State {
     }
 
     /// To the top or the bottom of its list.
-    fn to_end(&mut self, id: JobId, class: Class, top: bool, now: Timestamp) -> String {
+    fn put_at_end(&mut self, id: JobId, class: Class, top: bool, now: Timestamp) -> String {
         let words = if top { "moved to the top" } else { "moved to the bottom" };
         let Some(last) = self.end_of(class, top).and_then(|last| self.jobs.get(&last)) else { return words.to_owned() };
         if last.id != id {
@@ -101,7 +101,7 @@ impl State {
         words.to_owned()
     }
 
-    fn to_before(
+    fn put_before(
         &mut self,
         id: JobId,
         class: Class,

@@ -94,6 +94,7 @@ impl State {
             number: u32::try_from(job.attempts.len() + 1).unwrap_or(u32::MAX),
             prompt_id: prompt_id.clone(),
             server: s.name.clone(),
+            url: s.url.clone(),
             seed,
             reason: job.next_reason.clone(),
             submitted_at,

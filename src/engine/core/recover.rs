@@ -7,6 +7,7 @@ use jiff::Timestamp;
 
 use super::{Effect, State};
 use crate::job::JobState;
+use crate::protocol::Level;
 
 impl State {
     /// Takes up measurements that were cut off, and finishes files whose jobs had all ended.
@@ -21,6 +22,19 @@ impl State {
             self.finish_file(file, now);
         }
         self.settle_after(now);
+        self.tell_strays(now);
         self.finish(now)
+    }
+
+    /// Jobs that nobody can go on with are not left to be found by chance.
+    fn tell_strays(&mut self, now: Timestamp) {
+        let strays: Vec<_> = self.jobs.keys().filter_map(|id| Some((*id, self.stray(*id)?))).collect();
+        let others = match strays.len() {
+            0 | 1 => String::new(),
+            count => format!(" (and {} more)", count - 1),
+        };
+        if let Some((id, words)) = strays.first() {
+            self.notice(Level::Warning, format!("{id}{others}: {words}"), now);
+        }
     }
 }

@@ -10,22 +10,27 @@ use jiff::Timestamp;
 
 use super::{About, DEAF_OFTEN, Effect, First, Heard, INTERRUPT_SHADOW, MAX_SAMPLES, State, Timer, Watch, since};
 use crate::estimate::Run;
-use crate::job::{CancelledBy, Change, Failure, Job, JobId, JobState};
+use crate::job::{Attempt, CancelledBy, Change, Failure, Job, JobId, JobState};
 use crate::protocol::{Link, Sample, Update};
 use crate::store::Write;
 
 impl State {
     pub(super) fn at_server(&self, server: usize) -> impl Iterator<Item = &Job> {
-        let name = self.servers.get(server).map(|s| s.name.as_str());
         self.held
             .iter()
             .filter_map(|id| self.jobs.get(id))
-            .filter(move |j| j.attempt().map(|a| a.server.as_str()) == name)
+            .filter(move |j| j.attempt().and_then(|a| self.seat(a)) == Some(server))
     }
 
     pub(super) fn server_of(&self, id: JobId) -> Option<usize> {
-        let name = &self.jobs.get(&id)?.attempt()?.server;
-        self.servers.iter().position(|s| s.name == *name)
+        self.seat(self.jobs.get(&id)?.attempt()?)
+    }
+
+    /// The server that an attempt was sent to: the one at its address, whatever that is called now, else the one of
+    /// its name, wherever that is now. `None`: the config has neither any more.
+    pub(super) fn seat(&self, attempt: &Attempt) -> Option<usize> {
+        let at_address = self.servers.iter().position(|s| s.url == attempt.url);
+        at_address.or_else(|| self.servers.iter().position(|s| s.name == attempt.server))
     }
 
     pub(super) fn is_up(&self, server: usize) -> bool {
@@ -47,8 +52,8 @@ impl State {
         s.freed = false;
         let heard = s.deaf_at.len() < DEAF_OFTEN;
         s.link = Link::Up { since: now, heard };
-        if let Some(sample) = about.sample {
-            s.samples.push_back(sample);
+        if let Some(sample) = &about.sample {
+            s.samples.push_back(sample.clone());
         }
         s.about = about;
         self.dirty_servers.insert(server);
@@ -136,7 +141,7 @@ impl State {
 
     pub(super) fn stats(&mut self, server: usize, sample: Sample) {
         let Some(s) = self.servers.get_mut(server) else { return };
-        s.samples.push_back(sample);
+        s.samples.push_back(sample.clone());
         while s.samples.len() > MAX_SAMPLES {
             s.samples.pop_front();
         }

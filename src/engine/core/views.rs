@@ -22,7 +22,29 @@ impl State {
         if matches!(row.state, JobState::Pending) {
             row.position = self.place(id);
         }
+        row.trouble = self.troubles.get(&id).cloned().or_else(|| self.stray(id));
         Some(row)
+    }
+
+    /// Its server is not in the config any more: nobody can go on with it, and only a person can say what is to be.
+    pub(super) fn stray(&self, id: JobId) -> Option<String> {
+        let job = self.jobs.get(&id)?;
+        if matches!(job.state, JobState::Queued) {
+            let only = job.only_server.as_ref()?;
+            let known = self.servers.iter().any(|s| s.name == *only);
+            return (!known).then(|| format!("waits for the server `{only}`, which is not in the config"));
+        }
+        let held = job.state.is_at_server() || matches!(job.state, JobState::Collecting);
+        let attempt = job.attempt().filter(|attempt| held && self.seat(attempt).is_none())?;
+        let address = if attempt.url.is_empty() || attempt.url.trim_start_matches("http://") == attempt.server {
+            String::new()
+        } else {
+            format!(" ({})", attempt.url)
+        };
+        Some(format!(
+            "its server {}{address} is not in the config: name it there again, or cancel and requeue the job",
+            attempt.server
+        ))
     }
 
     /// 1 = the next to render of what its server holds of ours.
@@ -47,7 +69,11 @@ impl State {
     pub fn status(&self) -> Status {
         Status {
             engine: self.row.clone(),
-            servers: (0..self.servers.len()).filter_map(|s| self.server_row(s)).collect(),
+            // As it is now: the past is for graphs.
+            servers: (0..self.servers.len())
+                .filter_map(|s| self.server_row(s))
+                .map(|row| ServerRow { samples: row.samples.last().cloned().into_iter().collect(), ..row })
+                .collect(),
         }
     }
 
@@ -106,9 +132,10 @@ impl State {
             pending_ours,
             pending_others,
             device: server.about.device.clone(),
+            other_devices: server.about.other_devices.clone(),
             is_cpu: server.about.is_cpu,
             flags: server.about.flags.clone(),
-            samples: server.samples.iter().copied().collect(),
+            samples: server.samples.iter().cloned().collect(),
             flow: server.flow.clone(),
         })
     }

@@ -103,6 +103,10 @@ pub enum Input {
         edit: Box<Edit>,
         prompt: String,
     },
+    /// A file that was put away is open again: one of its jobs was requeued.
+    Reopened {
+        file: OpenFile,
+    },
     /// A file of jobs came back into the inbox: run those again that are not done.
     Returned {
         file: OpenFile,
@@ -115,6 +119,7 @@ pub enum Input {
 pub struct About {
     pub version: String,
     pub device: Option<String>,
+    pub other_devices: Vec<String>,
     pub is_cpu: bool,
     pub flags: Vec<String>,
     pub sample: Option<Sample>,
@@ -278,6 +283,10 @@ pub enum Effect {
         file: OpenFile,
         failed: bool,
         rows: Vec<JobRow>,
+    },
+    /// A job of a file that was put away is requeued: back to `queued/` with it; the answer is [`Input::Reopened`].
+    ReopenFile {
+        file: u64,
     },
     Publish(Box<Update>),
     Reply {

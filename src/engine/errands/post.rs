@@ -43,12 +43,18 @@ async fn upload_on(client: &Client, files: Vec<InputFile>) -> Result<Vec<Uploade
                 Ok(true) => file.name.clone(),
                 Ok(false) => {
                     let name = text::clean(&file.name).into_owned();
-                    return Err(refused(
-                        FailureKind::File,
-                        format!("`{name}` is neither beside the job file nor among the server's inputs"),
-                        "Put the file beside the job file, or write `input:NAME` with a name that the server has."
-                            .to_owned(),
-                    ));
+                    let (message, advice) = if file.of_server {
+                        (
+                            format!("the server has no input `{name}`"),
+                            "Put the file into ComfyUI's input folder, or beside the job file and leave `input:` out.",
+                        )
+                    } else {
+                        (
+                            format!("`{name}` is neither beside the job file nor among the server's inputs"),
+                            "Put the file beside the job file, or write `input:NAME` with a name that the server has.",
+                        )
+                    };
+                    return Err(refused(FailureKind::File, message, advice.to_owned()));
                 }
                 Err(error) => return Err(PostResult::NotSent(error.to_string())),
             },

@@ -322,6 +322,7 @@ async fn an_upload_that_would_fail_again_is_refused_and_any_other_waits() {
             stored: Some(stored.clone()),
             from: None,
             takes: crate::workflow::SlotType::Image,
+            of_server: false,
         };
         match upload(&server.client, vec![file]).await {
             Err(PostResult::Refused(why)) if is_refused => {

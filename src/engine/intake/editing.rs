@@ -66,7 +66,8 @@ impl Driver {
         let mut drafts = match reader.knowing(&self.preflight).editing(Some(&before)).drafts() {
             Ok(drafts) => drafts.jobs,
             // Nothing is waited for here.
-            Err(Wait::NotThereYet | Wait::Copies(_)) => return Err("a file that it names is not there".to_owned()),
+            Err(Wait::NotThereYet(missing)) => return Err(format!("`{missing}`, which it names, is not there")),
+            Err(Wait::Copies(_)) => return Err("a file that it names is too large to be copied here".to_owned()),
         };
         let (Some(draft), None) = (drafts.pop(), drafts.pop()) else {
             return Err("an edited text is one job: drop several as a file".to_owned());

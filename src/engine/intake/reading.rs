@@ -53,8 +53,8 @@ pub(super) struct Ready {
 
 /// Why a file can't be taken now.
 pub(super) enum Wait {
-    /// A file is missing that may still come.
-    NotThereYet,
+    /// This file is missing, and may still come.
+    NotThereYet(String),
     /// These are to be copied first, and not here.
     Copies(Vec<PathBuf>),
 }
@@ -71,7 +71,8 @@ type Slots = Vec<(String, Value)>;
 
 /// Why an input can't be had.
 enum NoInput {
-    NotYet,
+    /// What is missing.
+    NotYet(String),
     Never(String),
     /// It is large; noted in [`Reader::large`].
     Later,
@@ -206,7 +207,7 @@ impl<'a> Reader<'a> {
         {
             // A server may say so any moment.
             if !self.drop.last_call {
-                return Err(Wait::NotThereYet);
+                return Err(Wait::NotThereYet("a server that says what its nodes can do".to_owned()));
             }
             why.kind = FailureKind::JobFile;
         }
@@ -289,7 +290,7 @@ impl<'a> Reader<'a> {
                 Ok(Some(input)) => files.push(input),
                 Ok(None) | Err(NoInput::Later) => {}
                 Err(NoInput::Never(why)) => return Ok(Err(self.at(spec.entry, &[&file.slot], &why))),
-                Err(NoInput::NotYet) => return Err(Wait::NotThereYet),
+                Err(NoInput::NotYet(name)) => return Err(Wait::NotThereYet(name)),
             }
         }
         let fingerprint = fingerprint(&filled.graph, &files);
@@ -380,6 +381,7 @@ impl<'a> Reader<'a> {
                 input: file.input.clone(),
                 stored,
                 name,
+                of_server: matches!(file.value, FileValue::Server(_)),
                 from,
                 takes: file.takes,
             }))
@@ -414,7 +416,7 @@ impl<'a> Reader<'a> {
             return Ok(None);
         }
         if !self.drop.last_call {
-            return Err(NoInput::NotYet);
+            return Err(NoInput::NotYet(text::clean(written).into_owned()));
         }
         let is_bare = Path::new(written).components().count() == 1;
         if is_bare {

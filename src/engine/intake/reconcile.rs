@@ -67,6 +67,14 @@ impl Driver {
 
     /// A power cut may undo a rename that the store knows of.
     fn move_again(&mut self, file: &FileRow) {
+        // One whose job was requeued may still lie where it was put away.
+        let queued = self.folder.queued_path(file.origin.as_deref(), file.id, &file.name);
+        if let Err(error) = self.folder.reopen(&queued) {
+            tracing::warn!("{}: {error}", file.name);
+        }
+        if queued.exists() {
+            return;
+        }
         let Some(origin) = &file.origin else { return };
         if std::fs::read(origin).is_ok_and(|bytes| hash(&bytes) == file.hash)
             && let Err(error) = self.folder.take(origin, file.id, &file.name)

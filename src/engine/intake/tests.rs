@@ -32,6 +32,7 @@ fn start(dir: &Path) -> (Driver, mpsc::UnboundedReceiver<Event>) {
         folder: String::new(),
         log: String::new(),
         simulated: false,
+        server: None,
         look_only: false,
         banners: Vec::new(),
         flow: crate::protocol::Flow::Going,
@@ -55,7 +56,10 @@ fn start(dir: &Path) -> (Driver, mpsc::UnboundedReceiver<Event>) {
         measuring: VecDeque::new(),
         measures: false,
         progress_due: false,
+        links: HashMap::new(),
         pending: Vec::new(),
+        unwritten: None,
+        store_trouble: None,
         ends_with_faces: false,
         exit: false,
     };

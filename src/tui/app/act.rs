@@ -26,19 +26,17 @@ impl App {
             | Action::MoveBottom
             | Action::PriorityUp
             | Action::PriorityDown => self.can_all(can_move),
-            Action::Pause | Action::Drain => self.is_up(),
-            Action::Mark | Action::MarkRange | Action::MarkAll => row.is_some(),
             Action::CopyPath => row.is_some_and(|r| !r.outputs.is_empty()),
-            Action::Details => row.is_some(),
             Action::Fold => row.is_some_and(|r| r.group.is_some() && self.jobs.folded(r).is_none()),
             Action::Unfold => row.is_some_and(|r| self.jobs.folded(r).is_some()),
+            Action::Details | Action::Mark | Action::MarkRange | Action::MarkAll => row.is_some(),
             Action::Filter => self.jobs.total() > 0,
             Action::Sort | Action::SortTurn => self.jobs.len() > 1,
             Action::Start => {
                 !matches!(self.state, EngineState::Up | EngineState::Connecting)
                     || (self.is_up() && self.servers.iter().any(|s| matches!(s.link, Link::Down { .. })))
             }
-            Action::StopEngine => self.is_up(),
+            Action::StopEngine | Action::Pause | Action::Drain => self.is_up(),
             Action::Back => {
                 self.help.is_some()
                     || self.zoomed
@@ -84,10 +82,11 @@ impl App {
             Action::Suspend => return Some(Command::Suspend),
             Action::Redraw => return Some(Command::Redraw),
             Action::Yes => {
-                let yes = self.question.take().map(|q| q.yes);
+                let yes = self.question.take()?.yes;
                 // What was asked about is done with; moves keep their marks.
                 self.jobs.unmark();
-                return yes;
+                self.stop_asked |= yes == Command::Ask(Request::Stop);
+                return Some(yes);
             }
             Action::No => self.question = None,
             Action::Edit => return self.edit(),
@@ -115,7 +114,10 @@ impl App {
                 self.typing = None;
                 self.jobs.set_filter("");
             }
-            Action::Sort => self.jobs.sort_next(),
+            Action::Sort => {
+                let shown: Vec<_> = crate::tui::panes::jobs::placed(self).iter().map(|p| p.index).collect();
+                self.jobs.sort_next(&shown);
+            }
             Action::SortTurn => self.jobs.sort_turn(),
             Action::Details => {
                 if self.jobs.selected().is_some() {
@@ -204,8 +206,10 @@ impl App {
 
     fn start(&mut self) -> Option<Command> {
         match &self.state {
-            EngineState::Gone { .. } => Some(Command::StartEngine { replace: false }),
-            EngineState::Refused { .. } => Some(Command::StartEngine { replace: true }),
+            EngineState::Gone { .. } => {
+                Some(Command::StartEngine { replace: false, server: self.engine.server.clone() })
+            }
+            EngineState::Refused { .. } => Some(Command::StartEngine { replace: true, server: None }),
             EngineState::Up => Some(Command::Ask(Request::Reconnect)),
             EngineState::Connecting => None,
         }

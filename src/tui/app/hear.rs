@@ -17,6 +17,7 @@ impl App {
             FromEngine::Welcome(engine) => {
                 self.engine = engine;
                 self.state = EngineState::Up;
+                self.stop_asked = false;
                 self.lost_at = None;
                 self.forecast_due = true;
                 self.mark(Urgency::Now);
@@ -119,7 +120,7 @@ impl App {
                     self.detail = Some(detail);
                 }
             }
-            Ok(Answer::Each(each)) => self.each(each),
+            Ok(Answer::Each(each)) => self.each(&each),
             Ok(Answer::Text { job, text }) => self.text_came(job, text),
             Ok(_) => {}
             Err(words) => self.tell(Level::Warning, words),
@@ -129,13 +130,13 @@ impl App {
 
 impl App {
     /// What became of an action: of one job in its words, of many as a sum, and the first that could not.
-    fn each(&mut self, each: Vec<(JobId, Result<String, String>)>) {
-        if let [(job, result)] = &each[..]
+    fn each(&mut self, each: &[(JobId, Result<String, String>)]) {
+        if let [(job, result)] = each
             && self.is_draft_of(*job)
         {
             return self.edit_answered(*job, result);
         }
-        if let [(job, Ok(words))] = &each[..] {
+        if let [(job, Ok(words))] = each {
             if !words.is_empty() {
                 self.tell(Level::Info, format!("{job}: {words}"));
             }

@@ -79,6 +79,10 @@ pub fn line(app: &App, buf: &mut Buffer, area: Rect) {
         JobState::Failed { why } | JobState::Rejected { why } => {
             out.push(Span::styled(failure_words(why), theme.style(Role::Bad)));
         }
+        _ if row.trouble.is_some() => {
+            let trouble = row.trouble.as_deref().unwrap_or_default();
+            out.push(Span::styled(clean(trouble).into_owned(), theme.style(Role::Nearly)));
+        }
         _ => {
             let words = row.outputs.first().map_or_else(|| super::jobs::state_words(row), |o| o.path.clone());
             out.push(Span::raw(words));
@@ -171,6 +175,9 @@ fn lines(app: &App, entry: &Entry, width: u16) -> Vec<Vec<Span<'static>>> {
             page.text("waits for", &after.join(" "), Role::Plain);
         }
         _ => {}
+    }
+    if let Some(trouble) = &row.trouble {
+        page.text("held up", &clean(trouble), Role::Nearly);
     }
     outputs(&mut page, row);
     times(&mut page, entry);

@@ -120,7 +120,7 @@ impl<'s, 'a> Sender<'s, 'a> {
 
     fn refuse_unknown(&mut self, place: usize, number: usize) {
         let node = self.unfolded.node(place, number);
-        if is_uuid(node.class) {
+        if settle::is_subgraph_id(node.class) {
             return self.refuse(place, number, Problem::NoSubgraph(node.class.to_owned()));
         }
         let said = |name: &str| node.property(name).and_then(Value::as_str).filter(|pack| *pack != "comfy-core");
@@ -181,11 +181,6 @@ fn size(value: &Value) -> usize {
         }
     }
     total
-}
-
-/// Subgraphs are called by UUIDs.
-fn is_uuid(class: &str) -> bool {
-    class.len() == 36 && class.bytes().all(|byte| byte == b'-' || byte.is_ascii_hexdigit())
 }
 
 /// What [`Unfolded::everywhere`] holds of the "use everywhere" extension, where a node of it is at work.

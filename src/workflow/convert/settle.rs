@@ -139,7 +139,7 @@ fn settle_node<'a>(sheets: &mut Sheets<'a>, at: usize, number: usize, info: &'a 
         Role::Real(class)
     } else if let Some(role) = page::role(node.class) {
         role
-    } else if !node.is_linked {
+    } else if !node.is_linked && !is_subgraph_id(node.class) {
         Role::Stray
     } else {
         Role::Unknown
@@ -165,6 +165,11 @@ fn settle_node<'a>(sheets: &mut Sheets<'a>, at: usize, number: usize, info: &'a 
         _ => {}
     }
     sheets.all[at].nodes[number].role = role;
+}
+
+/// Subgraphs are called by UUIDs.
+pub(super) fn is_subgraph_id(class: &str) -> bool {
+    class.len() == 36 && class.bytes().all(|byte| byte == b'-' || byte.is_ascii_hexdigit())
 }
 
 /// An input as the server declares it today.
