@@ -296,8 +296,10 @@ mod tests {
         let e = error("{\"workflow\": \"x\",\n  \"prompt\": \"a\",\n  \"seed\": 1, \"prompt\": \"b\"}");
         assert_eq!(e.place, Some(place(3, 14)));
         assert!(e.message.starts_with("`prompt` stands twice"), "{e}");
-        assert_eq!(e.excerpt.lines().last().map(|l| l.chars().count()), Some("3 |   \"seed\": 1, \"".chars().count()));
         assert!(error(r#"{"workflow": "x", "set": {"1.a": 1, "1.a": 2}}"#).message.contains("`1.a` stands twice"));
+        let lines = b"{\"seed\": 1}\n{\"seed\": 1, \"seed\": 2}\n";
+        let e = parse(Format::JsonLines, lines).expect_err("an error").remove(0);
+        assert_eq!(e.place, Some(place(2, 13)), "{e}");
         // In jobs of one list it does not.
         assert_eq!(parse(Format::Json, br#"[{"seed": 1}, {"seed": 1}]"#).expect("jobs").len(), 2);
     }

@@ -9,6 +9,7 @@ mod whole {
     mod crashes;
     mod demo;
     mod drops;
+    mod faults;
     mod jobs;
     mod orders;
     mod places;

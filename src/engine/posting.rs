@@ -7,14 +7,15 @@ use std::sync::Arc;
 use serde_json::{Map, Value};
 use tokio::sync::mpsc;
 
-use super::core::{CollectFailure, First, Input, PostResult};
+use super::core::{CollectFailure, Effect, First, Input, PostResult};
 use super::errands::{self, Uploaded};
 use super::preflight::{self, Sight, Told};
 use super::{Driver, Event, hearing};
 use crate::comfy::Client;
 use crate::job::{Change, Failure, FailureKind, JobId, Output};
+use crate::protocol::Look;
 use crate::store::{InputFile, Prompt, Write};
-use crate::verdict::Measurement;
+use crate::verdict::{Curves, Measurement};
 use crate::workflow::object_info::ObjectInfo;
 
 /// A graph as it will be posted.
@@ -306,11 +307,24 @@ impl Driver {
         }
         let Some((job, outputs)) = self.measuring.pop_front() else { return };
         self.measures = true;
-        let (folder, events) = (Arc::clone(&self.folder), self.events.clone());
+        let prompt_id = self.state.job(job).and_then(|j| j.attempt()).map(|a| a.prompt_id.clone()).unwrap_or_default();
+        let (folder, events, measurer) = (Arc::clone(&self.folder), self.events.clone(), self.measurer.clone());
         tokio::spawn(async move {
-            let measured = errands::blocking(move || errands::measure(&folder, &outputs)).await;
-            let measurement = measured.unwrap_or_else(|why| Measurement { note: Some(why), ..Default::default() });
-            let _ = events.send(Event::Input(Input::Measured { job, measurement }));
+            let looks = errands::blocking(move || measurer.looks(&folder, &outputs)).await;
+            let _ = events.send(Event::Measured { job, prompt_id, looks });
         });
+    }
+
+    /// Keeps what was seen together with the job's last step.
+    pub(super) fn measured(&mut self, job: JobId, prompt_id: String, looks: Result<Vec<Look>, String>) {
+        self.measures = false;
+        let looks = looks.unwrap_or_else(|why| {
+            let measurement = Measurement { note: Some(why), ..Measurement::default() };
+            vec![Look { path: String::new(), measurement, curves: Curves::default() }]
+        });
+        let measurement = looks.first().map(|look| look.measurement.clone()).unwrap_or_default();
+        self.pending.push(Effect::Write(Write::Looks { prompt_id, looks }));
+        self.step(Input::Measured { job, measurement });
+        self.measure_next();
     }
 }

@@ -55,6 +55,7 @@ fn start(dir: &Path) -> (Driver, mpsc::UnboundedReceiver<Event>) {
         next_ask: 1,
         measuring: VecDeque::new(),
         measures: false,
+        measurer: super::super::errands::Measurer::default(),
         progress_due: false,
         links: HashMap::new(),
         pending: Vec::new(),

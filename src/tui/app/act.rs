@@ -27,9 +27,9 @@ impl App {
             | Action::PriorityUp
             | Action::PriorityDown => self.can_all(can_move),
             Action::CopyPath => row.is_some_and(|r| !r.outputs.is_empty()),
+            Action::Details | Action::Mark | Action::MarkRange | Action::MarkAll => row.is_some(),
             Action::Fold => row.is_some_and(|r| r.group.is_some() && self.jobs.folded(r).is_none()),
             Action::Unfold => row.is_some_and(|r| self.jobs.folded(r).is_some()),
-            Action::Details | Action::Mark | Action::MarkRange | Action::MarkAll => row.is_some(),
             Action::Filter => self.jobs.total() > 0,
             Action::Sort | Action::SortTurn => self.jobs.len() > 1,
             Action::Start => {

@@ -138,6 +138,7 @@ mod tests {
             outputs: Vec::new(),
             ssim: None,
             measure_note: None,
+            measured: None,
             peak_vram: None,
             stalled_since: None,
         }
