@@ -133,6 +133,7 @@ mod tests {
             start_seen: false,
             finished_at: None,
             position: None,
+            trouble: None,
             progress: None,
             outputs: Vec::new(),
             ssim: None,
