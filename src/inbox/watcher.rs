@@ -68,7 +68,7 @@ pub(super) struct Thread<F> {
     started: Instant,
     next_scan: Duration,
     /// What was last told to be waited for, and when.
-    told_waiting: (Vec<PathBuf>, Duration),
+    told_waiting: (Vec<Waited>, Duration),
     on_event: F,
 }
 
