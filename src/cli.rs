@@ -4,6 +4,7 @@
 //! about jobs.
 
 mod args;
+mod paper;
 mod place;
 
 use std::ffi::OsString;
@@ -56,26 +57,47 @@ fn run(args: Args) -> Result<Code, Trouble> {
     let out = &mut std::io::stdout().lock();
     let asks = args.place.clone();
     match args.verb {
-        None => dashboard(&Place::settle_or_make(&asks)?),
+        None => {
+            // Before a folder is made for nobody.
+            ask_for_terminal("for scripts there are verbs: `comfytop --help`")?;
+            dashboard(&Place::settle_or_make(&asks)?)
+        }
         Some(Verb::Engine { detached, look_only }) => {
             let place = if look_only { Place::settle(&asks)? } else { Place::settle_or_make(&asks)? };
             engine(&place, detached, look_only)
         }
-        Some(Verb::Add { files }) => {
+        Some(Verb::Add { files, dry_run: true }) => paper::dry_run(&Place::as_it_is(&asks)?, &files, out),
+        Some(Verb::Add { files, dry_run: false }) => {
             let place = Place::settle_or_make(&asks)?;
-            Ok(verbs::add(&mut starting(&place, false)?, &files, out)?)
+            Ok(verbs::add(&mut starting(&place, false)?, &files, place.no_preflight, out)?)
         }
-        Some(Verb::Requeue { jobs, new_seed }) => {
-            let request = Request::Requeue { jobs: ids(&jobs), new_seed };
-            Ok(verbs::each(&mut starting(&Place::settle(&asks)?, false)?, request, out)?)
+        Some(Verb::Check { files, object_info }) => {
+            paper::check(&Place::as_it_is(&asks)?, &files, object_info.as_deref(), out)
         }
-        Some(Verb::Hold { jobs }) => {
-            let request = Request::Hold { jobs: ids(&jobs) };
-            Ok(verbs::each(&mut running(&Place::settle(&asks)?)?, request, out)?)
+        Some(Verb::New { workflow, output }) => {
+            paper::new(&Place::as_it_is(&asks)?, workflow.as_deref(), output.as_deref(), out)
         }
-        Some(Verb::Release { jobs }) => {
-            let request = Request::Release { jobs: ids(&jobs) };
-            Ok(verbs::each(&mut starting(&Place::settle(&asks)?, false)?, request, out)?)
+        Some(Verb::Extract { file, page }) => paper::extract(&file, page, out),
+        Some(Verb::Workflow(WorkflowVerb::Convert { file, object_info })) => {
+            convert(&asks, &file, object_info.as_deref(), out)
+        }
+        Some(Verb::Workflow(WorkflowVerb::Ls)) => paper::workflows(&Place::as_it_is(&asks)?, out),
+        Some(Verb::Workflow(WorkflowVerb::Show { name })) => paper::workflow(&Place::as_it_is(&asks)?, &name, out),
+        Some(Verb::Workflow(WorkflowVerb::Infer { file })) => paper::infer(&file, out),
+        Some(Verb::Requeue { jobs, group, new_seed }) => {
+            let mut talk = starting(&Place::settle(&asks)?, false)?;
+            let jobs = verbs::with_groups(&mut talk, ids(&jobs), group)?;
+            Ok(verbs::each(&mut talk, Request::Requeue { jobs, new_seed }, out)?)
+        }
+        Some(Verb::Hold { jobs, group }) => {
+            let mut talk = running(&Place::settle(&asks)?)?;
+            let jobs = verbs::with_groups(&mut talk, ids(&jobs), group)?;
+            Ok(verbs::each(&mut talk, Request::Hold { jobs }, out)?)
+        }
+        Some(Verb::Release { jobs, group }) => {
+            let mut talk = starting(&Place::settle(&asks)?, false)?;
+            let jobs = verbs::with_groups(&mut talk, ids(&jobs), group)?;
+            Ok(verbs::each(&mut talk, Request::Release { jobs }, out)?)
         }
         Some(Verb::Pause { servers }) => {
             Ok(verbs::flow(&mut running(&Place::settle(&asks)?)?, Request::Pause { servers }, out)?)
@@ -106,9 +128,10 @@ fn run(args: Args) -> Result<Code, Trouble> {
         Some(Verb::Clean { dry_run }) => {
             Ok(verbs::clean_up(&mut starting(&Place::settle(&asks)?, true)?, dry_run, out)?)
         }
-        Some(Verb::Cancel { jobs }) => {
+        Some(Verb::Cancel { jobs, group }) => {
             let mut talk = running(&Place::settle(&asks)?)?;
-            Ok(verbs::each(&mut talk, Request::Cancel { jobs: ids(&jobs) }, out)?)
+            let jobs = verbs::with_groups(&mut talk, ids(&jobs), group)?;
+            Ok(verbs::each(&mut talk, Request::Cancel { jobs }, out)?)
         }
         Some(Verb::Stop) => Ok(verbs::stop(running(&Place::settle(&asks)?)?)?),
         Some(Verb::Ls { json }) => Ok(verbs::ls(&mut starting(&Place::settle(&asks)?, true)?, json, out)?),
@@ -116,20 +139,22 @@ fn run(args: Args) -> Result<Code, Trouble> {
             Ok(verbs::show(&mut starting(&Place::settle(&asks)?, true)?, JobId(job), graph, out)?)
         }
         Some(Verb::Wait { jobs, all: _, timeout }) => {
-            let timeout =
-                timeout.map(Duration::try_from_secs_f64).transpose().map_err(|e| Trouble::Usage(e.to_string()))?;
             Ok(verbs::wait(starting(&Place::settle(&asks)?, true)?, ids(&jobs), timeout)?)
         }
         Some(Verb::Status { json }) => Ok(verbs::status(&mut starting(&Place::settle(&asks)?, true)?, json, out)?),
         Some(Verb::Measure { files, json }) => {
+            refuse_place(&asks, "measure", "it needs no render folder")?;
             let all = crate::tools::measure::run(&files, json, out).unwrap_or(false);
             Ok(if all { Code::Ok } else { Code::No })
         }
-        Some(Verb::Workflow(WorkflowVerb::Convert { file, object_info })) => {
-            convert(&asks, &file, object_info.as_deref(), out)
+        Some(Verb::Demo(options)) => {
+            refuse_place(&asks, "demo", "it has a folder and a server of its own")?;
+            demo(&options)
         }
-        Some(Verb::Demo(options)) => demo(&options),
-        Some(Verb::Sim(options)) => sim(&options),
+        Some(Verb::Sim(options)) => {
+            refuse_place(&asks, "sim", "it is a server; `--files FOLDER` keeps its files")?;
+            sim(&options)
+        }
     }
 }
 
@@ -153,6 +178,21 @@ fn doctor(place: &Place, json: bool) -> Result<Code, Trouble> {
     // A closed pipe is no error of ours.
     let well = crate::tools::doctor::tell(&findings, json, &mut std::io::stdout().lock()).unwrap_or(false);
     Ok(if well { Code::Ok } else { Code::No })
+}
+
+/// Verbs without a render folder take no flag that names one: it would mean nothing.
+fn refuse_place(asks: &args::PlaceArgs, verb: &str, why: &str) -> Result<(), Trouble> {
+    match asks.given() {
+        Some(flag) => Err(Trouble::Usage(format!("`comfytop {verb}` takes no {flag}: {why}"))),
+        None => Ok(()),
+    }
+}
+
+fn ask_for_terminal(else_there_is: &str) -> Result<(), Trouble> {
+    if tui::terminal::is_terminal() {
+        return Ok(());
+    }
+    Err(Trouble::Usage(format!("the dashboard needs a terminal; {else_there_is}")))
 }
 
 fn ids(jobs: &[u64]) -> Vec<JobId> {
@@ -184,6 +224,9 @@ fn launch(place: &Place, look_only: bool) -> link::Launch {
     if let Some(state) = &place.asked_state {
         args.extend(["--state".into(), state.into()]);
     }
+    if place.no_preflight {
+        args.push("--no-preflight".into());
+    }
     args.extend(["engine".into(), "--detached".into()]);
     if look_only {
         args.push("--look-only".into());
@@ -207,6 +250,7 @@ fn engine(place: &Place, detached: bool, look_only: bool) -> Result<Code, Troubl
         state: place.asked_state.clone(),
         config: place.config.clone(),
         look_only,
+        server: place.server.clone(),
         simulated: false,
         ends_with_faces: look_only,
         log: log.display().to_string(),
@@ -285,11 +329,6 @@ fn dashboard(place: &Place) -> Result<Code, Trouble> {
 
 /// Opens the dashboard; the engine goes on when it closes.
 fn show(root: &Path, inbox: &str, ui: &crate::config::UiConfig, door: Door) -> Result<Code, Trouble> {
-    if !tui::terminal::is_terminal() {
-        return Err(Trouble::Usage(
-            "the dashboard needs a terminal; for scripts there are verbs: `comfytop --help`".to_owned(),
-        ));
-    }
     let mut ui = ui.clone();
     ui.color &= std::env::var_os("NO_COLOR").is_none_or(|v| v.is_empty());
     let app = tui::App::new(tui::Setup {
@@ -314,7 +353,7 @@ fn demo(args: &args::DemoArgs) -> Result<Code, Trouble> {
         leave_session();
         let log = root.join("demo.log");
         crate::engine::log::to_file(&log).map_err(|e| Trouble::Log { path: log, source: e })?;
-        let served = crate::demo::serve(root, options.jobs, args.render_seconds.unwrap_or(1.0));
+        let served = crate::demo::serve(root, options.jobs, options.render_seconds.unwrap_or(1.0));
         runtime()?.block_on(served).map_err(Trouble::Engine)?;
         return Ok(Code::Ok);
     }
@@ -322,6 +361,7 @@ fn demo(args: &args::DemoArgs) -> Result<Code, Trouble> {
         let rows = crate::demo::headless(&options).map_err(Trouble::Demo)?;
         return Ok(verbs::demo(&rows, options.jobs, args.json, &mut std::io::stdout().lock()));
     }
+    ask_for_terminal("`comfytop demo --headless` runs without one")?;
     let stage = crate::demo::Stage::set().map_err(Trouble::Demo)?;
     let address = Address::of(stage.root())?;
     let launch = stage.launch(&options);

@@ -10,6 +10,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use serde::Deserialize;
+use serde_json::{Map, Value};
 use thiserror::Error;
 use url::Url;
 
@@ -101,9 +102,28 @@ pub struct InboxConfig {
     /// Every drop here is taken on hold.
     #[serde(default)]
     pub hold: bool,
-    /// The workflow of jobs that name none.
+    /// The workflow of jobs that name none, and of the pictures and clips that are dropped here.
     #[serde(default)]
     pub workflow: Option<String>,
+    /// A picture, clip or sound dropped here fills this slot: it is a job.
+    #[serde(default)]
+    pub slot: Option<String>,
+    /// Values of other slots, for jobs of this inbox's workflow that don't give them.
+    #[serde(default)]
+    pub slots: Map<String, Value>,
+    /// Edits of single inputs, likewise.
+    #[serde(default)]
+    pub set: Map<String, Value>,
+    /// A file dropped here that ComfyUI made renders again, by the prompt that it carries.
+    #[serde(default)]
+    pub extract: bool,
+}
+
+impl InboxConfig {
+    /// It takes pictures and clips, not only job files.
+    pub fn takes_media(&self) -> bool {
+        self.slot.is_some() || self.extract
+    }
 }
 
 impl Default for InboxConfig {
@@ -115,6 +135,10 @@ impl Default for InboxConfig {
             poll: false,
             hold: false,
             workflow: None,
+            slot: None,
+            slots: Map::new(),
+            set: Map::new(),
+            extract: false,
         }
     }
 }
@@ -127,6 +151,8 @@ pub struct QueueConfig {
     pub idle_exit: Option<Duration>,
     /// Give each attempt a `filename_prefix` of its own.
     pub own_prefix: bool,
+    /// Hold graphs against what the server says of its nodes, before anything is uploaded or posted.
+    pub preflight: bool,
     /// After a POST that timed out, wait this long before looking again.
     #[serde(with = "seconds")]
     pub post_grace: Option<Duration>,
@@ -206,6 +232,7 @@ impl Default for QueueConfig {
         Self {
             idle_exit: None,
             own_prefix: true,
+            preflight: true,
             post_grace: None,
             quiet: None,
             after_restart: AfterRestart::Resume,
@@ -284,6 +311,18 @@ impl Config {
                 "[ui]: `ssim_bad` ({}) must be below `ssim_good` ({}), and both are SSIM values (at most 1)",
                 ui.ssim_bad, ui.ssim_good
             ));
+        }
+        for inbox in &self.inboxes {
+            let path = inbox.path.display().to_string();
+            let path = text::clean(&path);
+            if inbox.extract && inbox.slot.is_some() {
+                return Some(format!(
+                    "[[inbox]] {path}: with `extract` a dropped file is a job by what it carries, with `slot` it is an input: choose one"
+                ));
+            }
+            if inbox.slot.is_some() && inbox.workflow.is_none() {
+                return Some(format!("[[inbox]] {path}: `slot` wants a `workflow` that has it"));
+            }
         }
         for (at, server) in self.servers.iter().enumerate() {
             let twin =

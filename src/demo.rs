@@ -23,7 +23,7 @@ const LOCK: &str = "demo.lock";
 /// How long a render takes where nobody says, seconds: to watch, and to get through.
 const WATCHED: f64 = 12.0;
 const HEADLESS: f64 = 1.0;
-/// A headless demo gives up after this long.
+/// A headless demo gives up after this long, and what its jobs should take.
 const PATIENCE: Duration = Duration::from_mins(10);
 
 /// What the sample jobs are called, what they show and their seeds (the seed picks the clip).
@@ -121,8 +121,17 @@ fn sweep(temp: &Path) {
             Err(error) => error.kind() == std::io::ErrorKind::NotFound,
         };
         if free(&path.join(LOCK)) && free(&path.join(".comfytop/engine.lock")) {
-            let _ = std::fs::remove_dir_all(&path);
+            remove(&path);
         }
+    }
+}
+
+/// Removes a demo's folder, and the lock beside its socket: nobody comes back to it.
+fn remove(root: &Path) {
+    let address = Address::of(root);
+    let _ = std::fs::remove_dir_all(root);
+    if let Ok(address) = address {
+        engine::remove_lock(&address);
     }
 }
 
@@ -143,19 +152,23 @@ pub async fn serve(root: &Path, jobs: usize, render_seconds: f64) -> Result<(), 
     };
     let folder = Folder::with(root, &[], &config.outputs.path, None).map_err(failed)?;
     folder.create().map_err(failed)?;
-    drop_samples(&root.join("jobs"), jobs).map_err(failed)?;
+    // A store is there where the process before this one died: it has taken the samples already.
+    if !folder.state.join("store.db").exists() {
+        drop_samples(&root.join("jobs"), jobs).map_err(failed)?;
+    }
     let result = engine::run(engine::Options {
         root: root.to_owned(),
         state: None,
         config,
         look_only: false,
+        server: None,
         simulated: true,
         ends_with_faces: true,
         log: root.join("demo.log").display().to_string(),
     })
     .await;
     simulator.abort();
-    let _ = std::fs::remove_dir_all(root);
+    remove(root);
     result
 }
 
@@ -188,7 +201,7 @@ pub fn headless(options: &Options) -> Result<Vec<JobRow>, String> {
     let stage = Stage::set()?;
     let address = Address::of(stage.root()).map_err(|e| e.to_string())?;
     let mut talk = link::start(&address, &stage.launch(options), None).map_err(|e| e.to_string())?;
-    let rows = run_jobs(&mut talk, options).map_err(|e| e.to_string())?;
+    let rows = run_jobs(&mut talk, options)?;
     // Leaving is what ends the other process; its folder goes with it.
     let root = stage.root().to_owned();
     drop(talk);
@@ -199,13 +212,27 @@ pub fn headless(options: &Options) -> Result<Vec<JobRow>, String> {
     Ok(rows)
 }
 
-fn run_jobs(talk: &mut Talk, options: &Options) -> Result<Vec<JobRow>, LinkError> {
-    let until = Instant::now() + PATIENCE;
+fn run_jobs(talk: &mut Talk, options: &Options) -> Result<Vec<JobRow>, String> {
+    let expected = options.seconds() * u32::try_from(options.jobs).map_or(f64::MAX, f64::from);
+    // A cold run takes twice a warm one, and there is more to a job than rendering.
+    let patience = PATIENCE.saturating_add(Duration::try_from_secs_f64(4.0 * expected).unwrap_or(Duration::MAX));
+    let began = Instant::now();
     loop {
-        let Answer::List(rows) = talk.ask(Request::List)? else { return Err(LinkError::Closed) };
-        let over = rows.len() >= options.jobs && rows.iter().all(|r| r.state.is_ended());
-        if over || Instant::now() > until {
+        let rows = match talk.ask(Request::List) {
+            Ok(Answer::List(rows)) => rows,
+            Ok(_) => return Err(LinkError::Closed.to_string()),
+            Err(error) => return Err(error.to_string()),
+        };
+        let ended = rows.iter().filter(|r| r.state.is_ended()).count();
+        if rows.len() >= options.jobs && ended == rows.len() {
             return Ok(rows);
+        }
+        if began.elapsed() > patience {
+            let minutes = patience.as_secs() / 60;
+            return Err(format!(
+                "the demo gives up after {minutes} minutes: {ended} of {} jobs have ended",
+                options.jobs
+            ));
         }
         std::thread::sleep(Duration::from_millis(50));
     }

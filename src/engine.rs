@@ -16,6 +16,7 @@ mod lock;
 pub mod log;
 mod pace;
 mod posting;
+mod preflight;
 mod setup;
 mod unwritten;
 
@@ -35,7 +36,7 @@ use crate::folder::{Folder, FolderError};
 use crate::inbox;
 use crate::job::{Job, JobId, JobState};
 use crate::link::{Address, LinkError, VERSION};
-use crate::protocol::{EngineRow, Flow, FromEngine, Level, PROTOCOL, Request, Update};
+use crate::protocol::{EngineRow, Flow, FromEngine, Level, Link, PROTOCOL, Request, ServerRow, Update};
 use crate::store::{Place, Store, StoreError, Write};
 use connection::Order;
 use core::{Effect, Input, OpenFile, Policy, PostResult, State};
@@ -56,6 +57,8 @@ pub struct Options {
     pub config: Config,
     /// Take and submit nothing; end with the last face.
     pub look_only: bool,
+    /// The server that a flag or the environment named; it is in `config` already.
+    pub server: Option<String>,
     /// The server is simulated: faces say so.
     pub simulated: bool,
     /// End when the last face has gone.
@@ -84,6 +87,11 @@ pub enum EngineError {
     FolderIo { path: PathBuf, source: std::io::Error },
 }
 
+/// Removes what an engine leaves beside its socket, once its render folder is gone for good.
+pub fn remove_lock(address: &Address) {
+    lock::forget(address);
+}
+
 /// What reaches the driver from outside its own steps.
 enum Event {
     Input(Input),
@@ -99,6 +107,10 @@ enum Event {
         seed: Option<u64>,
         names: Result<Vec<Uploaded>, PostResult>,
     },
+    /// What a server says of its nodes.
+    Told(Box<preflight::Told>),
+    /// More jobs are to be held against it: those after this one.
+    LookAgain(JobId),
     Stop,
 }
 
@@ -128,6 +140,7 @@ struct Driver {
     events: mpsc::UnboundedSender<Event>,
     inbox: Option<inbox::Handle>,
     intake: intake::Intake,
+    preflight: preflight::Preflight,
     /// Who asked, by the core's number for it.
     asks: HashMap<u64, (u64, u64)>,
     next_ask: u64,
@@ -136,6 +149,8 @@ struct Driver {
     measuring: VecDeque<(JobId, Vec<crate::job::Output>)>,
     measures: bool,
     progress_due: bool,
+    /// Which servers were up when the log was told last.
+    links: HashMap<String, bool>,
     /// What the core decided and nobody has carried out yet.
     pending: Vec<Effect>,
     /// What could not be written, and is tried again before anything else is done.
@@ -178,18 +193,21 @@ pub async fn run(options: Options) -> Result<(), EngineError> {
         events: events.clone(),
         inbox: None,
         intake: intake::Intake::default(),
+        preflight: preflight::Preflight::default(),
         asks: HashMap::new(),
         next_ask: 1,
         next_job,
         measuring: VecDeque::new(),
         measures: false,
         progress_due: false,
+        links: HashMap::new(),
         pending: Vec::new(),
         unwritten: None,
         store_trouble: None,
         ends_with_faces: options.ends_with_faces,
         exit: false,
     };
+    driver.recall_servers();
     driver.reconcile_files()?;
     let effects = driver.state.recover(Timestamp::now());
     driver.pending.extend(effects);
@@ -228,6 +246,9 @@ pub async fn run(options: Options) -> Result<(), EngineError> {
             () = tokio::time::sleep_until(pace.next(&driver)) => {}
         }
     }
+    if !driver.exit {
+        tracing::info!("{}", pace.why_over(&driver));
+    }
     // Answers reach the faces before the process ends. Their connections stay open until the lock
     // is free: whoever waits for the end may start the next engine at once.
     acceptor.abort();
@@ -249,6 +270,7 @@ fn state_of(options: &Options, store: &Store, folder: &Folder) -> Result<State, 
         folder: options.root.display().to_string(),
         log: options.log.clone(),
         simulated: options.simulated,
+        server: options.server.clone(),
         look_only: options.look_only,
         banners: Vec::new(),
         flow: Flow::Going,
@@ -292,6 +314,11 @@ impl Driver {
             match event {
                 Event::Inbox(event) => offers.push(event),
                 Event::Input(input) => {
+                    self.log_input(&input);
+                    if let Input::Up { server, .. } = &input {
+                        let server = *server;
+                        self.ask_server(server);
+                    }
                     let measured = matches!(input, Input::Measured { .. });
                     self.step(input);
                     if measured {
@@ -304,7 +331,12 @@ impl Driver {
                     self.uploaded(server, job, prompt_id, seed, names);
                 }
                 Event::Copied(drop) => self.copied(*drop),
-                Event::Stop => self.step(Input::Ask { ask: 0, request: Request::Stop }),
+                Event::Told(told) => self.told(*told),
+                Event::LookAgain(after) => self.look_again(Some(after)),
+                Event::Stop => {
+                    tracing::info!("a signal asks the engine to stop");
+                    self.step(Input::Ask { ask: 0, request: Request::Stop });
+                }
             }
         }
         if !offers.is_empty() {
@@ -329,7 +361,7 @@ impl Driver {
             if !writes.is_empty()
                 && let Err(error) = self.store.write(&writes)
             {
-                self.not_written(error, writes, acts);
+                self.not_written(&error, writes, acts);
                 break;
             }
             self.is_written();
@@ -342,6 +374,7 @@ impl Driver {
             }
         }
         for row in self.state.take_server_rows() {
+            self.log_link(&row);
             self.hub.publish(Update::Server(Box::new(row)));
         }
         for (index, server) in self.servers.iter().enumerate() {
@@ -349,6 +382,36 @@ impl Driver {
             server.busy.send_if_modified(|b| std::mem::replace(b, busy) != busy);
         }
         self.progress_due |= self.state.has_progress() && self.hub.has_watchers();
+    }
+
+    /// What became of a submission, for the log.
+    fn log_input(&self, input: &Input) {
+        let Input::Posted { server, job, prompt_id, result } = input else { return };
+        let server = self.state.server_names().nth(*server).unwrap_or_default();
+        match result {
+            PostResult::Accepted { .. } => tracing::info!("{job} is queued at {server} as {prompt_id}"),
+            PostResult::Refused(why) => tracing::warn!("{job} is refused by {server}: {}", why.message),
+            PostResult::NotWanted => tracing::info!("{job} is not sent to {server}: it is not wanted any more"),
+            PostResult::NotSent(why) => tracing::warn!("{job} could not be sent to {server}: {why}"),
+            PostResult::Unsure { why, .. } => tracing::warn!("{job} may have reached {server} as {prompt_id}: {why}"),
+        }
+    }
+
+    /// A server that came or went, for the log.
+    fn log_link(&mut self, row: &ServerRow) {
+        let is_up = match row.link {
+            Link::Connecting => return,
+            Link::Up { .. } => true,
+            Link::Down { .. } => false,
+        };
+        if self.links.insert(row.name.clone(), is_up) == Some(is_up) {
+            return;
+        }
+        if let Link::Down { why, .. } = &row.link {
+            tracing::warn!("server {} is away: {}", row.name, why.lines().last().unwrap_or_default());
+        } else {
+            tracing::info!("server {} is there: ComfyUI {}", row.name, row.version.as_deref().unwrap_or("?"));
+        }
     }
 
     /// What was decided since the last time: what is to be written, and what is to be done after.
@@ -361,10 +424,11 @@ impl Driver {
                 Effect::Submit { server, job, prompt_id, seed } => {
                     // A graph that needs no upload is kept in the same transaction as its attempt.
                     match self.prepare(server, job, &prompt_id, seed) {
-                        Some(Ready { graph, text }) => {
+                        Some(Ready { graph, text, extra_data }) => {
                             self.know_nodes(job, &graph);
                             writes.push(Write::Posted { prompt_id: prompt_id.clone(), job, graph: text });
-                            acts.push(Act::Post { server, post: Post { job, prompt_id, graph } });
+                            let info = self.info_of(server);
+                            acts.push(Act::Post { server, post: Post { job, prompt_id, graph, extra_data, info } });
                         }
                         None => acts.push(Act::Effect(Effect::Submit { server, job, prompt_id, seed })),
                     }
@@ -437,9 +501,10 @@ impl Driver {
         let failed = |source| EngineError::FolderIo { path: self.folder.root.clone(), source };
         self.folder.create().map_err(failed)?;
         let offers = self.events.clone();
-        let watched = inbox::watch(intake::watched(&self.config, &self.folder), move |event| {
-            let _ = offers.send(Event::Inbox(event));
-        });
+        let watched =
+            inbox::watch(intake::watched(&self.config, &self.folder, crate::folder::is_network_disk), move |event| {
+                let _ = offers.send(Event::Inbox(event));
+            });
         self.inbox = Some(watched.map_err(failed)?);
         Ok(())
     }

@@ -20,7 +20,7 @@ use std::path::{Component, Path, PathBuf};
 use thiserror::Error;
 
 pub use collecting::{Collecting, Part};
-pub use disk::{disk_free, refuse_network_disk};
+pub use disk::{disk_free, is_network_disk, refuse_network_disk};
 pub use inputs::KeptInput;
 pub use intake::{Ending, Finished, dropped_name, number_of};
 pub use stamp::Stamp;
@@ -28,12 +28,14 @@ pub use workflows::{WorkflowFileError, WorkflowText};
 
 use crate::faults;
 use crate::text;
-use crate::workflow::BUILT_IN;
+use crate::workflow::{BUILT_IN, EXAMPLES};
 
 /// The folders of an inbox that are ours.
 pub const OWN_FOLDERS: &[&str] = &["queued", "done", "failed", "held"];
 /// The watched sub-folder: what is dropped there is taken on hold.
 pub const HELD: &str = "held";
+/// Samples to copy, beside the first inbox's files; not watched.
+const EXAMPLES_DIR: &str = "examples";
 /// The settings of a render folder.
 pub const CONFIG: &str = "comfytop.toml";
 /// Our state: store, inputs, cache, log.
@@ -146,11 +148,14 @@ impl Folder {
         self.state.join("cache")
     }
 
-    /// Makes what is missing: the folders, and the built-in workflows where no file of that name is.
+    /// Makes what is missing: the folders, the built-in workflows where no file of that name is, and the sample jobs
+    /// where there is no `examples/` yet.
     ///
     /// # Errors
     /// The first folder or file that could not be made, with its path.
     pub fn create(&self) -> io::Result<()> {
+        let examples = self.inboxes.first().map(|inbox| inbox.join(EXAMPLES_DIR));
+        let examples = examples.filter(|dir| !dir.exists());
         let make = |dir: PathBuf| std::fs::create_dir_all(&dir).map_err(|error| named(&dir, &error));
         for inbox in &self.inboxes {
             for own in OWN_FOLDERS {
@@ -168,14 +173,21 @@ impl Folder {
                 continue;
             }
             for (path, text) in [(slots, toml), (graph, json)] {
-                self.write_new(&path, text).map_err(|error| named(&path, &error))?;
+                self.write_new(&path, text.as_bytes()).map_err(|error| named(&path, &error))?;
+            }
+        }
+        if let Some(dir) = examples {
+            make(dir.clone())?;
+            for (name, bytes) in EXAMPLES {
+                let path = dir.join(name);
+                self.write_new(&path, bytes).map_err(|error| named(&path, &error))?;
             }
         }
         Ok(())
     }
 
     /// Writes a file where none is: whole, or not at all.
-    fn write_new(&self, path: &Path, text: &str) -> io::Result<()> {
+    fn write_new(&self, path: &Path, text: &[u8]) -> io::Result<()> {
         let draft = self.hidden(path.parent().unwrap_or(&self.root), "draft");
         faults::step("folder.new.write", || std::fs::write(&draft.path, text))?;
         match faults::step("folder.new.rename", || no_replace::rename(&draft.path, path)) {
@@ -305,6 +317,20 @@ mod tests {
         {
             assert!(dir.path().join(there).is_dir(), "{there}");
         }
+    }
+
+    #[test]
+    fn the_samples_are_there_to_be_copied_and_stay_away_once_removed() {
+        let (dir, folder) = folder();
+        let examples = dir.path().join("jobs/examples");
+        let there: std::collections::BTreeSet<_> =
+            fs::read_dir(&examples).expect("made").flatten().map(|e| e.file_name()).collect();
+        let ours = Path::new(env!("CARGO_MANIFEST_DIR")).join("jobs/examples");
+        let wanted = fs::read_dir(ours).expect("there").flatten().map(|e| e.file_name()).collect();
+        assert_eq!(there, wanted, "all of them");
+        fs::remove_file(examples.join("reading_loop.json")).expect("removed");
+        folder.create().expect("and again");
+        assert!(!examples.join("reading_loop.json").exists());
     }
 
     #[test]

@@ -16,7 +16,7 @@ use std::time::Duration;
 
 use watcher::{Message, Thread};
 
-use crate::job_file;
+use crate::job_file::Format;
 
 /// The usual [`WatchedDir::settle`] of a local folder, and of a polled one.
 pub const SETTLE: Duration = Duration::from_secs(1);
@@ -30,7 +30,8 @@ const HELD: &str = "held";
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct WatchedDir {
     pub path: PathBuf,
-    /// How long a file must stand still of which a part could be whole too. JSON never waits for it.
+    /// How long a file must stand still of which a part could be whole too, where the end of its writing was not
+    /// seen. JSON never waits for it.
     pub settle: Duration,
     /// How long a file that is not whole, or of which something is missing, is waited for.
     pub max_settle: Duration,
@@ -38,19 +39,22 @@ pub struct WatchedDir {
     pub poll: bool,
     /// Everything here is on hold.
     pub held: bool,
+    /// Pictures, clips and sounds are told of, too.
+    pub media: bool,
 }
 
 impl WatchedDir {
     /// A local folder with the usual times.
     pub fn local(path: impl Into<PathBuf>) -> Self {
-        Self { path: path.into(), settle: SETTLE, max_settle: MAX_SETTLE, poll: false, held: false }
+        Self { path: path.into(), settle: SETTLE, max_settle: MAX_SETTLE, poll: false, held: false, media: false }
     }
 }
 
 /// What the inbox tells. `dir_index` is the folder's place in the list given to [`watch`].
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Event {
-    /// A job file. Told once for each state of the file, and again as [`Handle::not_yet`] says.
+    /// A job file, or (without bytes) a picture, clip or sound. Told once for each state of the file, and again as
+    /// [`Handle::not_yet`] says.
     Offer {
         path: PathBuf,
         dir_index: usize,
@@ -59,7 +63,7 @@ pub enum Event {
         /// It has waited as long as it may: take it or reject it.
         last_call: bool,
     },
-    /// A job file that is larger than [`job_file::MAX_BYTES`]; it was not read.
+    /// A job file that is larger than [`crate::job_file::MAX_BYTES`]; it was not read.
     TooBig {
         path: PathBuf,
         dir_index: usize,
@@ -75,6 +79,9 @@ pub enum Event {
     Gone {
         path: PathBuf,
     },
+    /// All the files that have lain here for a moment, are not taken, and may still be: not whole, or something that
+    /// they name is missing. Told when the list changes, with a second's delay.
+    Waiting(Vec<PathBuf>),
     /// A folder that cannot be listed; told once, until it is [`Event::Well`] again.
     Trouble {
         dir: PathBuf,
@@ -129,21 +136,30 @@ pub fn watch(dirs: Vec<WatchedDir>, on_event: impl FnMut(Event) + Send + 'static
     Ok(Handle { sender })
 }
 
-/// Tells by its bytes that a file is whole.
-type IsWhole = fn(&[u8]) -> bool;
+/// Endings of pictures, clips and sounds, in small letters.
+const MEDIA: &[&str] = &[
+    ".png", ".apng", ".jpg", ".jpeg", ".webp", ".gif", ".bmp", ".tif", ".tiff", ".mp4", ".mov", ".m4v", ".webm",
+    ".mkv", ".avi", ".flac", ".wav", ".mp3", ".ogg", ".opus", ".m4a",
+];
 
-/// The endings of job files, and how to tell that one is whole. A new format is one more line here (and in `job_file.rs`).
-const ENDINGS: &[(&str, IsWhole)] = &[(".json", job_file::is_complete)];
+/// What a file is by its name.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Kind {
+    /// A new format is a line in `job_file/format.rs`.
+    Job(Format),
+    Media,
+}
 
-/// How to tell that this file is whole, if it is a job file by its name. Hidden files, drafts and back-ups of
-/// editors and copying tools, and our own result files are none.
-fn ending_of(path: &Path) -> Option<IsWhole> {
+/// What a file is, if this folder takes such. Hidden files, drafts and back-ups of editors and copying tools, and our
+/// own result files are nothing.
+fn kind_of(path: &Path, media: bool) -> Option<Kind> {
     const NEVER: &[&str] = &[".tmp", ".part", "~", ".swp", ".result.json"];
     let name = path.file_name()?.to_string_lossy().to_lowercase();
     if name.starts_with(['.', '~', '#']) || NEVER.iter().any(|ending| name.ends_with(ending)) {
         return None;
     }
-    ENDINGS.iter().find(|(ending, _)| name.ends_with(ending)).map(|(_, is_whole)| *is_whole)
+    let is_media = || media && MEDIA.iter().any(|ending| name.ends_with(ending));
+    Format::of(&name).map(Kind::Job).or_else(|| is_media().then_some(Kind::Media))
 }
 
 #[cfg(test)]
@@ -152,8 +168,14 @@ mod tests {
 
     #[test]
     fn only_job_files_are_job_files() {
-        for name in ["a.json", "A.JSON", "漢字.json", "a b.json", "x.tmp.json"] {
-            assert!(ending_of(Path::new(name)).is_some(), "{name}");
+        for name in
+            ["a.json", "A.JSON", "漢字.json", "a b.json", "x.tmp.json", "a.toml", "a.csv", "a.jsonl", "a.ndjson"]
+        {
+            assert!(matches!(kind_of(Path::new(name), false), Some(Kind::Job(_))), "{name}");
+        }
+        for name in ["a.png", "漢字.MP4", "x.webp"] {
+            assert_eq!(kind_of(Path::new(name), true), Some(Kind::Media), "{name}");
+            assert_eq!(kind_of(Path::new(name), false), None, "{name}: only where they are asked for");
         }
         for name in [
             ".a.json",
@@ -163,13 +185,15 @@ mod tests {
             ".a.json.swp",
             "~$a.json",
             "#a.json#",
-            "a.png",
+            "a.txt",
+            ".a.png",
+            "a.png.part",
             "json",
             "a.result.json",
             "..",
             "",
         ] {
-            assert!(ending_of(Path::new(name)).is_none(), "{name}");
+            assert!(kind_of(Path::new(name), true).is_none(), "{name}");
         }
     }
 }

@@ -8,6 +8,7 @@ use std::fmt;
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
 use thiserror::Error;
 
 use crate::verdict::Measurement;
@@ -63,6 +64,8 @@ pub enum FailureKind {
     Stalled,
     /// The job file itself is at fault.
     JobFile,
+    /// A job that it waited for was not done.
+    After,
 }
 
 /// Where a job stands. The words of [`JobState::word`] are what people and JSON see.
@@ -114,6 +117,7 @@ impl FailureKind {
             Self::Server => "the server was lost",
             Self::Stalled => "no step for too long",
             Self::JobFile => "bad job file",
+            Self::After => "what it waited for was not done",
         }
     }
 }
@@ -278,6 +282,27 @@ impl SeedWish {
     }
 }
 
+/// The jobs that `repeat`, `sweep` or a list of seeds made of one entry of a job file.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Group {
+    /// The number of its first job.
+    pub first: JobId,
+    /// How many jobs it has.
+    pub of: usize,
+    /// The values that only this job has, by slot or input.
+    #[serde(default, skip_serializing_if = "Map::is_empty")]
+    pub values: Map<String, Value>,
+}
+
+impl Group {
+    /// What tells the job from the others: `seed 1 · length 65`.
+    pub fn label(&self) -> String {
+        let value = |value: &Value| value.as_str().map_or_else(|| value.to_string(), str::to_owned);
+        let one = |(key, it): (&String, &Value)| format!("{key} {}", value(it));
+        self.values.iter().map(one).collect::<Vec<_>>().join(" · ")
+    }
+}
+
 /// One thing to render. Kept in memory by the thousand, so it holds no graph: the text and the
 /// filled graph stay in the store.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -303,6 +328,14 @@ pub struct Job {
     pub note: Option<String>,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub tags: Vec<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub group: Option<Group>,
+    /// Jobs that must be done before it is rendered. (`after` is the state's, of those that are not yet.)
+    #[serde(default, rename = "waits_for", skip_serializing_if = "Vec::is_empty")]
+    pub after: Vec<JobId>,
+    /// Its graph is posted without being held against what the server says of its nodes.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub no_preflight: bool,
     /// Hash of the filled graph and its inputs' bytes: what makes two jobs the same.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub fingerprint: Option<String>,
@@ -330,6 +363,8 @@ pub struct Edit {
     pub note: Option<String>,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub tags: Vec<String>,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub after: Vec<JobId>,
     pub fingerprint: String,
 }
 
@@ -419,6 +454,12 @@ pub enum Change {
     },
     Hold,
     Release,
+    /// These must be done first.
+    Wait {
+        after: Vec<JobId>,
+    },
+    /// What it waited for is done.
+    Ready,
     /// Highest VRAM seen while it ran.
     Peak {
         vram: u64,
@@ -458,6 +499,8 @@ impl Change {
             Self::Move { .. } => "move",
             Self::Hold => "hold",
             Self::Release => "release",
+            Self::Wait { .. } => "wait",
+            Self::Ready => "ready",
             Self::Peak { .. } => "peak",
         }
     }
@@ -621,14 +664,17 @@ impl Job {
                 self.state = S::Queued;
             }
             (S::Queued | S::Waiting { .. }, Change::Hold) => self.state = S::Held,
-            (S::Held, Change::Release) => self.state = S::Queued,
+            (S::Held, Change::Release) | (S::Waiting { .. }, Change::Ready) => self.state = S::Queued,
+            (S::Queued | S::Waiting { .. }, Change::Wait { after }) => {
+                self.state = S::Waiting { after: after.clone() };
+            }
             _ => return false,
         }
         true
     }
 
     fn take_over(&mut self, edit: &Edit) {
-        let Edit { name, workflow, only_server, priority, seed, shape, note, tags, fingerprint } = edit.clone();
+        let Edit { name, workflow, only_server, priority, seed, shape, note, tags, after, fingerprint } = edit.clone();
         self.name = name;
         self.workflow = workflow;
         self.only_server = only_server;
@@ -637,6 +683,7 @@ impl Job {
         self.shape = shape;
         self.note = note;
         self.tags = tags;
+        self.after = after;
         self.fingerprint = Some(fingerprint);
     }
 

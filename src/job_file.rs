@@ -1,20 +1,39 @@
-//! Job files: the JSON that people drop into an inbox, read into [`JobSpec`]s.
+//! Job files: what people drop into an inbox, read into [`JobSpec`]s.
 //!
-//! Pure: bytes in, jobs or one [`JobFileError`] out. It knows the keys that are ours and leaves
-//! every other one as a slot; whether a workflow has such a slot is said by
-//! [`crate::workflow::Workflow::fill`]. It never opens a file. `docs/jobs.md` shows the format.
+//! Pure: bytes in, jobs or every [`JobFileError`] out. It knows the keys that are ours ([`keys`]) and leaves every
+//! other one as a slot; whether a workflow has such a slot is said by [`crate::workflow::Workflow::fill`]. It never
+//! opens a file. `docs/jobs.md` shows the formats.
+//!
+//! The parts: [`format`] (which format a file has), `csv` and `toml` (those that are not JSON, made into the same
+//! values), `reader` (one value into a job), `vary` (repeat, sweep, lists of seeds), [`places`] (where in the
+//! text something stands), [`schema`] (the same for editors).
 
+mod csv;
+pub mod format;
+pub mod keys;
 mod locate;
+pub mod places;
+mod reader;
+pub mod schema;
+mod toml;
+mod twins;
+mod vary;
 mod write;
+
+use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 use thiserror::Error;
-use unicode_width::UnicodeWidthStr;
 
-use crate::text;
+pub use format::Format;
+pub use keys::{KEYS, OWN_KEYS};
+pub use places::{Place, Places};
+pub(crate) use reader::{PAGE_GRAPH, is_page_graph, kind};
 
 pub use write::text_of;
+
+use crate::text;
 
 /// Larger job files are refused unread.
 pub const MAX_BYTES: u64 = 16 << 20;
@@ -24,59 +43,56 @@ pub const MAX_JOBS: usize = 1000;
 pub const MAX_NAME: usize = 200;
 /// The highest priority, and with a minus the lowest.
 pub const MAX_PRIORITY: i64 = 1_000_000;
-
-/// The keys of a job that are not slots.
-pub const OWN_KEYS: &[&str] = &[
-    "workflow", "name", "set", "priority", "note", "server", "hold", "after", "tags", "repeat", "sweep", "until",
-    "best_of", "repair",
-];
-
-/// Those of [`OWN_KEYS`] whose meaning is decided but not built: refused, so that no file relies on
-/// their being ignored.
-const NOT_YET: &[&str] = &["after", "repeat", "sweep", "until", "best_of", "repair"];
+/// So many faults of a file are told.
+const MAX_ERRORS: usize = 100;
 
 /// One job as its file asks for it.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct JobSpec {
     pub workflow: Source,
     /// What the job and its outputs are called; the file's name where left out.
     pub name: Option<String>,
     /// Every key that is not one of ours, in the order of the file.
-    #[serde(default)]
     pub slots: Map<String, Value>,
     /// Edits of single inputs: `"14.cfg": 1.0`.
-    #[serde(default)]
     pub set: Map<String, Value>,
     /// Higher goes first; 0 where left out. Between -[`MAX_PRIORITY`] and [`MAX_PRIORITY`].
-    #[serde(default)]
     pub priority: i64,
     pub note: Option<String>,
     /// The only server that may render it, by name.
     pub server: Option<String>,
-    #[serde(default)]
     pub hold: bool,
-    /// Jobs to wait for. Always empty: the key is refused until waiting is built.
-    #[serde(default)]
+    /// Jobs that must be done first, by name or number (`#12`, `12`).
     pub after: Vec<String>,
-    #[serde(default)]
     pub tags: Vec<String>,
+    /// Posted beside the graph.
+    pub extra_data: Option<Map<String, Value>>,
+    /// Its values are texts (CSV): a slot reads them as what it takes.
+    pub textual: bool,
+    /// Which entry of its file it comes from, from 0: for [`Places`].
+    pub entry: usize,
+    /// What tells it from the others of its entry, where that makes several jobs.
+    pub variant: Option<Variant>,
+}
+
+/// One of the jobs that `repeat`, `sweep` or a list of seeds makes of an entry.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Variant {
+    /// Its place among them, from 1.
+    pub number: usize,
+    /// How many there are.
+    pub of: usize,
+    /// The values that are its own, by slot or input; `repeat` counts from 1.
+    pub values: Map<String, Value>,
 }
 
 /// What is to be rendered.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
+#[derive(Debug, Clone, PartialEq)]
 pub enum Source {
     /// A workflow by name; `None` = the inbox's own.
     Named(Option<String>),
-    /// A graph in API format that came in the job file itself.
-    Graph(Map<String, Value>),
-}
-
-/// A place in a job file; both count from 1, the column in characters.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Place {
-    pub line: usize,
-    pub column: usize,
+    /// A graph in API format that came in the job file itself; shared by the jobs of an entry.
+    Graph(Arc<Map<String, Value>>),
 }
 
 /// A job file that cannot be used.
@@ -95,109 +111,52 @@ impl JobFileError {
     fn whole(message: impl AsRef<str>) -> Self {
         Self { message: text::clean(message.as_ref()).into_owned(), place: None, excerpt: String::new() }
     }
-
-    fn at(file: &str, place: Place, offset: usize, message: impl AsRef<str>) -> Self {
-        let excerpt = excerpt(file, place.line, offset);
-        Self { place: Some(place), excerpt, ..Self::whole(message) }
-    }
 }
 
-/// True when the bytes are one whole JSON value: a file still being written is not.
-#[must_use]
-pub fn is_complete(bytes: &[u8]) -> bool {
-    serde_json::from_slice::<serde::de::IgnoredAny>(without_bom(bytes)).is_ok()
-}
-
-/// Reads a job file: one object is one job, an array is several, a graph in API format is a job as it is.
+/// Reads a job file.
 ///
 /// # Errors
-/// The first thing that is wrong, with its place.
-pub fn parse(bytes: &[u8]) -> Result<Vec<JobSpec>, JobFileError> {
-    let file = decode(bytes)?;
-    let value: Value = serde_json::from_str(file).map_err(|error| syntax_error(file, &error))?;
-    match value {
-        Value::Array(items) => {
-            if items.is_empty() {
-                return Err(JobFileError::whole("the list holds no jobs"));
-            }
-            if items.len() > MAX_JOBS {
-                return Err(JobFileError::whole(format!(
-                    "{} jobs in one file; at most {MAX_JOBS} are taken: split it",
-                    items.len()
-                )));
-            }
-            let places = Places::of(file);
-            let reader = |job| Reader { places: &places, job };
-            items.into_iter().enumerate().map(|(index, item)| reader(index).job(item)).collect()
+/// Everything that is wrong with it, each with its place; at most a hundred.
+pub fn parse(format: Format, bytes: &[u8]) -> Result<Vec<JobSpec>, Vec<JobFileError>> {
+    let file = decode(format, bytes).map_err(|error| vec![error])?;
+    let places = Places::of(format, file);
+    let entries = format.entries(file)?;
+    if entries.is_empty() {
+        return Err(vec![JobFileError::whole("the file holds no jobs")]);
+    }
+    let mut errors = Vec::new();
+    let mut bases = Vec::with_capacity(entries.len().min(MAX_JOBS));
+    let mut count = 0_usize;
+    for (entry, value) in entries.into_iter().enumerate() {
+        let mut reader = reader::Reader { places: &places, entry, textual: format == Format::Csv, errors: &mut errors };
+        if let Some((job, ways)) = reader.job(value) {
+            count = count.saturating_add(ways.count());
+            bases.push((job, ways));
+        } else {
+            count = count.saturating_add(1);
         }
-        single => Ok(vec![Reader { places: &Places::of(file), job: 0 }.job(single)?]),
+        if errors.len() >= MAX_ERRORS {
+            break;
+        }
     }
-}
-
-/// Where the jobs of a file stand in its text, found in one walk: for errors.
-#[derive(Debug, Clone)]
-pub struct Places<'a> {
-    file: &'a str,
-    jobs: Vec<locate::Spot>,
-}
-
-impl<'a> Places<'a> {
-    /// Of a job file's bytes; nothing has a place in bytes that are no text.
-    #[must_use]
-    pub fn new(bytes: &'a [u8]) -> Self {
-        Self::of(decode(bytes).unwrap_or_default())
+    if count > MAX_JOBS {
+        errors.insert(
+            0,
+            JobFileError::whole(format!("{count} jobs in one file; at most {MAX_JOBS} are taken: split it")),
+        );
     }
-
-    fn of(file: &'a str) -> Self {
-        Self { file, jobs: locate::jobs(file) }
+    if !errors.is_empty() {
+        errors.truncate(MAX_ERRORS);
+        return Err(errors);
     }
-
-    /// The same error as [`parse`] makes, for something found wrong later (a slot, say): `path` leads to it
-    /// within the job with this index, `["set", "14.cfg"]`. What is not there (a slot that is missing) has
-    /// the place of its job.
-    #[must_use]
-    pub fn error(&self, job: usize, path: &[&str], message: &str) -> JobFileError {
-        let Some(start) = self.jobs.get(job) else { return JobFileError::whole(message) };
-        let spot = match locate::offset(self.file, start.offset, path) {
-            Some(offset) => start.on(self.file, offset),
-            None => *start,
-        };
-        JobFileError::at(self.file, Place { line: spot.line, column: spot.column }, spot.offset, message)
-    }
-}
-
-/// The line with its number and a caret below the character at `offset`; a long line is cut round the caret.
-fn excerpt(file: &str, line: usize, offset: usize) -> String {
-    const AROUND: usize = 44;
-    let (before, after) = file.split_at(file.floor_char_boundary(offset));
-    let mut back = before.chars().rev().take_while(|c| *c != '\n');
-    let mut head: Vec<char> = back.by_ref().take(AROUND).collect();
-    head.reverse();
-    let lead = if back.next().is_some() { "…" } else { "" };
-    let mut rest = after.chars().take_while(|c| *c != '\n');
-    let tail: Vec<char> = rest.by_ref().take(2 * AROUND - head.len()).collect();
-    let more = if rest.next().is_some_and(|c| c != '\r') { "…" } else { "" };
-    // each character by itself, so that what `clean` drops or widens cannot shift the caret
-    let shown = |chars: &[char]| -> String {
-        let show = |c: &char| {
-            let probe = format!("x{c}x");
-            if text::clean(&probe) == probe { *c } else { ' ' }
-        };
-        chars.iter().map(show).collect()
-    };
-    let head = shown(&head);
-    let number = line.to_string();
-    let margin = " ".repeat(number.len());
-    let pad = " ".repeat(lead.width() + head.width());
-    let source = format!("{head}{}", shown(&tail));
-    format!("{number} | {lead}{}{more}\n{margin} | {pad}^", source.trim_end())
+    Ok(bases.into_iter().flat_map(|(job, ways)| ways.jobs(&job)).collect())
 }
 
 fn without_bom(bytes: &[u8]) -> &[u8] {
     bytes.strip_prefix(b"\xEF\xBB\xBF").unwrap_or(bytes)
 }
 
-fn decode(bytes: &[u8]) -> Result<&str, JobFileError> {
+fn decode(format: Format, bytes: &[u8]) -> Result<&str, JobFileError> {
     if bytes.len() as u64 > MAX_BYTES {
         return Err(JobFileError::whole(format!(
             "the file has {} bytes; a job file has at most {} MiB",
@@ -207,212 +166,37 @@ fn decode(bytes: &[u8]) -> Result<&str, JobFileError> {
     }
     let bytes = without_bom(bytes);
     if bytes.starts_with(b"\xFF\xFE") || bytes.starts_with(b"\xFE\xFF") {
-        return Err(JobFileError::whole("the file is UTF-16 (Windows PowerShell's `>` writes that): save it as UTF-8"));
+        return Err(JobFileError::whole(
+            "the file is UTF-16 (Windows PowerShell's `>` and Excel's \"Unicode text\" are): save it as UTF-8",
+        ));
     }
     if bytes.iter().all(u8::is_ascii_whitespace) {
         return Err(JobFileError::whole("the file is empty"));
     }
     if bytes.contains(&0) {
-        return Err(JobFileError::whole("the file is binary, not JSON"));
+        return Err(JobFileError::whole(format!("the file is binary, not {}", format.name())));
     }
     std::str::from_utf8(bytes).map_err(|error| {
         let line = bytes.iter().take(error.valid_up_to()).filter(|b| **b == b'\n').count() + 1;
         JobFileError::whole(format!("the file is not UTF-8 text (line {line}): save it as UTF-8"))
     })
 }
-
-/// What `serde_json` says, its place counted in characters, and a hint for the usual slips.
-fn syntax_error(file: &str, error: &serde_json::Error) -> JobFileError {
-    let full = error.to_string();
-    let said = full.split(" at line ").next().unwrap_or(&full);
-    let line = error.line().max(1);
-    let start: usize = file.split_inclusive('\n').take(line - 1).map(str::len).sum();
-    let source = file.get(start..).and_then(|rest| rest.lines().next()).unwrap_or("");
-    // serde_json counts bytes, and stands on the last byte it has read
-    let wrong_at = source.floor_char_boundary(error.column().saturating_sub(1));
-    let column = source.get(..wrong_at).map_or(1, |before| before.chars().count() + 1);
-    let here = source.get(wrong_at..).and_then(|rest| rest.chars().next());
-    let hint = match (said, here) {
-        (said, _) if said.starts_with("EOF") => "; the file ends too early",
-        ("invalid escape", _) => "; write a backslash as \\\\, or paths with /",
-        (said, _) if said.starts_with("control character") => "; a line break in a text is written \\n",
-        ("trailing comma", _) => "; take the last comma away",
-        (_, Some('/' | '#')) => "; JSON has no comments",
-        (_, Some('\'' | '“' | '”' | '„' | '‘' | '’')) => "; JSON wants straight double quotes: \"…\"",
-        (_, Some('N' | 'I' | 'T' | 'F')) => "; JSON knows only true, false, null and finite numbers",
-        _ => "",
-    };
-    JobFileError::at(file, Place { line, column }, start + wrong_at, format!("not JSON: {said}{hint}"))
-}
-
-/// Reads one job of a file.
-struct Reader<'a> {
-    places: &'a Places<'a>,
-    /// Its index.
-    job: usize,
-}
-
-impl Reader<'_> {
-    fn error(&self, path: &[&str], message: impl AsRef<str>) -> JobFileError {
-        self.places.error(self.job, path, message.as_ref())
-    }
-
-    fn job(&self, value: Value) -> Result<JobSpec, JobFileError> {
-        let Value::Object(mut map) = value else {
-            return Err(self.error(&[], format!("a job is an object, {{…}}, not {}", kind(&value))));
-        };
-        if is_page_graph(&map) {
-            return Err(self.error(&[], PAGE_GRAPH));
-        }
-        let mut spec = JobSpec {
-            workflow: Source::Named(None),
-            name: None,
-            slots: Map::new(),
-            set: Map::new(),
-            priority: 0,
-            note: None,
-            server: None,
-            hold: false,
-            after: Vec::new(),
-            tags: Vec::new(),
-        };
-        if is_api_graph(&map) {
-            spec.workflow = Source::Graph(map);
-            return Ok(spec);
-        }
-        if map.is_empty() {
-            return Err(self.error(&[], "the job is empty: name a workflow and fill its slots"));
-        }
-        if let Some(key) = map.keys().find(|key| NOT_YET.contains(&key.as_str())) {
-            return Err(
-                self.error(&[key], format!("`{key}` is a key of a later version: it is not built yet, take it out"))
-            );
-        }
-        // remove() would swap the last key into the gap; the order of the slots is to stay
-        if let Some(value) = map.shift_remove("workflow") {
-            spec.workflow = self.source(value)?;
-        }
-        spec.name = self.text("name", map.shift_remove("name"))?;
-        if let Some(name) = &spec.name {
-            let length = name.chars().count();
-            if length > MAX_NAME {
-                return Err(
-                    self.error(&["name"], format!("`name` has {length} characters; at most {MAX_NAME} are taken"))
-                );
-            }
-        }
-        spec.note = self.text("note", map.shift_remove("note"))?;
-        spec.server = self.text("server", map.shift_remove("server"))?;
-        if let Some(value) = map.shift_remove("set") {
-            spec.set = self.set(value)?;
-        }
-        if let Some(value) = map.shift_remove("priority") {
-            spec.priority = self.priority(&value)?;
-        }
-        if let Some(value) = map.shift_remove("hold") {
-            spec.hold = value.as_bool().ok_or_else(|| self.wrong("hold", "true or false", &value))?;
-        }
-        if let Some(value) = map.shift_remove("tags") {
-            spec.tags = serde_json::from_value(value.clone())
-                .map_err(|_| self.wrong("tags", "a list of texts, [\"a\", \"b\"]", &value))?;
-        }
-        spec.slots = map;
-        Ok(spec)
-    }
-
-    fn source(&self, value: Value) -> Result<Source, JobFileError> {
-        match value {
-            Value::String(name) if name.trim().is_empty() => Err(self.error(&["workflow"], "`workflow` is empty")),
-            Value::String(name) => Ok(Source::Named(Some(name))),
-            Value::Object(map) if is_page_graph(&map) => Err(self.error(&["workflow"], PAGE_GRAPH)),
-            Value::Object(map) if is_api_graph(&map) => Ok(Source::Graph(map)),
-            other => Err(self.wrong("workflow", "the name of a workflow, or a graph in API format", &other)),
-        }
-    }
-
-    fn priority(&self, value: &Value) -> Result<i64, JobFileError> {
-        let number = value.as_number().filter(|n| !n.is_f64());
-        let number = number.ok_or_else(|| self.wrong("priority", "a whole number, 0 being usual", value))?;
-        number.as_i64().filter(|p| (-MAX_PRIORITY..=MAX_PRIORITY).contains(p)).ok_or_else(|| {
-            self.error(
-                &["priority"],
-                format!("`priority` is {number}: it lies between -{MAX_PRIORITY} and {MAX_PRIORITY}, 0 being usual"),
-            )
-        })
-    }
-
-    fn text(&self, key: &str, value: Option<Value>) -> Result<Option<String>, JobFileError> {
-        match value {
-            None => Ok(None),
-            // control characters alone are nothing to show either
-            Some(Value::String(text)) if text::clean(&text).is_empty() => {
-                Err(self.error(&[key], format!("`{key}` is empty: fill it or leave it out")))
-            }
-            Some(Value::String(text)) => Ok(Some(text)),
-            Some(other) => Err(self.wrong(key, "a text, \"…\"", &other)),
-        }
-    }
-
-    fn set(&self, value: Value) -> Result<Map<String, Value>, JobFileError> {
-        let Value::Object(set) = value else {
-            return Err(self.wrong("set", "an object, {\"14.cfg\": 1.0}", &value));
-        };
-        for key in set.keys() {
-            if !key.split_once('.').is_some_and(|(node, input)| !node.is_empty() && !input.is_empty()) {
-                return Err(self.error(
-                    &["set", key],
-                    format!("`{key}` names no input: write node id, dot, input, as in \"14.cfg\""),
-                ));
-            }
-        }
-        Ok(set)
-    }
-
-    fn wrong(&self, key: &str, wanted: &str, value: &Value) -> JobFileError {
-        self.error(&[key], format!("`{key}` must be {wanted}, not {}", kind(value)))
-    }
-}
-
-/// What is said of a graph in the format of ComfyUI's page.
-pub(crate) const PAGE_GRAPH: &str = "this is a graph as ComfyUI's page saves it, which a server does not run; \
-    in ComfyUI use Workflow > Export (API) and take that file";
-
-/// The format that ComfyUI's page saves: a list of nodes and one of links.
-pub(crate) fn is_page_graph(map: &Map<String, Value>) -> bool {
-    map.get("nodes").is_some_and(Value::is_array) && map.contains_key("links")
-}
-
-/// The API format: every value is a node. One that is not makes it a broken graph, not a job with slots.
-fn is_api_graph(map: &Map<String, Value>) -> bool {
-    map.values().any(|node| node.get("class_type").is_some_and(Value::is_string))
-}
-
-/// A JSON value's kind in words, with the value where it is short.
-pub(crate) fn kind(value: &Value) -> String {
-    match value {
-        Value::Null => "null".to_owned(),
-        Value::Bool(it) => it.to_string(),
-        Value::Number(it) => format!("the number {it}"),
-        Value::String(it) if it.chars().count() <= 40 => format!("the text \"{it}\""),
-        Value::String(_) => "a text".to_owned(),
-        Value::Array(_) => "a list".to_owned(),
-        Value::Object(_) => "an object".to_owned(),
-    }
-}
-
 #[cfg(test)]
 mod tests {
+    use unicode_width::UnicodeWidthStr;
+
+    use super::places::excerpt;
     use super::*;
     use serde_json::json;
 
     fn one(text: &str) -> JobSpec {
-        let mut jobs = parse(text.as_bytes()).expect("a job");
+        let mut jobs = parse(Format::Json, text.as_bytes()).expect("a job");
         assert_eq!(jobs.len(), 1);
         jobs.remove(0)
     }
 
     fn error(bytes: impl AsRef<[u8]>) -> JobFileError {
-        parse(bytes.as_ref()).expect_err("an error")
+        parse(Format::Json, bytes.as_ref()).expect_err("an error").remove(0)
     }
 
     fn place(line: usize, column: usize) -> Place {
@@ -446,8 +230,8 @@ mod tests {
     #[test]
     fn a_list_is_several_jobs_each_with_its_place() {
         let file = b"\xEF\xBB\xBF[{\"a\": 1},\n  {\"b\": 2},\n\n{\"c\": 3}]";
-        assert_eq!(parse(file).expect("jobs").len(), 3);
-        let places = Places::new(file);
+        assert_eq!(parse(Format::Json, file).expect("jobs").len(), 3);
+        let places = Places::new(Format::Json, file);
         let places = (0..3).map(|job| places.error(job, &[], "").place);
         assert_eq!(places.collect::<Vec<_>>(), [(1, 2), (2, 3), (4, 1)].map(|(l, c)| Some(place(l, c))));
     }
@@ -457,8 +241,8 @@ mod tests {
         // 16 MB on one line: walked for each job, this takes minutes
         let job = format!("{{\"prompt\": \"{}\", \"sed\": 1}}", "x".repeat(16_000));
         let file = format!("[{}]", vec![job.as_str(); MAX_JOBS].join(", "));
-        assert_eq!(parse(file.as_bytes()).expect("jobs").len(), MAX_JOBS);
-        let places = Places::new(file.as_bytes());
+        assert_eq!(parse(Format::Json, file.as_bytes()).expect("jobs").len(), MAX_JOBS);
+        let places = Places::new(Format::Json, file.as_bytes());
         for index in 0..MAX_JOBS {
             let error = places.error(index, &["sed"], "no such slot");
             let column = 2 + index * (job.len() + 2) + job.len() - "\"sed\": 1}".len();
@@ -506,6 +290,17 @@ mod tests {
     }
 
     #[test]
+    fn a_key_that_stands_twice_is_not_lost_in_silence() {
+        let e = error("{\"workflow\": \"x\",\n  \"prompt\": \"a\",\n  \"seed\": 1, \"prompt\": \"b\"}");
+        assert_eq!(e.place, Some(place(3, 14)));
+        assert!(e.message.starts_with("`prompt` stands twice"), "{e}");
+        assert_eq!(e.excerpt.lines().last().map(|l| l.chars().count()), Some("3 |   \"seed\": 1, \"".chars().count()));
+        assert!(error(r#"{"workflow": "x", "set": {"1.a": 1, "1.a": 2}}"#).message.contains("`1.a` stands twice"));
+        // In jobs of one list it does not.
+        assert_eq!(parse(Format::Json, br#"[{"seed": 1}, {"seed": 1}]"#).expect("jobs").len(), 2);
+    }
+
+    #[test]
     fn the_wrong_shape_points_at_the_key() {
         for (text, at, words) in [
             ("5", Some(place(1, 1)), "not the number 5"),
@@ -533,7 +328,7 @@ mod tests {
 
     #[test]
     fn keys_of_later_versions_are_refused_by_name() {
-        for key in NOT_YET {
+        for key in KEYS.iter().filter(|key| key.takes == keys::Takes::Later).map(|key| key.name) {
             let e = error(format!("{{\"{key}\": 1}}"));
             assert!(e.message.contains(key) && e.message.contains("not built yet"), "{e}");
         }
@@ -562,12 +357,14 @@ mod tests {
     #[test]
     fn a_half_written_file_is_not_complete() {
         let whole = br#"{"workflow": "x", "prompt": "a b"}"#;
-        assert!(is_complete(whole));
-        assert!(is_complete(b"\xEF\xBB\xBF{}\n"));
+        let is_complete = |bytes: &[u8]| Format::Json.is_complete(bytes);
+        assert_eq!(is_complete(whole), Some(true));
+        assert_eq!(is_complete(b"\xEF\xBB\xBF{}\n"), Some(true));
         for end in 0..whole.len() {
-            assert!(!is_complete(&whole[..end]), "{end}");
+            assert_eq!(is_complete(&whole[..end]), Some(false), "{end}");
         }
-        assert!(!is_complete(&[0; 64]));
+        assert_eq!(is_complete(&[0; 64]), Some(false));
+        assert_eq!(Format::Csv.is_complete(b"seed\n1\n"), None, "the next row may still come");
     }
 
     #[test]
@@ -587,19 +384,180 @@ mod tests {
     #[test]
     fn an_error_found_later_points_into_the_file_too() {
         let file = b"[{\"a\": 1},\n {\"set\": {\"9.cfg\": 1}}]";
-        assert_eq!(Places::new(file).error(1, &["set", "9.cfg"], "no node 9").place, Some(place(2, 11)));
-        assert_eq!(Places::new(b"{\"sed\": 1}").error(0, &["sed"], "no such slot").place, Some(place(1, 2)));
+        assert_eq!(Places::new(Format::Json, file).error(1, &["set", "9.cfg"], "no node 9").place, Some(place(2, 11)));
+        assert_eq!(
+            Places::new(Format::Json, b"{\"sed\": 1}").error(0, &["sed"], "no such slot").place,
+            Some(place(1, 2))
+        );
         // a slot that is missing has no place of its own: the job's
-        assert_eq!(Places::new(file).error(1, &["image"], "missing").place, Some(place(2, 2)));
-        assert_eq!(Places::new(b"\xFF").error(0, &["a"], "x").place, None);
+        assert_eq!(Places::new(Format::Json, file).error(1, &["image"], "missing").place, Some(place(2, 2)));
+        assert_eq!(Places::new(Format::Json, b"\xFF").error(0, &["a"], "x").place, None);
+    }
+
+    fn all(format: Format, text: &str) -> Vec<JobSpec> {
+        parse(format, text.as_bytes()).unwrap_or_else(|errors| panic!("{errors:?}"))
+    }
+
+    fn told(format: Format, text: &str) -> Vec<String> {
+        parse(format, text.as_bytes()).expect_err("errors").iter().map(ToString::to_string).collect()
+    }
+
+    #[test]
+    fn four_formats_say_the_same() {
+        let want = one(
+            r#"{"workflow": "w", "prompt": "a, \"b\"\nc", "seed": 7, "set": {"14.cfg": 1.5}, "priority": 2, "hold": true, "tags": ["x", "y"]}"#,
+        );
+        let toml = "workflow = \"w\"\nprompt = \"\"\"\na, \"b\"\nc\"\"\"\nseed = 7\npriority = 2\nhold = true\ntags = [\"x\", \"y\"]\n[set]\n\"14.cfg\" = 1.5\n";
+        assert_eq!(all(Format::Toml, toml), [want.clone()]);
+        let line = r#"{"workflow": "w", "prompt": "a, \"b\"\nc", "seed": 7, "set": {"14.cfg": 1.5}, "priority": 2, "hold": true, "tags": ["x", "y"]}"#;
+        assert_eq!(all(Format::JsonLines, &format!("\n{line}\n\n{line}\n"))[0], want);
+        for separator in [",", ";", "\t"] {
+            let header = ["workflow", "prompt", "seed", "14.cfg", "priority", "hold", "tags"].join(separator);
+            let row = ["w", "\"a, \"\"b\"\"\nc\"", "7", "1.5", "2", "yes", "\"x;y\""].join(separator);
+            let jobs = all(Format::Csv, &format!("\u{feff}{header}\r\n{row}\r\n\r\n"));
+            let [job] = jobs.as_slice() else { panic!("{jobs:?}") };
+            assert!(job.textual);
+            assert_eq!(
+                (&job.slots["prompt"], &job.slots["seed"], &job.set["14.cfg"]),
+                (&json!("a, \"b\"\nc"), &json!(7), &json!("1.5"))
+            );
+            assert_eq!((job.priority, job.hold, &job.tags), (2, true, &want.tags));
+        }
+    }
+
+    #[test]
+    fn tables_of_jobs_share_what_stands_before_them() {
+        let jobs = all(
+            Format::Toml,
+            "workflow = \"w\"\nseed = 1\nset = {\"1.a\" = 1}\n[[job]]\nname = \"a\"\n[[job]]\nname = \"b\"\nseed = 2\nset = {\"1.b\" = 2}\n",
+        );
+        assert_eq!(
+            jobs.iter().map(|job| (job.name.as_deref(), &job.slots["seed"], job.set.len())).collect::<Vec<_>>(),
+            [(Some("a"), &json!(1), 1), (Some("b"), &json!(2), 2)]
+        );
+    }
+
+    #[test]
+    fn every_fault_is_told_in_every_format_with_its_place() {
+        assert_eq!(
+            told(Format::Json, "[{\"priority\": \"x\",\n  \"hold\": 1}, {\"name\": 5}]"),
+            [
+                "line 1, column 3: `priority` must be a whole number, 0 being usual, not the text \"x\"",
+                "line 2, column 3: `hold` must be true or false, not the number 1",
+                "line 2, column 16: `name` must be a text, \"…\", not the number 5",
+            ]
+        );
+        assert_eq!(
+            told(Format::JsonLines, "{\"seed\": 1}\n\n  {\"a\": }\n{\"b\" 1}"),
+            ["line 3, column 9: not JSON: expected value", "line 4, column 6: not JSON: expected `:`"]
+        );
+        assert_eq!(
+            told(Format::JsonLines, "{\"seed\": 1}\n  {\"name\": 5}")[0],
+            "line 2, column 4: `name` must be a text, \"…\", not the number 5"
+        );
+        assert_eq!(
+            told(Format::Toml, "workflow = \"w\"\n[[job]]\nname = 5\n[[job]]\n[job.set]\nab = 1\n"),
+            [
+                "line 3, column 1: `name` must be a text, \"…\", not the number 5",
+                "line 6, column 1: `ab` names no input: write node id (or title), dot, input, as in \"14.cfg\"",
+            ]
+        );
+        assert!(told(Format::Toml, "a = 1\nb = \nc = 2\n")[0].starts_with("line 2, column "));
+        assert_eq!(
+            told(Format::Csv, "name,priority,hold\na,1,true\n\"b\nb\",x,true\nc,1,maybe\nd,1,true,more\n"),
+            [
+                "line 5, column 5: `hold` must be true or false, not the text \"maybe\"",
+                "line 6, column 10: the row has 4 cells and the header 3: a text with the separator in it stands in \"…\"",
+            ]
+        );
+        assert_eq!(
+            told(Format::Csv, "name,priority\n\"b\nb\",x\n")[0],
+            "line 3, column 4: `priority` must be a whole number, 0 being usual, not the text \"x\""
+        );
+        assert!(told(Format::Csv, "name,name\na,b\n")[0].contains("twice"));
+        assert!(told(Format::Csv, "name,seed\n")[0].contains("no rows"));
+    }
+
+    #[test]
+    fn a_sweep_is_every_combination_in_one_group() {
+        let jobs = all(
+            Format::Json,
+            r#"{"workflow": "w", "prompt": "x", "sweep": {"length": [65, 129], "14.cfg": [1, 2]}, "seed": [7, "random"], "repeat": 2}"#,
+        );
+        assert_eq!(jobs.len(), 16);
+        let variant = |at: usize| jobs[at].variant.clone().expect("one of several");
+        assert_eq!((variant(0).number, variant(15).number, variant(3).of), (1, 16, 16));
+        assert_eq!(Value::Object(variant(3).values), json!({"length": 65, "14.cfg": 1, "seed": "random", "repeat": 2}));
+        assert_eq!(
+            (&jobs[3].slots["length"], &jobs[3].set["14.cfg"], &jobs[3].slots["seed"]),
+            (&json!(65), &json!(1), &json!("random"))
+        );
+        assert_eq!(
+            Value::Object(variant(15).values),
+            json!({"length": 129, "14.cfg": 2, "seed": "random", "repeat": 2})
+        );
+        let workflows = all(Format::Json, r#"{"sweep": {"workflow": ["a", "b"]}, "seed": 1}"#);
+        assert_eq!(workflows[1].workflow, Source::Named(Some("b".into())));
+        assert!(one(r#"{"workflow": "w", "repeat": 1}"#).variant.is_none());
+    }
+
+    #[test]
+    fn a_sweep_that_is_none_says_why() {
+        for (text, words) in [
+            (r#"{"sweep": {}}"#, "`sweep` is empty"),
+            (r#"{"sweep": [1]}"#, "an object of lists"),
+            (r#"{"sweep": {"seed": 1}}"#, "must be a list of values, not the number 1"),
+            (r#"{"sweep": {"seed": []}}"#, "is an empty list"),
+            (r#"{"sweep": {"priority": [1]}}"#, "is no slot"),
+            (r#"{"seed": 1, "sweep": {"seed": [1]}}"#, "beside it"),
+            (r#"{"seed": [], "a": 1}"#, "empty list"),
+            (r#"{"repeat": 0}"#, "between 1 and 1000"),
+            (r#"{"repeat": 600, "seed": [1, 2]}"#, "1200 jobs in one file; at most 1000"),
+        ] {
+            assert!(told(Format::Json, text)[0].contains(words), "{text}: {:?}", told(Format::Json, text));
+        }
+    }
+
+    #[test]
+    fn the_body_of_a_post_is_a_job() {
+        let job = one(
+            r#"{"prompt": {"3": {"class_type": "SaveImage", "inputs": {}}}, "client_id": "x", "extra_data": {"extra_pnginfo": {"workflow": {}}}, "name": "n"}"#,
+        );
+        assert!(matches!(job.workflow, Source::Graph(graph) if graph.contains_key("3")));
+        assert_eq!((job.name.as_deref(), job.slots.len()), (Some("n"), 0));
+        assert_eq!(job.extra_data, json!({"extra_pnginfo": {"workflow": {}}}).as_object().cloned());
+        let text = one(r#"{"workflow": "w", "prompt": "words"}"#);
+        assert_eq!(text.slots["prompt"], "words");
+    }
+
+    #[test]
+    fn jobs_to_wait_for_go_by_name_or_number() {
+        assert_eq!(one(r#"{"workflow": "w", "after": "a"}"#).after, ["a"]);
+        assert_eq!(one(r#"{"workflow": "w", "after": ["a", 12]}"#).after, ["a", "#12"]);
+        assert!(error(r#"{"after": [true]}"#).message.contains("name or number"));
+    }
+
+    #[test]
+    fn endings_tell_the_format() {
+        for (name, format, stem) in [
+            ("a.b.JSON", Some(Format::Json), "a.b"),
+            ("x.ndjson", Some(Format::JsonLines), "x"),
+            ("x.tsv", Some(Format::Csv), "x"),
+            ("x.toml", Some(Format::Toml), "x"),
+            ("x.png", None, "x.png"),
+        ] {
+            assert_eq!((Format::of(name), Format::stem(name)), (format, stem));
+        }
     }
 
     proptest::proptest! {
         #[test]
         fn no_bytes_make_it_panic(bytes in proptest::collection::vec(proptest::num::u8::ANY, 0..200), cut in "[\\[\\]{}\":,a-z0-9 \n\\\\é]{0,80}") {
-            let _ = (parse(&bytes), is_complete(&bytes), parse(cut.as_bytes()));
-            let places = Places::new(cut.as_bytes());
-            let _ = (places.error(0, &["a", "b"], "x"), places.error(1, &["a"], "x"));
+            for format in [Format::Json, Format::JsonLines, Format::Toml, Format::Csv] {
+                let _ = (parse(format, &bytes), format.is_complete(&bytes), parse(format, cut.as_bytes()));
+                let places = Places::new(format, cut.as_bytes());
+                let _ = (places.error(0, &["a", "b"], "x"), places.error(1, &["a"], "x"));
+            }
         }
     }
 }

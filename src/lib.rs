@@ -6,9 +6,11 @@
 
 // nouns: pure; no I/O, no clock, no async
 pub mod config;
+pub mod embedded;
 pub mod estimate;
 pub mod job;
 pub mod job_file;
+pub mod lenient;
 pub mod protocol;
 pub mod text;
 pub mod verdict;

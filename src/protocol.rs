@@ -10,7 +10,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use crate::job::{Attempt, CancelledBy, Change, FailureKind, Job, JobId, JobState, Output, Shape};
+use crate::job::{Attempt, CancelledBy, Change, FailureKind, Group, Job, JobId, JobState, Output, Shape};
 use crate::text::size_words;
 
 /// Raised when an older face or engine could not understand a newer one.
@@ -52,6 +52,9 @@ pub enum Request {
         name: String,
         dir: PathBuf,
         text: String,
+        /// Post it without looking at what the server says of its nodes.
+        #[serde(default)]
+        no_preflight: bool,
     },
     Cancel {
         jobs: Vec<JobId>,
@@ -320,6 +323,10 @@ pub struct EngineRow {
     pub simulated: bool,
     /// It only looks: takes and submits nothing.
     pub look_only: bool,
+    /// The server that a flag or the environment named, as it was named: its address (one with a password in it is
+    /// refused at the door), or its name in the config. The next engine of this folder is started with it.
+    #[serde(default)]
+    pub server: Option<String>,
     /// What stays wrong until it is mended: an inbox that can't be read, a disk that is full.
     pub banners: Vec<String>,
     #[serde(default)]
@@ -340,6 +347,9 @@ pub struct JobRow {
     pub attempt: u32,
     pub server: Option<String>,
     pub seed: Option<u64>,
+    /// The sweep, repetition or list of seeds that it is one of.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub group: Option<Group>,
     #[serde(default)]
     pub shape: Shape,
     pub priority: i64,
@@ -381,6 +391,7 @@ impl JobRow {
             attempt: attempt.map_or(0, |a| a.number),
             server: shown.map(|a| a.server.clone()).or_else(|| job.only_server.clone()),
             seed: job.seed.value(),
+            group: job.group.clone(),
             shape: job.shape,
             priority: job.priority,
             rank: job.rank,
@@ -418,6 +429,8 @@ pub fn job_json(row: &JobRow, now: Timestamp) -> Value {
         "workflow": row.workflow,
         "server": row.server,
         "seed": row.seed,
+        "group": row.group.as_ref().map(|group| group.first),
+        "varies": row.group.as_ref().map(|group| &group.values),
         "queued_at": time(Some(row.queued_at)),
         "started_at": time(row.started_at),
         "finished_at": time(row.finished_at),
@@ -426,10 +439,12 @@ pub fn job_json(row: &JobRow, now: Timestamp) -> Value {
         "outputs": row.outputs,
         "ssim": row.ssim.map(|s| round(s, 1_000_000.0)),
         "error": error_of(row),
+        "note": row.measure_note,
     })
 }
 
-/// What went wrong with a job, in one line.
+/// What went wrong with a job, in one line; nothing of a job that is done: a measurement that was not to be had is a
+/// note on it.
 pub fn error_of(row: &JobRow) -> Option<String> {
     match &row.state {
         JobState::Failed { why } | JobState::Rejected { why } => Some(match &why.node {
@@ -440,8 +455,7 @@ pub fn error_of(row: &JobRow) -> Option<String> {
             Some("cancelled at the server, not by comfytop".to_owned())
         }
         JobState::Duplicate { of } => Some(format!("duplicate of {of}")),
-        _ if row.trouble.is_some() => row.trouble.clone(),
-        _ => row.ssim.is_none().then(|| row.measure_note.clone()).flatten(),
+        _ => row.trouble.clone(),
     }
 }
 
@@ -482,6 +496,9 @@ pub struct ServerRow {
     pub pending_others: u32,
     /// The first device's name, the middle of what the server says: `NVIDIA GeForce RTX 4070`.
     pub device: Option<String>,
+    /// The names of its other devices.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub other_devices: Vec<String>,
     /// The device is the CPU: its "VRAM" numbers are RAM.
     pub is_cpu: bool,
     pub flags: Vec<String>,
@@ -510,21 +527,42 @@ pub enum Link {
     },
     Down {
         since: Timestamp,
+        /// A few words; where there is more to say, all of it on a second line.
         why: String,
         retry_at: Timestamp,
     },
 }
 
-/// Memory of a server's first device at one moment, bytes.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+/// Memory of a server's devices at one moment, bytes. Those of the first stand here, as nearly all have but one.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Sample {
     pub at: Timestamp,
     pub vram_total: u64,
+    /// By anyone; what torch has reserved and does not use counts as free.
     pub vram_used: u64,
-    /// Reserved by torch.
+    /// The part of `vram_used` that is in use by the server's own torch; 0 on a CPU, where nobody can tell.
     pub torch: u64,
     pub ram_total: u64,
     pub ram_used: u64,
+    /// The other devices, in the order of [`ServerRow::other_devices`].
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub others: Vec<DeviceUse>,
+}
+
+/// One device of a [`Sample`], in the same words.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DeviceUse {
+    pub vram_total: u64,
+    pub vram_used: u64,
+    pub torch: u64,
+}
+
+impl Sample {
+    /// All devices, the first one first.
+    pub fn devices(&self) -> impl Iterator<Item = DeviceUse> {
+        let first = DeviceUse { vram_total: self.vram_total, vram_used: self.vram_used, torch: self.torch };
+        std::iter::once(first).chain(self.others.iter().copied())
+    }
 }
 
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -555,7 +593,7 @@ pub struct Away {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Detail {
     pub row: JobRow,
-    /// The job file's name.
+    /// Where the job file lies now, relative to the render folder; its name alone where it is gone.
     pub file: Option<String>,
     /// What the job asked for, slot by slot.
     pub slots: Vec<(String, Value)>,

@@ -17,7 +17,7 @@ use thiserror::Error;
 use crate::estimate::NodeTimes;
 use crate::faults;
 use crate::job::{Change, Job, JobId};
-use crate::workflow::InputRef;
+use crate::workflow::{InputRef, SlotType};
 
 /// Marks the file as ours (`PRAGMA application_id`): "cftp".
 const APPLICATION_ID: i32 = 0x6366_7470;
@@ -69,6 +69,9 @@ pub struct Prompt {
     /// Its text, once it was edited; before that its file has it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub text: Option<String>,
+    /// Posted beside the graph.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub extra_data: Option<Map<String, Value>>,
 }
 
 impl Prompt {
@@ -83,10 +86,23 @@ impl Prompt {
 pub struct InputFile {
     pub node: String,
     pub input: String,
-    /// Kept in `.comfytop/inputs/`; `None`: the server must have it.
+    /// Kept in `.comfytop/inputs/` under the hash of its bytes; `None`: the server must have it.
     pub stored: Option<PathBuf>,
-    /// The name to upload it under, or the server's own.
+    /// What it was called, or the server's own name.
     pub name: String,
+    /// The job names it as the server's (`input:NAME`).
+    #[serde(default)]
+    pub of_server: bool,
+    /// It is what this job gave; kept when that one is done.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub from: Option<JobId>,
+    /// What the input takes.
+    #[serde(default = "image")]
+    pub takes: SlotType,
+}
+
+fn image() -> SlotType {
+    SlotType::Image
 }
 
 /// A file to be taken: everything that is kept of it.
@@ -96,6 +112,8 @@ pub struct NewFile {
     pub text: Vec<u8>,
     /// Each with its [`Prompt::to_text`]; `None` for a rejected one.
     pub jobs: Vec<(Job, Option<String>)>,
+    /// Files in watched folders that it names: inputs, never jobs themselves.
+    pub named: Vec<PathBuf>,
 }
 
 /// A dropped job file, without its text.
@@ -289,7 +307,7 @@ impl Store {
     /// Takes files: their rows and their jobs, in one transaction.
     pub fn take(&mut self, taken: &[NewFile]) -> Result<(), StoreError> {
         let tx = self.db.transaction()?;
-        for NewFile { row, text, jobs } in taken {
+        for NewFile { row, text, jobs, named } in taken {
             tx.prepare_cached(
                 "INSERT INTO files (id, name, place, origin, hash, text) VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
             )?
@@ -301,6 +319,10 @@ impl Store {
                 row.hash,
                 text
             ])?;
+            for path in named {
+                tx.prepare_cached("INSERT OR IGNORE INTO named (path) VALUES (?1)")?
+                    .execute([path.to_string_lossy()])?;
+            }
             for (job, prompt) in jobs {
                 tx.prepare_cached("INSERT INTO jobs (id, record, prompt) VALUES (?1, ?2, ?3)")?.execute(params![
                     job.id.0.cast_signed(),
@@ -310,6 +332,27 @@ impl Store {
             }
         }
         Ok(faults::step("store.take", || tx.commit())?)
+    }
+
+    /// Whether a job file has named this file of a watched folder.
+    pub fn is_named(&self, path: &Path) -> Result<bool, StoreError> {
+        let sql = "SELECT 1 FROM named WHERE path = ?1";
+        Ok(self.db.query_row(sql, [path.to_string_lossy()], |_| Ok(())).optional()?.is_some())
+    }
+
+    /// What a server said of its nodes (`/object_info`, as text), and which version it was.
+    pub fn object_info(&self, url: &str) -> Result<Option<(String, String)>, StoreError> {
+        let sql = "SELECT version, text FROM object_info WHERE url = ?1 ORDER BY at DESC LIMIT 1";
+        Ok(self.db.query_row(sql, [url], |r| Ok((r.get(0)?, r.get(1)?))).optional()?)
+    }
+
+    /// Keeps what a server says of its nodes: the latest of each version.
+    pub fn keep_object_info(&mut self, url: &str, version: &str, at: Timestamp, text: &str) -> Result<(), StoreError> {
+        self.db.execute(
+            "INSERT OR REPLACE INTO object_info (url, version, at, text) VALUES (?1, ?2, ?3, ?4)",
+            params![url, version, at.to_string(), text],
+        )?;
+        Ok(())
     }
 
     /// A file is coming back from `failed/`, from here.

@@ -14,20 +14,33 @@ fn is_unsafe(c: char) -> bool {
             '\u{200B}'..='\u{200F}' | '\u{2028}'..='\u{202E}' | '\u{2060}'..='\u{2069}' | '\u{FEFF}' | '\u{FFF9}'..='\u{FFFB}')
 }
 
+/// The characters, each with whether it may be shown where it stands. The two joiners may, between letters that they
+/// can join: they make one picture of several emoji, and Persian and Indian words what they are. Elsewhere they are
+/// invisible and make two names that look the same.
+fn judged(text: &str) -> impl Iterator<Item = (char, bool)> {
+    let joinable = |c: Option<char>| c.is_some_and(|c| !c.is_ascii() && !c.is_whitespace() && !is_unsafe(c));
+    let mut chars = text.chars().peekable();
+    let mut before = None;
+    std::iter::from_fn(move || {
+        let c = chars.next()?;
+        let joins = matches!(c, '\u{200C}' | '\u{200D}') && joinable(before) && joinable(chars.peek().copied());
+        before = Some(c);
+        Some((c, joins || !is_unsafe(c)))
+    })
+}
+
 /// One line of showable text: every run of control characters becomes one space, and the ends are trimmed.
 #[must_use]
 pub fn clean(text: &str) -> Cow<'_, str> {
-    if !text.chars().any(is_unsafe) {
+    if judged(text).all(|(_, safe)| safe) {
         return Cow::Borrowed(text.trim());
     }
     let mut out = String::with_capacity(text.len());
-    for c in text.chars() {
-        if is_unsafe(c) {
-            if !out.ends_with(' ') {
-                out.push(' ');
-            }
-        } else {
+    for (c, safe) in judged(text) {
+        if safe {
             out.push(c);
+        } else if !out.ends_with(' ') {
+            out.push(' ');
         }
     }
     Cow::Owned(out.trim().to_owned())
@@ -40,7 +53,7 @@ pub fn clean_lines(text: &str) -> String {
         .lines()
         .map(|line| {
             let line = line.replace('\t', "    ");
-            line.chars().filter(|c| !is_unsafe(*c)).collect::<String>()
+            judged(&line).filter(|(_, safe)| *safe).map(|(c, _)| c).collect::<String>()
         })
         .collect::<Vec<_>>()
         .join("\n")
@@ -111,6 +124,24 @@ mod tests {
         assert_eq!(clean("a\u{1b}[2Jb"), "a [2Jb");
         assert_eq!(clean("x\u{9b}31my\u{202e}z\n"), "x 31my z");
         assert_eq!(clean_lines("one\ttwo\r\n\u{7}three\n"), "one    two\nthree");
+    }
+
+    #[test]
+    fn joiners_stay_where_they_join() {
+        for joined in ["👨\u{200D}👩\u{200D}👧 home", "🏳\u{FE0F}\u{200D}🌈", "می\u{200C}خواهم", "क्\u{200D}ष"]
+        {
+            assert_eq!(clean(joined), joined);
+            assert_eq!(clean_lines(joined), joined);
+        }
+        for (stray, shown) in [
+            ("a\u{200D}b", "a b"),
+            ("\u{200D}👧", "👧"),
+            ("👧\u{200D}", "👧"),
+            ("👧\u{200D}\u{200D}👧", "👧 👧"),
+            ("👧\u{200D}\u{202E}👧", "👧 👧"),
+        ] {
+            assert_eq!(clean(stray), shown);
+        }
     }
 
     #[test]

@@ -2,4 +2,8 @@
 
 pub mod convert;
 pub mod doctor;
+pub mod draft;
+pub mod extract;
+pub mod jobs;
 pub mod measure;
+pub mod workflows;

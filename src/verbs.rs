@@ -12,7 +12,9 @@ use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
 
+use crate::embedded;
 use crate::job::{JobId, JobState};
+use crate::job_file::Format;
 use crate::link::{LinkError, Talk};
 use crate::protocol::{Answer, Detail, JobRow, Link, Request, Status, job_json};
 use crate::text::{clean, json_text};
@@ -245,10 +247,10 @@ fn ending_words(ending: &crate::job::Ending) -> String {
 }
 
 /// `comfytop add FILE…`.
-pub fn add(talk: &mut Talk, files: &[PathBuf], out: &mut dyn Write) -> Outcome {
+pub fn add(talk: &mut Talk, files: &[PathBuf], no_preflight: bool, out: &mut dyn Write) -> Outcome {
     let mut code = Code::Ok;
     for file in files {
-        match add_one(talk, file, out) {
+        match add_one(talk, file, no_preflight, out) {
             Ok(true) => {}
             Ok(false) => code = Code::No,
             Err(LinkError::Answer(why)) => {
@@ -261,19 +263,28 @@ pub fn add(talk: &mut Talk, files: &[PathBuf], out: &mut dyn Write) -> Outcome {
     Ok(code)
 }
 
-fn add_one(talk: &mut Talk, file: &Path, out: &mut dyn Write) -> Result<bool, LinkError> {
+fn add_one(talk: &mut Talk, file: &Path, no_preflight: bool, out: &mut dyn Write) -> Result<bool, LinkError> {
     let unreadable = |e: io::Error| LinkError::Answer(e.to_string());
     let path = file.canonicalize().map_err(unreadable)?;
-    let size = path.metadata().map_err(unreadable)?.len();
-    if size > crate::job_file::MAX_BYTES {
-        return Err(LinkError::Answer(format!("{size} bytes are too many for a job file")));
-    }
-    let bytes = std::fs::read(&path).map_err(unreadable)?;
-    let text =
-        String::from_utf8(bytes).map_err(|_| LinkError::Answer("not a text file (it is not UTF-8)".to_owned()))?;
-    let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+    let own = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+    let lower = own.to_lowercase();
+    let is_media = Format::of(&lower).is_none() && embedded::ENDINGS.iter().any(|ending| lower.ends_with(ending));
+    let (name, text) = if is_media {
+        // What ComfyUI made renders again, by the prompt that it carries.
+        let text = carried(&path).map_err(|error| LinkError::Answer(error.to_string()))?;
+        (format!("{}.json", path.file_stem().unwrap_or_default().to_string_lossy()), text)
+    } else {
+        let size = path.metadata().map_err(unreadable)?.len();
+        if size > crate::job_file::MAX_BYTES {
+            return Err(LinkError::Answer(format!("{size} bytes are too many for a job file")));
+        }
+        let bytes = std::fs::read(&path).map_err(unreadable)?;
+        let text =
+            String::from_utf8(bytes).map_err(|_| LinkError::Answer("not a text file (it is not UTF-8)".to_owned()))?;
+        (own, text)
+    };
     let dir = path.parent().unwrap_or(Path::new("/")).to_owned();
-    match talk.ask(Request::Add { name, dir, text })? {
+    match talk.ask(Request::Add { name, dir, text, no_preflight })? {
         Answer::Added { jobs, rejected } => {
             for id in jobs.iter().filter(|id| rejected.iter().all(|(r, _)| r != *id)) {
                 say!(out, "{}", id.0);
@@ -285,6 +296,37 @@ fn add_one(talk: &mut Talk, file: &Path, out: &mut dyn Write) -> Result<bool, Li
         }
         _ => Err(LinkError::Closed),
     }
+}
+
+/// The body of a POST, from a file that ComfyUI made: its graph, and beside it the page's own.
+fn carried(path: &Path) -> Result<String, embedded::EmbeddedError> {
+    let found = embedded::read(&mut std::fs::File::open(path)?)?;
+    let mut body = serde_json::json!({ "prompt": found.graph()? });
+    let page = found.workflow.and_then(|page| crate::lenient::parse::<serde_json::Value>(page.as_bytes()).ok());
+    if let (Some(page), Some(body)) = (page, body.as_object_mut()) {
+        body.insert("extra_data".to_owned(), serde_json::json!({ "extra_pnginfo": { "workflow": page } }));
+    }
+    Ok(body.to_string())
+}
+
+/// These jobs, with `group` and all others of their groups.
+///
+/// # Errors
+/// When the engine can't be asked.
+pub fn with_groups(talk: &mut Talk, jobs: Vec<JobId>, group: bool) -> Result<Vec<JobId>, LinkError> {
+    if !group {
+        return Ok(jobs);
+    }
+    let rows = list(talk)?;
+    let groups: Vec<JobId> = rows
+        .iter()
+        .filter(|row| jobs.contains(&row.id))
+        .filter_map(|row| row.group.as_ref().map(|group| group.first))
+        .collect();
+    let is_in = |row: &JobRow| row.group.as_ref().is_some_and(|group| groups.contains(&group.first));
+    let others = rows.iter().filter(|row| is_in(row) && !jobs.contains(&row.id)).map(|row| row.id);
+    let others: Vec<JobId> = others.collect();
+    Ok(jobs.into_iter().chain(others).collect())
 }
 
 /// `comfytop cancel N…`, `requeue N…`, `hold N…` and `release N…`.
@@ -361,7 +403,7 @@ pub fn status(talk: &mut Talk, json: bool, out: &mut dyn Write) -> Outcome {
             Link::Connecting => "connecting".to_owned(),
             Link::Up { heard: true, .. } => "in step".to_owned(),
             Link::Up { heard: false, .. } => "asked, not heard".to_owned(),
-            Link::Down { why, .. } => format!("away: {}", clean(why)),
+            Link::Down { why, .. } => format!("away: {}", clean(why.lines().last().unwrap_or_default())),
         };
         let version = server.version.as_ref().map(|v| format!(" ComfyUI {}", clean(v))).unwrap_or_default();
         let flow = if server.flow.goes() { String::new() } else { format!(" · {}", server.flow.word()) };
@@ -375,10 +417,12 @@ pub fn status(talk: &mut Talk, json: bool, out: &mut dyn Write) -> Outcome {
         );
         if let Some(sample) = server.samples.last() {
             let what = if server.is_cpu { "RAM " } else { "VRAM" };
-            let device = server.device.as_deref().map(|d| format!(" · {}", clean(d))).unwrap_or_default();
+            let names = server.device.iter().chain(&server.other_devices).map(|d| format!(" · {}", clean(d)));
             #[expect(clippy::cast_precision_loss, reason = "shown with one digit")]
             let gb = |bytes: u64| bytes as f64 / f64::from(1 << 30);
-            say!(out, "         {what} {:.1} / {:.1} GB{device}", gb(sample.vram_used), gb(sample.vram_total));
+            for (device, name) in sample.devices().zip(names.chain(std::iter::repeat(String::new()))) {
+                say!(out, "         {what} {:.1} / {:.1} GB{name}", gb(device.vram_used), gb(device.vram_total));
+            }
         }
     }
     for banner in &engine.banners {

@@ -2,14 +2,16 @@
 //!
 //! Pure: texts in, graphs out. It never opens a file (`folder.rs` does) and never asks a server.
 //! The parts: [`graph`] (the format and the edits), [`slots`] (the `.toml` beside a workflow), [`fill`]
-//! (a job put in), [`from_graph`] (what a graph tells without a `.toml`), [`object_info`] (the node classes of
-//! a server).
+//! (a job put in), [`from_graph`] (size and seed, as a graph tells them), [`infer`] (slots where there is no
+//! `.toml`), [`object_info`] (the node classes of a server), [`preflight`] (a graph held against them).
 
 pub mod convert;
 pub mod fill;
 pub mod from_graph;
 pub mod graph;
+pub mod infer;
 pub mod object_info;
+pub mod preflight;
 pub mod slots;
 
 use serde_json::Value;
@@ -18,6 +20,7 @@ use thiserror::Error;
 pub use fill::{FileInput, FileValue, FillFault, Filled, SeedChoice};
 
 pub use graph::{Graph, input, own_prefix, set_input, set_seed, titles};
+pub use infer::{infer, slots_toml};
 pub use slots::{InputRef, Slot, SlotType};
 
 use crate::{job_file, text};
@@ -25,6 +28,8 @@ use slots::SlotsFile;
 
 /// Before a file name: the server's own, not one to upload.
 pub const ON_SERVER: &str = "input:";
+/// Before the name or number of a job: what that one gave.
+pub const OF_JOB: &str = "job:";
 
 /// The workflows that come with the program: name, graph, slots.
 pub const BUILT_IN: &[(&str, &str, &str)] = &[
@@ -36,13 +41,21 @@ pub const BUILT_IN: &[(&str, &str, &str)] = &[
     ),
 ];
 
+/// The sample jobs that a render folder begins with: name, bytes.
+pub const EXAMPLES: &[(&str, &[u8])] = &[
+    ("reading_loop.json", include_bytes!("../jobs/examples/reading_loop.json")),
+    ("reading_seeds.json", include_bytes!("../jobs/examples/reading_seeds.json")),
+    ("reading_short.json", include_bytes!("../jobs/examples/reading_short.json")),
+    ("reading_start.png", include_bytes!("../jobs/examples/reading_start.png")),
+];
+
 /// A graph and its slots.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Workflow {
     pub name: String,
     pub description: String,
     pub graph: Graph,
-    /// As declared; for a graph without a `.toml` at most `seed`.
+    /// As declared; for a graph without a `.toml` as [`infer`] finds them.
     pub slots: Vec<Slot>,
 }
 
@@ -92,21 +105,8 @@ impl Workflow {
     /// A graph without a `.toml`: one that a job file brought along.
     pub fn from_graph(name: &str, graph: Graph) -> Result<Self, WorkflowError> {
         graph::check(&graph)?;
-        let inputs = from_graph::seed_inputs(&graph);
-        let seed = (!inputs.is_empty()).then(|| Slot {
-            name: "seed".to_owned(),
-            description: "the seed of the noise".to_owned(),
-            kind: SlotType::Seed,
-            inputs,
-            also: Vec::new(),
-            required: false,
-            min: None,
-            max: None,
-            multiple_of: None,
-            plus: 0,
-            choices: Vec::new(),
-        });
-        Ok(Self { name: name.to_owned(), description: String::new(), graph, slots: seed.into_iter().collect() })
+        let slots = infer::infer(&graph);
+        Ok(Self { name: name.to_owned(), description: String::new(), graph, slots })
     }
 
     /// What every slot holds in a graph made from this workflow, in the order of the `.toml`.

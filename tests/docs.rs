@@ -204,3 +204,14 @@ fn the_readme_says_how_to_test() {
     assert_eq!(commands.lines().filter(|line| line.starts_with("cargo test")).count(), 1, "{commands}");
     assert!(commands.lines().any(|line| line == "cargo run --release -- demo"), "{commands}");
 }
+
+/// `UPDATE_DOCS=1 cargo test --test docs` writes it anew.
+#[test]
+fn the_schema_of_job_files_is_current() {
+    let schema = format!("{:#}\n", comfytop::job_file::schema::schema());
+    let path = root().join("docs/job.schema.json");
+    if std::env::var_os("UPDATE_DOCS").is_some() {
+        std::fs::write(&path, &schema).unwrap();
+    }
+    assert_eq!(read("docs/job.schema.json"), schema, "docs/job.schema.json: run this test with UPDATE_DOCS=1");
+}

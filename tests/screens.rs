@@ -59,6 +59,14 @@ fn a_server_that_refuses() {
 }
 
 #[test]
+fn a_server_that_is_none() {
+    held!("not_comfyui", |w, h| World::not_comfyui().app(w, h));
+    let mut app = World::not_comfyui().app(80, 24);
+    press_code(&mut app, KeyCode::BackTab);
+    insta::assert_snapshot!("not_comfyui_server_80x24", world::picture(&mut app));
+}
+
+#[test]
 fn a_rejected_file() {
     held!("rejected", |w, h| {
         let mut app = World::full().app(w, h);
@@ -116,11 +124,11 @@ fn an_engine_of_another_version() {
         say(
             &mut app,
             FromEngine::Refused {
-                why: "the engine speaks protocol 0, this comfytop 1".into(),
+                why: "this engine is comfytop 0.0.9, the face is 0.1.0: `comfytop stop` ends the engine (renders go on), then start again".into(),
                 version: "0.0.9".into(),
             },
         );
-        app.update(Event::EngineGone { why: "closed".into() });
+        app.update(Event::EngineGone { why: String::new() });
         app
     });
 }
@@ -174,6 +182,24 @@ fn a_server_without_a_gpu() {
 }
 
 #[test]
+fn a_server_with_two_cards() {
+    held!("cards", |w, h| World::cards().app(w, h));
+    let mut app = World::cards().app(80, 24);
+    press_code(&mut app, KeyCode::BackTab);
+    insta::assert_snapshot!("cards_server_80x24", world::picture(&mut app));
+}
+
+#[test]
+fn a_graph_that_has_just_begun() {
+    held!("young", |w, h| {
+        let mut world = World::empty();
+        let samples = &mut world.snapshot.servers[0].samples;
+        samples.drain(..samples.len() - 12);
+        world.app(w, h)
+    });
+}
+
+#[test]
 fn a_question() {
     held!("question", |w, h| {
         let mut app = World::full().app(w, h);
@@ -202,6 +228,23 @@ fn sorted_by_ssim() {
         press(&mut app, "g");
         app
     });
+}
+
+#[test]
+fn sorting_goes_through_the_columns_that_are_seen() {
+    for (width, height) in [(80, 24), (120, 40), (50, 24)] {
+        let mut app = World::full().app(width, height);
+        let mut sorted = 0;
+        loop {
+            press(&mut app, "s");
+            let Some(by) = app.sorted_by() else { break };
+            let title = columns::COLUMNS[by].title;
+            let head = world::picture(&mut app).lines().find(|l| l.contains("name")).map(str::to_owned);
+            assert!(head.as_ref().is_some_and(|l| l.contains(title)), "{width}: {title} in {head:?}");
+            sorted += 1;
+        }
+        assert!(sorted > 1, "{width}");
+    }
 }
 
 #[test]
@@ -397,11 +440,52 @@ fn a_running_job_is_cancelled_after_a_question_and_a_waiting_one_at_once() {
 fn stopping_the_engine_asks_and_e_starts_it_again() {
     let mut app = World::full().app(80, 24);
     assert_eq!(press(&mut app, "Qn"), []);
-    assert_eq!(press(&mut app, "Qy"), [Command::Ask(Request::Stop)]);
     assert_eq!(press(&mut app, "E"), [Command::Ask(Request::Reconnect)]);
     app.update(Event::EngineGone { why: String::new() });
-    assert_eq!(press(&mut app, "E"), [Command::StartEngine { replace: false }]);
+    assert_eq!(press(&mut app, "E"), [Command::StartEngine { replace: false, server: None }]);
     assert_eq!(press(&mut app, "c"), [], "nobody is there to cancel");
+}
+
+#[test]
+fn an_engine_that_died_is_started_again_where_a_flag_had_sent_it() {
+    let mut world = World::full();
+    world.snapshot.engine.server = Some("http://10.0.0.7:8188".into());
+    let mut app = world.app(80, 24);
+    app.update(Event::EngineGone { why: String::new() });
+    let server = Some("http://10.0.0.7:8188".to_owned());
+    assert_eq!(press(&mut app, "E"), [Command::StartEngine { replace: false, server }]);
+}
+
+#[test]
+fn an_engine_that_the_person_stopped_is_no_alarm() {
+    held!("stopped", |w, h| {
+        let mut app = World::full().app(w, h);
+        assert_eq!(press(&mut app, "Qy"), [Command::Ask(Request::Stop)]);
+        app.update(Event::EngineGone { why: String::new() });
+        app
+    });
+    let mut app = World::full().app(80, 24);
+    press(&mut app, "Qy");
+    app.update(Event::EngineGone { why: String::new() });
+    let banner = world::styles(&mut app).lines().nth(1).map(str::to_owned);
+    assert!(banner.as_ref().is_some_and(|line| !line.contains('r')), "{banner:?}");
+    // The next one to go was not asked to.
+    say(&mut app, FromEngine::Welcome(World::full().snapshot.engine));
+    app.update(Event::EngineGone { why: String::new() });
+    assert!(!world::picture(&mut app).contains("as you asked"));
+}
+
+#[test]
+fn what_to_do_about_a_lost_engine_is_the_first_thing_said() {
+    let mut world = World::full();
+    world.snapshot.engine.log = "/tmp/comfytop-demo-0123abcd/demo.log".into();
+    world.snapshot.engine.simulated = true;
+    let mut app = world.app(80, 24);
+    app.update(Event::EngineGone { why: String::new() });
+    let picture = world::picture(&mut app);
+    let lines: Vec<_> = picture.lines().collect();
+    assert!(lines[1].starts_with(" ! E starts it again: the engine stopped"), "{picture}");
+    assert!(lines[23].contains("E start engine"), "{picture}");
 }
 
 #[test]

@@ -6,7 +6,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use comfytop::job::Shape;
-use comfytop::job_file::{self, JobSpec, Source};
+use comfytop::job_file::{self, Format, JobSpec, Source};
 use comfytop::workflow::{
     BUILT_IN, FileValue, FillFault, Filled, Graph, InputRef, SeedChoice, Workflow, input, own_prefix, set_seed,
 };
@@ -22,7 +22,7 @@ fn built_in(name: &str) -> Workflow {
 }
 
 fn job(value: &Value) -> JobSpec {
-    job_file::parse(value.to_string().as_bytes()).unwrap_or_else(|error| panic!("{error}")).remove(0)
+    job_file::parse(Format::Json, value.to_string().as_bytes()).unwrap_or_else(|errors| panic!("{errors:?}")).remove(0)
 }
 
 fn fill(workflow: &str, value: &Value) -> Filled {
@@ -284,10 +284,11 @@ fn raw() -> Value {
 fn a_graph_dropped_as_it_is_keeps_its_seed() {
     let spec = job(&raw());
     let Source::Graph(graph) = &spec.workflow else { panic!("a graph") };
-    let workflow = Workflow::from_graph("dropped", graph.clone()).expect("usable");
+    let workflow = Workflow::from_graph("dropped", (**graph).clone()).expect("usable");
     let mut filled = workflow.fill(&spec).expect("filled");
-    assert_eq!(filled.graph, *graph);
-    assert_eq!((filled.seed, filled.files.len()), (SeedChoice::Given(42), 0));
+    assert_eq!(filled.graph, **graph);
+    assert_eq!(filled.seed, SeedChoice::Given(42));
+    assert_eq!(filled.files[0].value, FileValue::Perhaps("there.png".to_owned()), "it may lie beside the file");
     assert_eq!(filled.shape, Shape { width: Some(512), height: Some(768), length: None, steps: Some(20) });
     assert_eq!(own_prefix(&mut filled.graph, "00c0ffee"), 1);
     assert_eq!(at(&filled.graph, "9.filename_prefix"), "x-00c0ffee");
@@ -297,7 +298,7 @@ fn a_graph_dropped_as_it_is_keeps_its_seed() {
 fn a_graph_in_a_job_takes_a_seed_and_edits() {
     let spec = job(&json!({"workflow": raw(), "seed": 7, "set": {"3.steps": 30}}));
     let Source::Graph(graph) = &spec.workflow else { panic!("a graph") };
-    let filled = Workflow::from_graph("inline", graph.clone()).expect("usable").fill(&spec).expect("filled");
+    let filled = Workflow::from_graph("inline", (**graph).clone()).expect("usable").fill(&spec).expect("filled");
     assert_eq!(
         (filled.seed, at(&filled.graph, "3.seed"), at(&filled.graph, "3.steps")),
         (SeedChoice::Given(7), &json!(7), &json!(30))
@@ -310,7 +311,7 @@ fn a_named_workflow_without_a_toml_has_a_seed_left_to_chance() {
     let filled = workflow.fill(&job(&json!({"workflow": "mine"}))).expect("filled");
     assert_eq!(filled.seed, SeedChoice::Random);
     let faults = workflow.fill(&job(&json!({"zebra": 1}))).expect_err("faults");
-    assert!(faults[0].to_string().contains("its slots: seed"), "{}", faults[0]);
+    assert!(faults[0].to_string().contains("its slots: image, seed, width, height, steps, prefix"), "{}", faults[0]);
 }
 
 #[test]
@@ -353,21 +354,21 @@ fn a_workflow_that_cannot_be_used_says_why() {
 }
 
 /// Reads and fills a job file with the built-in workflows, and gives the local files that it names.
-fn check_file(text: &str, place: &str) -> Vec<String> {
-    let jobs = job_file::parse(text.as_bytes()).unwrap_or_else(|error| panic!("{place}: {error}\n{}", error.excerpt));
+fn check_file(format: Format, text: &str, place: &str) -> Vec<String> {
+    let jobs = job_file::parse(format, text.as_bytes()).unwrap_or_else(|errors| panic!("{place}: {errors:?}"));
     let mut files = Vec::new();
     for job in jobs {
         let workflow = match &job.workflow {
             Source::Named(Some(name)) => built_in(name),
             Source::Graph(graph) => {
-                Workflow::from_graph("graph", graph.clone()).unwrap_or_else(|error| panic!("{place}: {error}"))
+                Workflow::from_graph("graph", (**graph).clone()).unwrap_or_else(|error| panic!("{place}: {error}"))
             }
             Source::Named(None) => panic!("{place}: an example names its workflow"),
         };
         let filled = workflow.fill(&job).unwrap_or_else(|faults| panic!("{place}: {faults:?}"));
         files.extend(filled.files.into_iter().filter_map(|file| match file.value {
             FileValue::Local(path) => Some(path),
-            FileValue::Server(_) => None,
+            FileValue::Server(_) | FileValue::Job(_) | FileValue::Perhaps(_) => None,
         }));
     }
     files
@@ -380,7 +381,8 @@ fn the_examples_work() {
         let path = entry.expect("an entry").path();
         if path.extension().is_some_and(|ending| ending == "json") {
             seen += 1;
-            for file in check_file(&fs::read_to_string(&path).expect("text"), &path.display().to_string()) {
+            for file in check_file(Format::Json, &fs::read_to_string(&path).expect("text"), &path.display().to_string())
+            {
                 let image = image::open(path.with_file_name(&file)).unwrap_or_else(|error| panic!("{file}: {error}"));
                 assert!(image.width() >= 64 && image.height() >= 64);
             }
@@ -400,13 +402,25 @@ fn the_docs_work() {
             .collect::<Vec<_>>()
     };
     let jobs = blocks("json");
-    assert!(jobs.len() >= 6);
+    assert!(jobs.len() >= 10);
     for block in jobs {
-        check_file(&block, &block);
+        check_file(Format::Json, &block, &block);
     }
-    let (_, graph, _) = BUILT_IN[0];
-    for block in blocks("toml") {
-        Workflow::parse("docs", graph, Some(&block)).unwrap_or_else(|error| panic!("{error}"));
+    for (language, format) in [("jsonl", Format::JsonLines), ("csv", Format::Csv)] {
+        let examples = blocks(language);
+        assert!(!examples.is_empty(), "{language}");
+        for block in examples {
+            check_file(format, &block, &block);
+        }
+    }
+    let (settings, tables): (Vec<_>, Vec<_>) =
+        blocks("toml").into_iter().partition(|block| block.contains("[[inbox]]"));
+    assert!(!settings.is_empty() && !tables.is_empty());
+    for block in settings {
+        comfytop::config::Config::parse(&block, "docs/jobs.md").unwrap_or_else(|error| panic!("{error}\n{block}"));
+    }
+    for block in tables {
+        check_file(Format::Toml, &block, &block);
     }
     // the two tables name what there is
     for key in job_file::OWN_KEYS {
@@ -420,10 +434,32 @@ fn the_docs_work() {
     // and the error it shows is the one that comes
     let file = "{\n  \"workflow\": \"wan2.2-i2v\",\n  \"image\": \"a.png\",\n  \"lenght\": 33\n}";
     let fault = &faults("wan2.2-i2v", &serde_json::from_str(file).expect("JSON"))[0];
-    let error = job_file::Places::new(file.as_bytes()).error(0, &fault.path(), &fault.to_string());
+    let error = job_file::Places::new(Format::Json, file.as_bytes()).error(0, &fault.path(), &fault.to_string());
     let shown = format!("{error}\n{}", error.excerpt);
     let wanted = blocks("text").remove(0);
     for (shown, wanted) in shown.lines().zip(wanted.lines()) {
         assert!(shown.starts_with(wanted.trim_end_matches('…')), "{shown}\nnot\n{wanted}");
     }
+}
+
+#[test]
+fn the_docs_of_workflows_work() {
+    let docs = fs::read_to_string(here("docs/workflows.md")).expect("docs");
+    let blocks = |language: &str| {
+        let fence = format!("```{language}\n");
+        docs.split(&fence)
+            .skip(1)
+            .map(|rest| rest.split("```").next().unwrap_or_default().to_owned())
+            .collect::<Vec<_>>()
+    };
+    let (_, graph, _) = BUILT_IN[0];
+    let declared: Vec<_> = blocks("toml").into_iter().filter(|block| block.contains("[[slot]]")).collect();
+    assert!(!declared.is_empty());
+    for block in declared {
+        Workflow::parse("docs", graph, Some(&block)).unwrap_or_else(|error| panic!("{error}"));
+    }
+    let example = blocks("json").into_iter().find(|block| block.contains("KSampler")).expect("an example");
+    let found = Workflow::parse("docs", &example, None).expect("usable");
+    let names: Vec<_> = found.slots.iter().map(|slot| slot.name.as_str()).collect();
+    assert_eq!(names, ["prompt", "seed", "width", "height", "steps", "prefix"]);
 }

@@ -1,6 +1,7 @@
 //! The words of the command line.
 
 use std::path::PathBuf;
+use std::time::Duration;
 
 use clap::{Args as Group, Parser, Subcommand};
 
@@ -39,6 +40,9 @@ pub struct PlaceArgs {
     /// Where store, inputs and cache are kept [default: .comfytop in the render folder]
     #[arg(long, global = true, value_name = "FOLDER")]
     pub state: Option<PathBuf>,
+    /// Post graphs without holding them against what the server says of its nodes
+    #[arg(long, global = true)]
+    pub no_preflight: bool,
 }
 
 #[derive(Debug, Subcommand)]
@@ -51,25 +55,58 @@ pub enum Verb {
     },
     /// All about one job
     Show {
+        /// Its number
         job: u64,
         /// Only the graph, exactly as it was posted
         #[arg(long)]
         graph: bool,
     },
-    /// Take job files from anywhere; prints the new numbers
+    /// Take job files from anywhere, or what ComfyUI made to render it again; prints the new numbers
     Add {
         #[arg(required = true)]
         files: Vec<PathBuf>,
+        /// Only say what would be submitted, as a difference to the workflow
+        #[arg(long)]
+        dry_run: bool,
+    },
+    /// Say all that is wrong with job files, with file, line and column; takes nothing
+    Check {
+        #[arg(required = true)]
+        files: Vec<PathBuf>,
+        /// A saved answer of a server's /object_info to hold them against [default: the server is asked]
+        #[arg(long, value_name = "FILE")]
+        object_info: Option<PathBuf>,
+    },
+    /// Write a commented job file to begin with
+    New {
+        /// The workflow that it fills [default: the first]
+        workflow: Option<String>,
+        /// Where to; `-` prints it [default: WORKFLOW.toml here]
+        #[arg(long, short, value_name = "FILE")]
+        output: Option<PathBuf>,
+    },
+    /// Print the graph that rendered a PNG, WebP, FLAC, MP4 or WebM of ComfyUI's
+    Extract {
+        file: PathBuf,
+        /// The graph of ComfyUI's page instead
+        #[arg(long)]
+        page: bool,
     },
     /// Cancel jobs, waiting or rendering
     Cancel {
         #[arg(required = true)]
         jobs: Vec<u64>,
+        /// And all others of their groups (sweeps, repetitions)
+        #[arg(long)]
+        group: bool,
     },
     /// Render ended jobs once more
     Requeue {
         #[arg(required = true)]
         jobs: Vec<u64>,
+        /// And all others of their groups (sweeps, repetitions)
+        #[arg(long)]
+        group: bool,
         /// With a new seed
         #[arg(long)]
         new_seed: bool,
@@ -78,11 +115,17 @@ pub enum Verb {
     Hold {
         #[arg(required = true)]
         jobs: Vec<u64>,
+        /// And all others of their groups (sweeps, repetitions)
+        #[arg(long)]
+        group: bool,
     },
     /// Let held jobs go
     Release {
         #[arg(required = true)]
         jobs: Vec<u64>,
+        /// And all others of their groups (sweeps, repetitions)
+        #[arg(long)]
+        group: bool,
     },
     /// Send no more work, and take back what waits on the servers; what renders goes on
     Pause {
@@ -129,21 +172,23 @@ pub enum Verb {
         #[arg(long, conflicts_with = "jobs")]
         all: bool,
         /// Seconds
-        #[arg(long, value_name = "S")]
-        timeout: Option<f64>,
+        #[arg(long, value_name = "S", value_parser = seconds)]
+        timeout: Option<Duration>,
     },
     /// SSIM of the first and the last frame of clips; needs no engine
     Measure {
         #[arg(required = true)]
         files: Vec<PathBuf>,
+        /// One JSON object a line
         #[arg(long)]
         json: bool,
     },
-    /// Workflows: graphs of ComfyUI made fit to be run
+    /// Workflows: which there are, what a job fills in them, graphs of ComfyUI's page made fit to be run
     #[command(subcommand)]
     Workflow(WorkflowVerb),
     /// Engine, servers and memory
     Status {
+        /// One JSON object
         #[arg(long)]
         json: bool,
     },
@@ -178,6 +223,12 @@ pub enum Verb {
 
 #[derive(Debug, Subcommand)]
 pub enum WorkflowVerb {
+    /// List the workflows
+    Ls,
+    /// The slots of a workflow, and what each takes
+    Show { name: String },
+    /// Print the .toml that declares the slots that a graph seems to have
+    Infer { file: PathBuf },
     /// Print a graph that ComfyUI's page saved in the format that a server runs; needs no engine
     Convert {
         file: PathBuf,
@@ -199,8 +250,8 @@ pub struct DemoArgs {
     #[arg(long, default_value_t = 6, value_name = "N")]
     pub jobs: usize,
     /// How long a render takes
-    #[arg(long, value_name = "S")]
-    pub render_seconds: Option<f64>,
+    #[arg(long, value_name = "S", value_parser = seconds)]
+    pub render_seconds: Option<Duration>,
     /// With --headless: one JSON object a line
     #[arg(long)]
     pub json: bool,
@@ -214,8 +265,8 @@ pub struct SimArgs {
     #[arg(long, default_value_t = 8188)]
     pub port: u16,
     /// How long a warm render of the Wan workflow takes
-    #[arg(long, default_value_t = 20.0, value_name = "S")]
-    pub render_seconds: f64,
+    #[arg(long, default_value = "20", value_name = "S", value_parser = seconds)]
+    pub render_seconds: Duration,
     /// Which ComfyUI it speaks like: 0.3.64 or 0.33.0
     #[arg(long = "as", default_value = "0.33.0", value_name = "VERSION")]
     pub dialect: String,
@@ -230,9 +281,25 @@ pub struct SimArgs {
     pub log: Option<PathBuf>,
 }
 
+impl PlaceArgs {
+    /// The flags that name a place, for a verb that has none.
+    pub fn given(&self) -> Option<&'static str> {
+        let flags =
+            [("--dir", self.dir.is_some()), ("--server", self.server.is_some()), ("--state", self.state.is_some())];
+        flags.into_iter().find(|(_, given)| *given).map(|(flag, _)| flag)
+    }
+}
+
+/// Seconds as people write them, fractions too.
+fn seconds(text: &str) -> Result<Duration, String> {
+    let seconds: f64 = text.parse().map_err(|_| "a number of seconds is wanted".to_owned())?;
+    Duration::try_from_secs_f64(seconds).map_err(|_| "a number of seconds is wanted, from 0 on".to_owned())
+}
+
 impl DemoArgs {
     pub fn options(&self) -> crate::demo::Options {
-        crate::demo::Options { headless: self.headless, jobs: self.jobs, render_seconds: self.render_seconds }
+        let render_seconds = self.render_seconds.map(|s| s.as_secs_f64());
+        crate::demo::Options { headless: self.headless, jobs: self.jobs, render_seconds }
     }
 }
 
@@ -251,7 +318,7 @@ impl SimArgs {
         };
         let options = sim::Options {
             dialect: self.dialect.parse().map_err(|e: sim::UnknownDialect| e.to_string())?,
-            render_seconds: self.render_seconds,
+            render_seconds: self.render_seconds.as_secs_f64(),
             scenario,
             dir: self.files.clone(),
             log: self.log.clone(),

@@ -8,7 +8,7 @@ use super::args::PlaceArgs;
 use crate::comfy::Client;
 use crate::config::{Config, ConfigError, ServerConfig};
 use crate::engine::EngineError;
-use crate::folder::{self, CONFIG, Found, STATE};
+use crate::folder::{self, CONFIG, Folder, Found, STATE};
 use crate::link::{Address, LinkError};
 use crate::tools;
 use crate::verbs::Code;
@@ -22,6 +22,8 @@ pub struct Place {
     pub server: Option<String>,
     /// `--state`.
     pub asked_state: Option<PathBuf>,
+    /// `--no-preflight`.
+    pub no_preflight: bool,
 }
 
 /// Why a verb could not be carried out.
@@ -88,7 +90,10 @@ impl Place {
     pub fn settle(args: &PlaceArgs) -> Result<Self, Trouble> {
         match Self::find(args)? {
             Found::Here(root) => Self::at(&root, args),
-            Found::New(root) => Err(Trouble::NoFolder(root)),
+            Found::New(root) => Err(match hidden(&root) {
+                Some(source) => Trouble::Folder { path: root, source },
+                None => Trouble::NoFolder(root),
+            }),
         }
     }
 
@@ -133,8 +138,9 @@ impl Place {
         };
         let mut config = read(&root.join(CONFIG))?;
         let from_env = std::env::var("COMFYTOP_SERVER").ok().filter(|s| !s.trim().is_empty());
-        let named = args.server.clone().or(from_env);
-        let server = named.map(|named| address(&config, &named)).transpose()?;
+        let by_flag = args.server.clone().map(|named| ("--server", named));
+        let named = by_flag.or(from_env.map(|named| ("COMFYTOP_SERVER", named)));
+        let server = named.map(|(by, named)| address(&config, by, &named)).transpose()?;
         if let Some(named) = &server {
             // One of the config's servers by its name, else an address.
             let known = config.servers.iter().find(|s| s.name.as_ref() == Some(named)).cloned();
@@ -144,7 +150,15 @@ impl Place {
                 ServerConfig { in_flight: in_flight.unwrap_or(at.in_flight), ..at }
             })];
         }
-        Ok(Self { root, config, server, asked_state: args.state.clone() })
+        config.queue.preflight &= !args.no_preflight;
+        Ok(Self { root, config, server, asked_state: args.state.clone(), no_preflight: args.no_preflight })
+    }
+
+    /// Where its files lie.
+    pub fn folder(&self) -> Result<Folder, Trouble> {
+        let inboxes: Vec<PathBuf> = self.config.inboxes.iter().map(|inbox| inbox.path.clone()).collect();
+        let folder = Folder::with(&self.root, &inboxes, &self.config.outputs.path, self.asked_state.as_deref());
+        folder.map_err(|source| Trouble::Folder { path: self.root.clone(), source })
     }
 
     pub fn address(&self) -> Result<Address, Trouble> {
@@ -164,15 +178,22 @@ impl Place {
 }
 
 /// One of the config's servers by its name, or an address, `http://` added where it is left out.
-fn address(config: &Config, named: &str) -> Result<String, Trouble> {
+/// `by`: who names it.
+fn address(config: &Config, by: &str, named: &str) -> Result<String, Trouble> {
     if config.servers.iter().any(|s| s.name.as_deref() == Some(named)) {
         return Ok(named.to_owned());
     }
     let url = if named.contains("://") { named.to_owned() } else { format!("http://{named}") };
     match Client::new(&url, &std::collections::BTreeMap::new()) {
         Ok(_) => Ok(url),
-        Err(error) => Err(Trouble::Usage(format!("--server: {error}"))),
+        Err(error) => Err(Trouble::Usage(format!("{by}: {error}"))),
     }
+}
+
+/// Why nobody can say whether a folder is a render folder: it may not be looked into.
+fn hidden(root: &Path) -> Option<io::Error> {
+    let error = root.join(STATE).symlink_metadata().err()?;
+    (error.kind() == io::ErrorKind::PermissionDenied).then_some(error)
 }
 
 fn read(path: &Path) -> Result<Config, Trouble> {

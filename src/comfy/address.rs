@@ -20,11 +20,7 @@ pub(super) fn base_address(text: &str) -> Result<Url, ComfyError> {
         return Err(wrong("it must start with http:// or https://"));
     }
     if !url.username().is_empty() || url.password().is_some() {
-        // Not repeated in the message: it holds a password.
-        return Err(ComfyError::Address {
-            url: url.host_str().unwrap_or_default().to_owned(),
-            why: "a name and password go into `headers` (Authorization = \"Basic …\")".to_owned(),
-        });
+        return Err(ComfyError::Credentials { host: url.host_str().unwrap_or_default().to_owned() });
     }
     url.set_query(None);
     url.set_fragment(None);

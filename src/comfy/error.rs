@@ -13,6 +13,11 @@ type Cause = Box<dyn std::error::Error + Send + Sync>;
 pub enum ComfyError {
     #[error("`{url}` is not a server address: {why}")]
     Address { url: String, why: String },
+    /// The address itself is not repeated: it holds a password.
+    #[error(
+        "the address of {host} has a name or password in it: those go into `headers` (Authorization = \"Basic …\")"
+    )]
+    Credentials { host: String },
     #[error("the header `{name}` of the server's settings cannot be sent: {why}")]
     Header { name: String, why: String },
     /// No connection: nobody listens, no such host, no route, no TLS. Nothing was sent.

@@ -2,7 +2,7 @@
 //!
 //! It sends once, follows nothing and reads no meaning into a body: that is for the parsers.
 
-use reqwest::header::{CONTENT_TYPE, HeaderValue, LOCATION};
+use reqwest::header::{CONTENT_LENGTH, CONTENT_TYPE, HeaderValue, LOCATION};
 use reqwest::{RequestBuilder, Response};
 
 use super::error::{ComfyError, excerpt, root};
@@ -108,6 +108,18 @@ pub(super) async fn exchange(request: RequestBuilder, at: String) -> Result<Answ
     }
     html = html || body.trim_ascii_start().first() == Some(&b'<');
     Ok(Answer { at, code, html, location, body })
+}
+
+/// Sends a `HEAD`: the answer without a body, and how long that would be.
+pub(super) async fn head(request: RequestBuilder, at: String) -> Result<(Answer, Option<u64>), ComfyError> {
+    let response = request.send().await.map_err(|error| failure(&at, error))?;
+    let code = response.status().as_u16();
+    let text = |name| response.headers().get(name).map(|it| String::from_utf8_lossy(it.as_bytes()).into_owned());
+    let length = text(CONTENT_LENGTH).and_then(|length| length.parse().ok());
+    let location = text(LOCATION);
+    // of a file that is HTML this says nothing
+    let html = code != 200 && is_html(&response);
+    Ok((Answer { at, code, html, location, body: Vec::new() }, length))
 }
 
 pub(super) fn is_html(response: &Response) -> bool {

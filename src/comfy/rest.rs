@@ -17,13 +17,13 @@ use reqwest::Method;
 use reqwest::header::HeaderMap;
 use reqwest::multipart::{Form, Part};
 use serde::Serialize;
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 use url::Url;
 
 use super::address::{base_address, header_map, input_file, upload_name};
 use super::answer::{self, Queue, QueueItem, SystemStats};
 use super::error::ComfyError;
-use super::exchange::{Answer, exchange};
+use super::exchange::{Answer, exchange, head};
 use super::history::{self, History, JobAnswer, OutputRef};
 use super::json as lenient;
 use super::validation::{self, Accepted};
@@ -92,7 +92,7 @@ pub struct Submission<'a> {
     pub graph: &'a Value,
     /// Kept with the job and put into its files. Everybody can read it.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub extra_data: Option<&'a Value>,
+    pub extra_data: Option<&'a Map<String, Value>>,
 }
 
 /// Where a prompt is.
@@ -318,6 +318,16 @@ impl Client {
         self.post(&["free"], &body).await?.ok().map(drop)
     }
 
+    /// `GET /object_info` as text, JSON that is mended where Python wrote what is none.
+    pub async fn object_info_text(&self) -> Result<String, ComfyError> {
+        let answer = self.get(&["object_info"], &[]).await?.ok()?;
+        Ok(match String::from_utf8(answer.body) {
+            Ok(text) if serde_json::from_str::<serde::de::IgnoredAny>(&text).is_ok() => text,
+            Ok(text) => crate::lenient::repair(text.as_bytes()),
+            Err(bytes) => crate::lenient::repair(bytes.as_bytes()),
+        })
+    }
+
     /// `GET /object_info`: all node classes (0.5 to 2 MB, with custom nodes more).
     pub async fn object_info(&self) -> Result<Value, ComfyError> {
         self.get(&["object_info"], &[]).await?.ok()?.read(lenient::parse)
@@ -352,16 +362,21 @@ impl Client {
 
     /// Whether the server has this input, named as a graph names it (`sub/x.png`, `x.png [output]`).
     pub async fn input_exists(&self, name: &str) -> Result<bool, ComfyError> {
+        Ok(self.input_size(name).await?.is_some())
+    }
+
+    /// How many bytes this input has, where the server has it; 0 where it does not say.
+    pub async fn input_size(&self, name: &str) -> Result<Option<u64>, ComfyError> {
         let Some(file) = input_file(name) else {
-            return Ok(false);
+            return Ok(None);
         };
         let url = self.view_address(&file);
         let at = format!("HEAD {url}");
         let request = self.http.request(Method::HEAD, url).timeout(self.patience.request);
-        let answer = exchange(request, at).await?;
+        let (answer, length) = head(request, at).await?;
         match answer.code {
-            400 | 404 => Ok(false),
-            _ => answer.ok().map(|_| true),
+            400 | 404 => Ok(None),
+            _ => answer.ok().map(|_| Some(length.unwrap_or(0))),
         }
     }
 
@@ -417,9 +432,14 @@ mod tests {
 
     #[test]
     fn unusable_addresses_and_headers_are_refused_with_words_and_without_secrets() {
-        for url in ["", "ftp://x", "http://", "http://user:secret@host/"] {
+        for (url, words) in [
+            ("", "not a server address"),
+            ("ftp://x", "not a server address"),
+            ("http://", "not a server address"),
+            ("http://user:secret@host/", "the address of host has a name or password in it"),
+        ] {
             let error = Client::new(url, &BTreeMap::new()).unwrap_err().to_string();
-            assert!(error.contains("not a server address") && !error.contains("secret"), "{error}");
+            assert!(error.contains(words) && !error.contains("secret"), "{error}");
         }
         for (name, value) in [("a b", "x"), ("X-Token", "se\ncret"), ("Accept-Encoding", "br")] {
             let headers = BTreeMap::from([(name.to_owned(), value.to_owned())]);

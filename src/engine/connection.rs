@@ -13,7 +13,7 @@ use tokio::time::Instant;
 use super::core::{About, Heard, Input};
 use super::hearing;
 use crate::comfy::{Backoff, Client, ComfyError, Device, Heard as SocketHeard, Socket, SystemStats};
-use crate::protocol::Sample;
+use crate::protocol::{DeviceUse, Sample};
 
 /// How often memory is asked for while something renders, and otherwise.
 const BUSY: Duration = Duration::from_secs(1);
@@ -67,7 +67,7 @@ impl Connection {
                 }
                 Err(error) => {
                     tracing::debug!("server {}: {error}", self.server);
-                    in_short(&error)
+                    why_down(&error)
                 }
             };
             let wait = backoff.next(fastrand::f64());
@@ -174,29 +174,41 @@ async fn poll(
     }
 }
 
-/// Why a server can't be had, in the few words that a banner has room for.
-fn in_short(error: &ComfyError) -> String {
-    match error {
+/// Why a server can't be had: in the few words that a banner has room for, and where those leave something to be
+/// asked, all of it on a second line (see [`Link::Down`](crate::protocol::Link)).
+fn why_down(error: &ComfyError) -> String {
+    let short = match error {
         ComfyError::Refused { source, .. } => {
             let mut inner: &(dyn std::error::Error + 'static) = source.as_ref();
             while let Some(next) = inner.source() {
                 inner = next;
             }
-            match inner.downcast_ref::<std::io::Error>().map(std::io::Error::kind) {
+            return match inner.downcast_ref::<std::io::Error>().map(std::io::Error::kind) {
                 Some(std::io::ErrorKind::ConnectionRefused) => "refused".to_owned(),
                 _ => crate::text::clean(&inner.to_string()).into_owned(),
-            }
+            };
         }
-        ComfyError::TimedOut { .. } => "does not answer".to_owned(),
-        other => other.to_string(),
-    }
+        ComfyError::TimedOut { .. } => return "does not answer".to_owned(),
+        ComfyError::Unauthorized { code, .. } => format!("{code}: wants headers"),
+        ComfyError::NotComfyUi { what, .. } => match what.split('"').nth(1) {
+            Some(title) => format!("not ComfyUI ({title})"),
+            None => "not ComfyUI".to_owned(),
+        },
+        ComfyError::Status { code, .. } => format!("answers {code}"),
+        ComfyError::Unreadable { .. } | ComfyError::TooBig { .. } => "not ComfyUI".to_owned(),
+        ComfyError::Cut { .. } => "answers are cut off".to_owned(),
+        other => return other.to_string(),
+    };
+    format!("{short}\n{error}")
 }
 
 fn about(stats: &SystemStats) -> About {
     let device = stats.devices.first();
+    let name = |device: &Device| crate::text::clean(&device.name).into_owned();
     About {
         version: stats.comfyui_version.as_deref().map(|v| crate::text::clean(v).into_owned()).unwrap_or_default(),
-        device: device.map(|d| crate::text::clean(&d.name).into_owned()),
+        device: device.map(name),
+        other_devices: stats.devices.iter().skip(1).map(name).collect(),
         is_cpu: device.is_some_and(Device::is_cpu),
         flags: stats.argv.iter().filter(|a| a.starts_with("--")).map(|a| crate::text::clean(a).into_owned()).collect(),
         sample: sample(stats),
@@ -204,20 +216,77 @@ fn about(stats: &SystemStats) -> About {
 }
 
 fn sample(stats: &SystemStats) -> Option<Sample> {
-    let device = stats.devices.first()?;
-    Some(Sample {
-        at: Timestamp::now(),
+    let mut devices = stats.devices.iter().map(|device| DeviceUse {
         vram_total: device.vram_total,
         vram_used: device.used(),
-        torch: if device.is_cpu() { 0 } else { device.torch_vram_total },
+        torch: if device.is_cpu() { 0 } else { device.torch_used() },
+    });
+    let DeviceUse { vram_total, vram_used, torch } = devices.next()?;
+    Some(Sample {
+        at: Timestamp::now(),
+        vram_total,
+        vram_used,
+        torch,
         ram_total: stats.ram_total,
         ram_used: stats.ram_total.saturating_sub(stats.ram_free),
+        others: devices.collect(),
     })
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_banner_says_why_a_server_is_away_in_few_words_and_the_rest_follows() {
+        let at = || "GET http://127.0.0.1:8188/system_stats".to_owned();
+        let page = "an HTML page (\"Router login\")".to_owned();
+        for (error, short) in [
+            (ComfyError::NotComfyUi { at: at(), code: 200, what: page }, "not ComfyUI (Router login)"),
+            (ComfyError::NotComfyUi { at: at(), code: 200, what: "an empty body".to_owned() }, "not ComfyUI"),
+            (ComfyError::Unauthorized { at: at(), code: 401 }, "401: wants headers"),
+            (ComfyError::Status { at: at(), code: 502, excerpt: "Bad Gateway".to_owned() }, "answers 502"),
+        ] {
+            let why = why_down(&error);
+            assert_eq!(why.split_once('\n'), Some((short, error.to_string().as_str())));
+        }
+    }
+
+    /// Recording 27, a real GPU: torch keeps more in reserve than it uses, and only what it uses counts as used.
+    #[test]
+    fn torch_has_no_more_than_what_is_used() {
+        let path = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/wire/gpu-0.3.64/27-wan-loop-gpu.json");
+        let recording: serde_json::Value = serde_json::from_slice(&std::fs::read(path).unwrap()).unwrap();
+        let stats = recording["exchanges"].as_array().unwrap().iter().filter_map(|e| e.get("stats"));
+        let mut reserves = 0;
+        for device in stats {
+            let body = serde_json::json!({"system": {}, "devices": [device]}).to_string();
+            let sample = sample(&crate::comfy::answer::parse_system_stats(body.as_bytes()).unwrap()).unwrap();
+            assert!(sample.torch <= sample.vram_used, "{sample:?} of {device}");
+            let reserved = device["torch_vram_total"].as_u64().unwrap();
+            reserves += u32::from(reserved > sample.vram_used);
+        }
+        assert!(reserves > 0, "the recording has moments in which the reserve is more than what is used");
+    }
+
+    #[test]
+    fn every_device_is_kept() {
+        let gpu = |name: &str, total: u64, free: u64| {
+            serde_json::json!({"name": name, "type": "cuda", "vram_total": total, "vram_free": free,
+                "torch_vram_total": 50, "torch_vram_free": 20})
+        };
+        let body = serde_json::json!({"system": {"ram_total": 9, "ram_free": 2},
+            "devices": [gpu("cuda:0 NVIDIA A : x", 100, 40), gpu("cuda:1 NVIDIA B : x", 200, 50)]});
+        let stats = crate::comfy::answer::parse_system_stats(body.to_string().as_bytes()).unwrap();
+        let about = about(&stats);
+        assert_eq!(
+            (about.device.as_deref(), about.other_devices.as_slice()),
+            (Some("NVIDIA A"), &["NVIDIA B".to_owned()][..])
+        );
+        let devices: Vec<_> = sample(&stats).unwrap().devices().collect();
+        let used = |vram_total, vram_used| DeviceUse { vram_total, vram_used, torch: 30 };
+        assert_eq!(devices, [used(100, 60), used(200, 150)]);
+    }
 
     #[tokio::test]
     async fn a_server_that_flips_between_busy_and_idle_is_asked_all_the_same() {

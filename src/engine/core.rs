@@ -5,6 +5,7 @@
 //! is acted on that is not written. It never waits, never reads a clock, never draws a number
 //! from outside its own seeded generator; so it runs in virtual time as well.
 
+mod after;
 mod amend;
 mod collecting;
 mod commands;
@@ -191,6 +192,10 @@ pub struct State {
     nodes: HashMap<JobId, Vec<Node>>,
     prompts: HashMap<String, JobId>,
     fingerprints: HashMap<String, JobId>,
+    /// Who waits for a job.
+    dependents: HashMap<JobId, Vec<JobId>>,
+    /// Jobs whose waiting is to be looked at.
+    after_due: BTreeSet<JobId>,
     estimates: BTreeMap<String, NodeTimes>,
     /// POSTs whose fate is unknown: since when, and how often the server refused with a 5xx.
     unsure: HashMap<JobId, (Timestamp, u32)>,
@@ -323,6 +328,8 @@ impl State {
             nodes: remembered.nodes,
             prompts: HashMap::new(),
             fingerprints: HashMap::new(),
+            dependents: HashMap::new(),
+            after_due: BTreeSet::new(),
             estimates: remembered.estimates,
             unsure: HashMap::new(),
             taking_back: HashSet::new(),
@@ -386,6 +393,7 @@ impl State {
         let id = job.id;
         self.jobs.insert(id, job);
         self.note_pending(id);
+        self.note_after(id);
     }
 
     // ---- what the driver and the intake ask -------------------------------------------------
@@ -462,6 +470,15 @@ impl State {
     /// Names of the servers, for `"server"` in a job file.
     pub fn server_names(&self) -> impl Iterator<Item = &str> {
         self.servers.iter().map(|s| s.name.as_str())
+    }
+
+    /// The version of a server that has been found.
+    pub fn server_version(&self, server: usize) -> Option<String> {
+        self.servers.get(server).map(|s| s.about.version.clone())
+    }
+
+    pub fn is_server_up(&self, server: usize) -> bool {
+        self.is_up(server)
     }
 
     /// True while something of ours renders or waits at this server: it is asked more often then.
@@ -543,6 +560,11 @@ impl State {
             }
             Input::Ask { ask, request } => self.asked(ask, request, now),
             Input::Dashboard { here } => self.dashboard(here, now),
+            Input::Unfit { job, why } => {
+                if self.jobs.get(&job).is_some_and(|j| j.state.is_waiting()) {
+                    self.change(job, Change::Failed { why, at: now }, now);
+                }
+            }
             Input::Banners(banners) => {
                 if self.row.banners != banners {
                     self.row.banners = banners;
@@ -570,6 +592,7 @@ impl State {
                 }
             }
         }
+        self.settle_after(now);
         self.plan(now);
         self.end_drains(now);
         self.finish(now)
@@ -699,6 +722,7 @@ impl State {
             self.fingerprints.insert(print, id);
         }
         self.dirty_jobs.insert(id);
+        self.note_after(id);
         if let Some(server) = self.server_of(id) {
             self.dirty_servers.insert(server);
         }

@@ -4,6 +4,7 @@
 //! themselves but the question for a history that is about to be written.
 
 mod collect;
+mod given;
 mod look;
 mod post;
 #[cfg(test)]
@@ -19,6 +20,7 @@ use crate::job::Output;
 use crate::text;
 
 pub use collect::Collect;
+pub use given::fetched;
 pub use look::look;
 pub use post::{Uploaded, post, upload};
 

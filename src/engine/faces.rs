@@ -4,10 +4,11 @@ use super::core::Input;
 use super::hub::FaceEvent;
 use super::{Driver, seat};
 use crate::config::ServerConfig;
+use crate::folder::Ending;
 use crate::job::JobId;
 use crate::link::VERSION;
 use crate::protocol::{Answer, Detail, FromEngine, FromFace, Hello, PROTOCOL, Request, Update};
-use crate::store::StoreError;
+use crate::store::{FileRow, Place, StoreError};
 use jiff::Timestamp;
 
 impl Driver {
@@ -99,6 +100,11 @@ impl Driver {
             {
                 Err("this engine only looks: nothing of it runs".to_owned())
             }
+            Request::Stop => {
+                tracing::info!("a face asks the engine to stop");
+                self.ask(face, id, Request::Stop);
+                return;
+            }
             Request::Show { job, graph } => self.detail(job, graph),
             Request::Log { job } => self.history(job),
             Request::Text { job } => self.job_text(job).map(|text| Answer::Text { job, text }),
@@ -112,16 +118,21 @@ impl Driver {
                 }
                 Err(why) => Ok(Answer::Each(vec![(job, Err(why))])),
             },
-            Request::Add { name, dir, text } => self.add(&name, &dir, &text),
+            Request::Add { name, dir, text, no_preflight } => self.add(&name, &dir, &text, no_preflight),
             other => {
-                let ask = self.next_ask;
-                self.next_ask += 1;
-                self.asks.insert(ask, (face, id));
-                self.step(Input::Ask { ask, request: other });
+                self.ask(face, id, other);
                 return;
             }
         };
         self.hub.send(face, &FromEngine::Answer { id, result });
+    }
+
+    /// The core answers, now or later.
+    fn ask(&mut self, face: u64, id: u64, request: Request) {
+        let ask = self.next_ask;
+        self.next_ask += 1;
+        self.asks.insert(ask, (face, id));
+        self.step(Input::Ask { ask, request });
     }
 
     fn detail(&mut self, id: JobId, graph: bool) -> Result<Answer, String> {
@@ -130,7 +141,7 @@ impl Driver {
         let words = |e: StoreError| e.to_string();
         let prompt = self.store.prompt(id).map_err(words)?;
         let file = match job.file {
-            Some(file) => self.store.file(file).map_err(words)?.map(|f| f.name),
+            Some(file) => self.store.file(file).map_err(words)?.map(|file| self.lies_at(&file)),
             None => None,
         };
         let graph = match job.attempt() {
@@ -153,6 +164,17 @@ impl Driver {
             return Err(format!("there is no job {id}"));
         }
         self.store.events(id).map(Answer::Log).map_err(|e| e.to_string())
+    }
+
+    /// Where a job file lies now, or its name where it is not there any more.
+    fn lies_at(&self, file: &FileRow) -> String {
+        let queued = self.folder.queued_path(file.origin.as_deref(), file.id, &file.name);
+        let path = match file.place {
+            Place::Taking | Place::Returning | Place::Queued => queued,
+            Place::Done => self.folder.put_away_path(&queued, Ending::Done),
+            Place::Failed => self.folder.put_away_path(&queued, Ending::Failed),
+        };
+        if path.exists() { self.folder.relative(&path) } else { file.name.clone() }
     }
 
     pub(super) fn tell_progress(&mut self) {

@@ -1,6 +1,8 @@
 //! What a server's words mean to the core. Pure: the driver asks and listens, and so does a simulation in virtual
 //! time; both understand what they hear in the same way.
 
+mod refusal;
+
 use serde_json::{Map, Value};
 
 use super::core::{Found, Heard, Look, PostResult};
@@ -8,6 +10,7 @@ use crate::comfy::{self, Accepted, ComfyError, History, Message, Queue, QueueIte
 use crate::estimate::Node;
 use crate::job::{Failure, FailureKind};
 use crate::text;
+use crate::workflow::object_info::ObjectInfo;
 
 /// A message as the core wants it.
 pub fn heard(message: Message) -> Heard {
@@ -87,40 +90,19 @@ pub fn standing(queue: &Queue, id: &str) -> Option<Look> {
 }
 
 /// What the answer to a POST means. `nodes`: of the graph that was posted.
-pub fn posted(answer: Result<Accepted, ComfyError>, nodes: Vec<Node>) -> PostResult {
-    let title = |id: &str| nodes.iter().find(|n| n.id == id).map_or(id.to_owned(), |n| n.title.clone());
+pub fn posted(
+    answer: Result<Accepted, ComfyError>,
+    nodes: Vec<Node>,
+    graph: &Value,
+    info: Option<&ObjectInfo>,
+) -> PostResult {
     match answer {
         Ok(accepted) => {
-            let left_out = accepted
-                .node_errors
-                .iter()
-                .flat_map(|node| {
-                    let title = title(&node.node_id);
-                    node.errors.iter().map(move |e| {
-                        text::clean(&format!("left out by the server: {title}: {} {}", e.message, e.details))
-                            .into_owned()
-                    })
-                })
-                .collect();
+            let lines = refusal::lines(&accepted.node_errors, graph, info);
+            let left_out = lines.iter().map(|line| format!("left out by the server: {}", line.words())).collect();
             PostResult::Accepted { notes: left_out, nodes }
         }
-        Err(ComfyError::Rejected(validation)) => {
-            let node = validation.node_errors.first().map(|e| title(&e.node_id));
-            let first = validation.node_errors.first().and_then(|e| e.errors.first());
-            let message = first.map_or_else(
-                || validation.to_string(),
-                |e| {
-                    let input = e.input_name.as_deref().map(|i| format!("{i}: ")).unwrap_or_default();
-                    format!("{input}{} {}", e.message, e.details)
-                },
-            );
-            PostResult::Refused(Failure {
-                kind: FailureKind::Validation,
-                node,
-                message: text::clean(&message).into_owned(),
-                detail: text::clean_lines(&validation.to_string()),
-            })
-        }
+        Err(ComfyError::Rejected(validation)) => PostResult::Refused(refusal::failure(&validation, graph, info)),
         // A page in place of the answer, with no error to it: a log-in page, and ComfyUI behind it never saw the graph.
         Err(error @ ComfyError::NotComfyUi { .. }) if is_page(&error) => PostResult::NotSent(error.to_string()),
         Err(error) if error.may_have_arrived() => {

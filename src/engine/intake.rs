@@ -4,6 +4,7 @@
 //! still in the inbox and unknown, or known and found again by its number.
 
 mod editing;
+mod media;
 mod numbering;
 mod reading;
 mod reconcile;
@@ -18,10 +19,11 @@ use std::sync::Arc;
 
 use super::core::{Effect, Input, OpenFile};
 use super::{Driver, Event};
-use crate::config::Config;
+use crate::config::{Config, InboxConfig};
 use crate::folder::{Folder, KeptInput, dropped_name, number_of};
 use crate::inbox::{self, WatchedDir};
 use crate::job::{JobId, JobState};
+use crate::job_file::Format;
 use crate::protocol::{Answer, Level};
 use crate::store::{FileRow, NewFile, Place, StoreError, Write};
 use crate::text;
@@ -29,7 +31,7 @@ use crate::text;
 pub use words::error_text;
 
 use numbering::{Batch, hash};
-use reading::{Draft, Reader, Wait, rejection};
+use reading::{Draft, Drafts, LARGE, Reader, Wait, rejection};
 use shelf::Shelf;
 
 /// What the intake remembers between two offers.
@@ -40,18 +42,26 @@ pub(super) struct Intake {
     folders: BTreeMap<PathBuf, String>,
     /// Files that could not be taken, and why; they are tried again.
     untaken: BTreeMap<PathBuf, String>,
+    /// Files that name another which is not there: which.
+    wants: HashMap<PathBuf, String>,
+    /// Files that have lain a moment and can't be taken yet.
+    waiting: Vec<PathBuf>,
 }
 
-/// The folders to watch, in the order of [`Folder::inboxes`].
-pub fn watched(config: &Config, folder: &Folder) -> Vec<WatchedDir> {
+/// The folders to watch, in the order of [`Folder::inboxes`]. `is_share`: a folder that sends no events; it is
+/// polled, whatever the config says.
+pub fn watched(config: &Config, folder: &Folder, is_share: impl Fn(&Path) -> bool) -> Vec<WatchedDir> {
     let watch = |(index, path): (usize, &PathBuf)| {
         let usual = WatchedDir::local(path);
-        let Some(inbox) = config.inboxes.get(index) else { return usual };
+        let inbox = config.inboxes.get(index);
+        let poll = inbox.is_some_and(|i| i.poll) || is_share(path);
+        let settle = if poll { inbox::SETTLE_POLLED } else { usual.settle };
         WatchedDir {
-            settle: inbox.settle.unwrap_or(if inbox.poll { inbox::SETTLE_POLLED } else { usual.settle }),
-            max_settle: inbox.max_settle.unwrap_or(usual.max_settle),
-            poll: inbox.poll,
-            held: inbox.hold,
+            settle: inbox.and_then(|i| i.settle).unwrap_or(settle),
+            max_settle: inbox.and_then(|i| i.max_settle).unwrap_or(usual.max_settle),
+            poll,
+            held: inbox.is_some_and(|i| i.hold),
+            media: inbox.is_some_and(InboxConfig::takes_media),
             ..usual
         }
     };
@@ -70,8 +80,12 @@ pub(super) struct Drop {
     held: bool,
     /// Nothing more is waited for.
     last_call: bool,
-    /// The inbox's own workflow.
-    workflow: Option<String>,
+    /// The inbox's own settings.
+    inbox: InboxConfig,
+    /// Of a picture's own bytes: its text only stands for it.
+    hash: Option<String>,
+    /// Its jobs are posted without looking at what the server says of its nodes.
+    no_preflight: bool,
     /// Large files that it names, copied already.
     copies: HashMap<PathBuf, Result<KeptInput, String>>,
 }
@@ -85,9 +99,21 @@ impl Drop {
             bytes,
             held: false,
             last_call: true,
-            workflow: None,
+            inbox: InboxConfig::default(),
+            hash: None,
+            no_preflight: false,
             copies: HashMap::new(),
         }
+    }
+
+    /// A picture, clip or sound, not a job file.
+    fn is_media(&self) -> bool {
+        Format::of(&self.name).is_none() && self.inbox.takes_media()
+    }
+
+    /// How its text is written; a picture's is ours.
+    fn format(&self) -> Format {
+        Format::of(&self.name).unwrap_or(Format::Json)
     }
 
     /// Nobody waits for an answer.
@@ -96,15 +122,25 @@ impl Drop {
     }
 }
 
+fn log_taken(name: &str, jobs: &[JobId]) {
+    let name = text::clean(name);
+    match jobs {
+        [first, .., last] => tracing::info!("{name} is taken: {first} to {last}"),
+        _ => tracing::info!("{name} is taken: {}", jobs.first().copied().unwrap_or(JobId(0))),
+    }
+}
+
 /// What became of one.
 enum Made {
     File(NewFile),
     /// A file that it names is not there yet.
-    NotYet,
+    NotYet(String),
     /// Large files are to be copied first.
     Copies(Vec<PathBuf>),
     /// It came back from `failed/`: these of its jobs are to run again.
     Returned(FileRow, Vec<JobId>),
+    /// It is the input of another: it stays where it is.
+    Input,
 }
 
 impl Driver {
@@ -115,17 +151,21 @@ impl Driver {
         for event in events {
             match event {
                 inbox::Event::Offer { path, dir_index, held, bytes, last_call } => {
-                    let workflow = self.config.inboxes.get(dir_index).and_then(|i| i.workflow.clone());
-                    drops.push(Drop { held, last_call, workflow, ..Drop::at(path, bytes) });
+                    let inbox = self.config.inboxes.get(dir_index).cloned().unwrap_or_default();
+                    drops.push(Drop { held, last_call, inbox, ..Drop::at(path, bytes) });
                 }
                 inbox::Event::Unreadable { path, why, .. } | inbox::Event::TooBig { path, why, .. } => {
                     let mut drop = Drop::at(path, Vec::new());
-                    let draft = Draft::rejected(&drop.name, rejection(why, ""));
-                    let file = self.number(&mut drop, vec![draft], &unread);
+                    let jobs = vec![Draft::rejected(&drop.name, rejection(why, ""))];
+                    let file = self.number(&mut drop, Drafts { jobs, named: Vec::new() }, &unread);
                     unread.add(drop.path, file);
                 }
                 inbox::Event::Gone { path } => {
                     self.intake.untaken.remove(&path);
+                }
+                inbox::Event::Waiting(paths) => {
+                    self.intake.wants.retain(|path, _| paths.contains(path));
+                    self.intake.waiting = paths;
                 }
                 inbox::Event::Trouble { dir, why } => {
                     self.intake.folders.insert(dir, why);
@@ -136,6 +176,8 @@ impl Driver {
             }
         }
         self.keep(unread);
+        // job files first: what they name is no job of its own
+        drops.sort_by_key(Drop::is_media);
         self.take_drops(drops);
         if self.banners() != before {
             let banners = self.banners();
@@ -150,12 +192,17 @@ impl Driver {
         let store = |why: &String| format!("{why}: nothing is sent or lost until it can be; it is tried again");
         let mut banners: Vec<_> = self.store_trouble.iter().map(store).collect();
         banners.extend(self.intake.folders.iter().map(folder));
+        let more = |count: usize| if count > 1 { format!(" (and {} more)", count - 1) } else { String::new() };
         if let Some(why) = self.intake.untaken.values().next() {
-            let others = match self.intake.untaken.len() - 1 {
-                0 => String::new(),
-                others => format!(" (and {others} more)"),
+            banners.push(format!("{why}{}; it is tried again", more(self.intake.untaken.len())));
+        }
+        if let Some(path) = self.intake.waiting.first() {
+            let name = text::clean(&path.file_name().unwrap_or_default().to_string_lossy()).into_owned();
+            let why = match self.intake.wants.get(path) {
+                Some(missing) => format!("{name} waits for {missing}"),
+                None => format!("{name} is not whole JSON yet"),
             };
-            banners.push(format!("{why}{others}; it is tried again"));
+            banners.push(format!("{why}{}", more(self.intake.waiting.len())));
         }
         banners
     }
@@ -184,15 +231,16 @@ impl Driver {
                         self.keep(std::mem::take(&mut batch));
                     }
                 }
-                (Ok(Made::NotYet), path) => {
+                (Ok(Made::NotYet(missing)), path) => {
                     if let (Some(inbox), Some(path)) = (&self.inbox, path) {
                         inbox.not_yet(&path);
+                        self.intake.wants.insert(path, missing);
                     }
                 }
                 (Ok(Made::Copies(paths)), _) => self.copy(drop, paths),
                 (Ok(Made::Returned(file, jobs)), Some(path)) => self.bring_back(&path, file, jobs),
                 (Err(why), Some(path)) => self.not_taken(path, &why.to_string()),
-                (Ok(Made::Returned(..)) | Err(_), None) => {}
+                (Ok(Made::Returned(..)) | Err(_), None) | (Ok(Made::Input), _) => {}
             }
         }
         self.keep(batch);
@@ -213,7 +261,10 @@ impl Driver {
     pub(super) fn copied(&mut self, drop: Drop) {
         // Changed or taken away meanwhile: the inbox tells that by itself.
         let path = drop.path.as_ref();
-        if path.is_some_and(|path| std::fs::read(path).is_ok_and(|bytes| bytes == drop.bytes)) {
+        let is_same = |path: &PathBuf| {
+            if drop.is_media() { path.is_file() } else { std::fs::read(path).is_ok_and(|bytes| bytes == drop.bytes) }
+        };
+        if path.is_some_and(is_same) {
             self.take_drops(vec![drop]);
         }
     }
@@ -231,7 +282,7 @@ impl Driver {
             return;
         }
         let mut gone = Vec::new();
-        for (path, NewFile { row, text, jobs }) in paths.into_iter().zip(files) {
+        for (path, NewFile { row, text, jobs, .. }) in paths.into_iter().zip(files) {
             let ids: Vec<_> = jobs.iter().map(|(job, _)| job.id).collect();
             let moved = match &path {
                 Some(path) => self.folder.take(path, row.id, &row.name).map(|moved| moved.is_some()),
@@ -244,12 +295,17 @@ impl Driver {
                 (Ok(true), path) => {
                     if let Some(path) = path {
                         self.intake.untaken.remove(&path);
+                        self.intake.waiting.retain(|other| *other != path);
                     }
+                    log_taken(&row.name, &ids);
                     // Not written: the place stays `taking`, and the next start sets it right.
                     let place = Write::FilePlace { file: row.id, place: Place::Queued };
                     self.pending.push(Effect::Write(place));
                     let file = OpenFile { id: row.id, name: row.name, jobs: ids };
+                    let new: Vec<_> =
+                        jobs.iter().filter(|(_, prompt)| prompt.is_some()).map(|(job, _)| job.id).collect();
                     self.step(Input::Taken { file, jobs: jobs.into_iter().map(|(job, _)| job).collect() });
+                    self.doubt(new);
                 }
                 // Somebody else took it, or took it back.
                 (Ok(false), Some(path)) => {
@@ -272,24 +328,62 @@ impl Driver {
 
     /// Reads a file and fills its jobs' graphs.
     fn make(&mut self, drop: &mut Drop, batch: &Batch) -> Result<Made, StoreError> {
+        if drop.is_media()
+            && let Some(made) = self.stand_for(drop, batch)?
+        {
+            return Ok(made);
+        }
         if let Some((number, name)) = number_of(drop.name.as_ref())
             && let Some(file) = self.store.file(number)?
             && file.name == name
         {
             // One of ours, dropped again; mended it is a new one, by the name that it first had.
             let again = self.to_run_again(number);
-            if file.place == Place::Failed && file.hash == hash(&drop.bytes) && !again.is_empty() {
+            let is_same = file.hash == drop.hash.clone().unwrap_or_else(|| hash(&drop.bytes));
+            if file.place == Place::Failed && is_same && !again.is_empty() {
                 return Ok(Made::Returned(file, again));
             }
             drop.name = file.name;
         }
-        let servers = self.state.server_names().collect();
-        let drafts = match Reader::new(&self.folder, servers, drop, &mut self.intake.shelf).drafts() {
+        let first = JobId(self.next_job);
+        let reader = Reader::new(&self.folder, &self.state, batch, first, drop, &mut self.intake.shelf);
+        let drafts = match reader.drafts() {
             Ok(drafts) => drafts,
-            Err(Wait::NotThereYet) => return Ok(Made::NotYet),
+            Err(Wait::NotThereYet(missing)) => return Ok(Made::NotYet(missing)),
             Err(Wait::Copies(paths)) => return Ok(Made::Copies(paths)),
         };
         Ok(Made::File(self.number(drop, drafts, batch)))
+    }
+
+    /// The text that a dropped picture stands for; an answer where that is not to be read on.
+    fn stand_for(&mut self, drop: &mut Drop, batch: &Batch) -> Result<Option<Made>, StoreError> {
+        let Some(path) = drop.path.clone() else { return Ok(None) };
+        let is_named = batch.files.iter().any(|(_, file)| file.named.contains(&path));
+        if is_named || self.store.is_named(&path)? {
+            return Ok(Some(Made::Input));
+        }
+        let kept = match drop.copies.get(&path) {
+            Some(kept) => kept.clone(),
+            None if self.intake.shelf.is_large(&path, LARGE) => return Ok(Some(Made::Copies(vec![path]))),
+            None => self.intake.shelf.keep(&self.folder, &path).map_err(|e| e.to_string()),
+        };
+        let text = match kept {
+            Ok(kept) => {
+                drop.hash = Some(kept.hash);
+                media::job_text(&drop.inbox, &path)
+            }
+            Err(why) => Err(rejection(why, "")),
+        };
+        match text {
+            Ok(text) => {
+                drop.bytes = text.into_bytes();
+                Ok(None)
+            }
+            Err(why) => {
+                let jobs = vec![Draft::rejected(&drop.name, why)];
+                Ok(Some(Made::File(self.number(drop, Drafts { jobs, named: Vec::new() }, batch))))
+            }
+        }
     }
 
     /// The jobs of a file that are to run when it comes back from `failed/`.
@@ -328,10 +422,10 @@ impl Driver {
     }
 
     /// A job file's text from a verb.
-    pub(super) fn add(&mut self, name: &str, dir: &Path, text: &str) -> Result<Answer, String> {
+    pub(super) fn add(&mut self, name: &str, dir: &Path, text: &str, no_preflight: bool) -> Result<Answer, String> {
         let name = dropped_name(text::clean(name).replace(['/', '\\', ':'], "-").as_ref());
         let drop = Drop::at(PathBuf::from(&name), text.as_bytes().to_vec());
-        let mut drop = Drop { name, dir: dir.to_owned(), path: None, ..drop };
+        let mut drop = Drop { name, dir: dir.to_owned(), path: None, no_preflight, ..drop };
         let mut batch = Batch::default();
         let made = self.make(&mut drop, &batch).map_err(|e| e.to_string())?;
         let Made::File(file) = made else {

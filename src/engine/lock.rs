@@ -67,6 +67,11 @@ pub fn take(folder: &Folder, address: &Address) -> Result<Lock, EngineError> {
     Ok(Lock { _files: files })
 }
 
+/// Removes the lock beside the socket, of a render folder that is gone for good.
+pub fn forget(address: &Address) {
+    let _ = std::fs::remove_file(address.path().with_extension("lock"));
+}
+
 fn holder(note: &Path) -> String {
     let holder = std::fs::read(note).ok().and_then(|text| serde_json::from_slice::<Holder>(&text).ok());
     holder.map_or_else(

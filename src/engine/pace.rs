@@ -107,6 +107,15 @@ impl Pace {
         self.end_at(driver).is_some_and(|at| Instant::now() >= at)
     }
 
+    /// Why it is over, for the log.
+    pub fn why_over(&self, driver: &Driver) -> &'static str {
+        match (driver.ends_with_faces && driver.hub.count() == 0, self.had_face) {
+            (true, true) => "the last face has gone",
+            (true, false) => "no face came",
+            (false, _) => "nothing was to be done for as long as `idle_exit` says",
+        }
+    }
+
     /// When [`Pace::keep`] is due next.
     pub fn next(&self, driver: &Driver) -> Instant {
         let now = Instant::now();

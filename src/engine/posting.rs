@@ -1,23 +1,27 @@
 //! From a decided submission to a POST, and from a finished render to its files: the core's effects
 //! on servers, each begun here and ended by an input.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 
-use serde_json::Value;
+use serde_json::{Map, Value};
 use tokio::sync::mpsc;
 
 use super::core::{CollectFailure, First, Input, PostResult};
 use super::errands::{self, Uploaded};
+use super::preflight::{self, Known, Told};
 use super::{Driver, Event, hearing};
 use crate::comfy::Client;
-use crate::job::{Change, Failure, FailureKind, JobId};
-use crate::store::{Prompt, Write};
+use crate::job::{Change, Failure, FailureKind, JobId, Output};
+use crate::store::{InputFile, Prompt, Write};
 use crate::verdict::Measurement;
+use crate::workflow::object_info::ObjectInfo;
 
 /// A graph as it will be posted.
 pub(super) struct Ready {
     pub graph: Value,
     pub text: String,
+    pub extra_data: Option<Map<String, Value>>,
 }
 
 /// A POST as it will be sent; its graph is kept already.
@@ -26,6 +30,9 @@ pub(super) struct Post {
     pub job: JobId,
     pub prompt_id: String,
     pub graph: Value,
+    pub extra_data: Option<Map<String, Value>>,
+    /// What the server said of its nodes: for the words of a refusal.
+    pub info: Option<Arc<ObjectInfo>>,
 }
 
 /// A place in a server's line.
@@ -44,8 +51,8 @@ pub(super) async fn send_posts(
     mut posts: mpsc::UnboundedReceiver<Post>,
     events: mpsc::UnboundedSender<Event>,
 ) {
-    while let Some(Post { job, prompt_id, graph }) = posts.recv().await {
-        let result = errands::post(&client, &client_id, &prompt_id, &graph).await;
+    while let Some(Post { job, prompt_id, graph, extra_data, info }) = posts.recv().await {
+        let result = errands::post(&client, &client_id, &prompt_id, &graph, extra_data.as_ref(), info.as_deref()).await;
         let away = if let PostResult::NotSent(why) = &result { Some(why.clone()) } else { None };
         let _ = events.send(Event::Input(Input::Posted { server, job, prompt_id, result }));
         if let Some(why) = away {
@@ -71,7 +78,26 @@ impl Driver {
     pub(super) fn prepare(&mut self, server: usize, job: JobId, prompt_id: &str, seed: Option<u64>) -> Option<Ready> {
         self.servers.get(server)?;
         let prompt = self.store.prompt(job).ok()??;
+        if !self.looks_fit(server, job, &prompt) {
+            return None;
+        }
         prompt.files.is_empty().then(|| self.fill_in(prompt, prompt_id, seed, Vec::new()))
+    }
+
+    /// Nothing that is known of the server speaks against it.
+    fn looks_fit(&self, server: usize, job: JobId, prompt: &Prompt) -> bool {
+        self.known_for(server, job).is_none_or(|known| preflight::faults(prompt, &known.info).is_empty())
+    }
+
+    /// What is known of a server.
+    pub(super) fn info_of(&self, server: usize) -> Option<Arc<ObjectInfo>> {
+        self.preflight.known.get(server)?.as_ref().map(|known| Arc::clone(&known.info))
+    }
+
+    /// What is known of a server, where a job is to be held against it.
+    fn known_for(&self, server: usize, job: JobId) -> Option<Known> {
+        let wanted = self.preflights() && self.state.job(job).is_some_and(|job| !job.no_preflight);
+        self.preflight.known.get(server).filter(|_| wanted)?.clone()
     }
 
     /// The core hears of the nodes before the POST: messages may come before its answer.
@@ -94,7 +120,7 @@ impl Driver {
             crate::workflow::set_input(&mut graph, &node, &input, Value::String(name));
         }
         let graph = Value::Object(graph);
-        Ready { text: graph.to_string(), graph }
+        Ready { text: graph.to_string(), graph, extra_data: prompt.extra_data }
     }
 
     /// Brings the job's files to its server; the answer is [`Event::Uploaded`].
@@ -104,14 +130,36 @@ impl Driver {
         match self.store.prompt(job) {
             Ok(Some(prompt)) => {
                 let (client, events) = (Arc::clone(&end.client), self.events.clone());
+                let folder = Arc::clone(&self.folder);
+                let given = self.given(&prompt.files);
+                let known = self.known_for(server, job);
+                let name = self.state.server_names().nth(server).unwrap_or_default().to_owned();
                 tokio::spawn(async move {
-                    let names = errands::upload(&client, prompt.files).await;
+                    let (fit, said) = preflight::last_look(&client, &name, known, &prompt).await;
+                    if said.is_some() {
+                        let _ = events.send(Event::Told(Box::new(Told { server, said, fresh: true })));
+                    }
+                    if let Err(why) = fit {
+                        let names = Err(PostResult::Refused(why));
+                        let _ = events.send(Event::Uploaded { server, job, prompt_id, seed, names });
+                        return;
+                    }
+                    let names = match errands::fetched(&folder, prompt.files, given).await {
+                        Ok(files) => errands::upload(&client, files).await,
+                        Err(why) => Err(why),
+                    };
                     let _ = events.send(Event::Uploaded { server, job, prompt_id, seed, names });
                 });
             }
             Ok(None) => self.cannot_post(server, job, prompt_id, "its prompt is not in the store"),
             Err(error) => self.cannot_post(server, job, prompt_id, &error.to_string()),
         }
+    }
+
+    /// What the jobs gave whose outputs these files are.
+    fn given(&self, files: &[InputFile]) -> HashMap<JobId, Vec<Output>> {
+        let from = files.iter().filter_map(|file| file.from);
+        from.filter_map(|id| Some((id, self.state.job(id)?.attempt()?.outputs.clone()))).collect()
     }
 
     fn cannot_post(&mut self, server: usize, job: JobId, prompt_id: String, why: &str) {
@@ -144,16 +192,17 @@ impl Driver {
         if !self.state.is_wanted(job) {
             return self.posted(server, job, prompt_id, PostResult::NotWanted);
         }
-        let Ready { graph, text } = self.fill_in(prompt, &prompt_id, seed, names);
+        let Ready { graph, text, extra_data } = self.fill_in(prompt, &prompt_id, seed, names);
         self.know_nodes(job, &graph);
         if let Err(error) = self.store.write(&[Write::Posted { prompt_id: prompt_id.clone(), job, graph: text }]) {
             // Nothing is wrong with the job: it is sent when the store can be written again.
             return self.posted(server, job, prompt_id, PostResult::NotSent(error.to_string()));
         }
+        let info = self.info_of(server);
         if let Some(end) = self.servers.get_mut(server)
             && let Some(submission) = end.line.iter_mut().find(|s| s.job == job)
         {
-            submission.post = Some(Post { job, prompt_id, graph });
+            submission.post = Some(Post { job, prompt_id, graph, extra_data, info });
         }
         self.move_up(server);
     }

@@ -28,8 +28,7 @@ pub(super) fn server_configs(config: &Config) -> Vec<ServerConfig> {
 
 /// The server as people see it: without user, password and query.
 pub(super) fn seat(config: &ServerConfig) -> ServerSeat {
-    let url = ServerConfig { name: None, ..config.clone() }.label();
-    ServerSeat { name: config.label(), url, in_flight: config.in_flight }
+    ServerSeat { name: config.label(), url: shown_url(&config.url), in_flight: config.in_flight }
 }
 
 /// All that an engine goes on with after the one before it has died.

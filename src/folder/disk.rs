@@ -18,6 +18,11 @@ pub fn refuse_network_disk(state_dir: &Path) -> Result<(), FolderError> {
     }
 }
 
+/// True on a network disk, which sends no file events. Where nobody can tell, it is a local one.
+pub fn is_network_disk(path: &Path) -> bool {
+    real_path(path).and_then(|real| network_disk(&real)).is_ok_and(|kind| kind.is_some())
+}
+
 /// Free bytes for us on the disk of `path`; `None` where the standard library can't tell (Windows).
 ///
 /// # Errors

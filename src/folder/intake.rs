@@ -63,6 +63,11 @@ impl Folder {
         inbox.join("queued").join(format!("{number:06}-{name}"))
     }
 
+    /// Where a file that lay at `queued` is put away.
+    pub fn put_away_path(&self, queued: &Path, ending: Ending) -> PathBuf {
+        put_away_dir(queued, ending).join(queued.file_name().unwrap_or_default())
+    }
+
     /// Puts the text of a job that a verb handed in where a taken file would lie.
     ///
     /// # Errors
@@ -72,7 +77,7 @@ impl Folder {
         if let Some(dir) = path.parent() {
             fs::create_dir_all(dir).map_err(|error| named(dir, &error))?;
         }
-        self.write_new(&path, text).map_err(|error| named(&path, &error))
+        self.write_new(&path, text.as_bytes()).map_err(|error| named(&path, &error))
     }
 
     /// Moves a file on from `queued/` and writes the text beside it. A file that is not there any more is no error.
@@ -80,12 +85,12 @@ impl Folder {
     /// # Errors
     /// When the folder cannot be written to.
     pub fn finish(&self, queued: &Path, ending: Ending, sidecar_text: &str) -> io::Result<Finished> {
-        let (folder, suffix) = match ending {
-            Ending::Done => ("done", ".result.json"),
-            Ending::Failed => ("failed", ".error.txt"),
+        let suffix = match ending {
+            Ending::Done => ".result.json",
+            Ending::Failed => ".error.txt",
         };
         let name = queued.file_name().ok_or_else(|| io::Error::new(io::ErrorKind::InvalidInput, "no file name"))?;
-        let dir = inbox_of(queued).join(folder);
+        let dir = put_away_dir(queued, ending);
         fs::create_dir_all(&dir).map_err(|error| named(&dir, &error))?;
         let mut sidecar = name.to_owned();
         sidecar.push(suffix);
@@ -231,6 +236,13 @@ fn take_again(file: &Path, target: &Path) -> io::Result<PathBuf> {
     }
     faults::step("folder.take.again", || no_replace::rename(file, target)).map_err(|error| named(target, &error))?;
     Ok(target.to_owned())
+}
+
+fn put_away_dir(queued: &Path, ending: Ending) -> PathBuf {
+    inbox_of(queued).join(match ending {
+        Ending::Done => "done",
+        Ending::Failed => "failed",
+    })
 }
 
 /// The inbox that a file lies in: its folder, or the one above for files in a folder of ours.

@@ -7,8 +7,6 @@ use std::collections::{HashMap, HashSet};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
-use crate::job_file::MAX_BYTES;
-
 /// Between two readings of a file that is being written, unless the end of its writing was seen.
 const WRITING: Duration = Duration::from_millis(50);
 /// How often a file is offered again of which something is missing, or is tried again that can't be read.
@@ -17,6 +15,8 @@ const AGAIN: Duration = Duration::from_secs(1);
 const AGAIN_STIRRED: Duration = Duration::from_millis(200);
 /// How long a file rests that could not be taken.
 const REST: Duration = Duration::from_secs(5);
+/// So long nobody needs to be told that a file is waited for.
+const PATIENCE: Duration = Duration::from_secs(2);
 /// Changes in a folder make it walk over the waiting files at most this often.
 const WALK: Duration = Duration::from_millis(50);
 
@@ -38,6 +38,16 @@ pub(super) enum Cause {
     Ended,
     /// [`Settle::due`] named it.
     Due,
+}
+
+/// How a file is judged.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Manner {
+    /// Where the end of its writing is not seen, it is read once it has stood still for so long; `None`: its bytes
+    /// tell by themselves whether it is whole.
+    pub still: Option<Duration>,
+    /// Larger ones are not read.
+    pub most: u64,
 }
 
 /// What to do with a file that was looked at.
@@ -130,7 +140,15 @@ impl Settle {
     }
 
     /// A file is there.
-    pub(super) fn look(&mut self, path: &Path, dir: usize, stamp: Stamp, cause: Cause, now: Duration) -> Look {
+    pub(super) fn look(
+        &mut self,
+        path: &Path,
+        dir: usize,
+        stamp: Stamp,
+        cause: Cause,
+        manner: Manner,
+        now: Duration,
+    ) -> Look {
         let new = Phase::Torn { read: now, again: Some(now) };
         let (changed, phase) = match self.entries.get_mut(path) {
             None => {
@@ -145,12 +163,20 @@ impl Settle {
                 (changed, entry.phase)
             }
         };
-        if stamp.size > MAX_BYTES {
+        if stamp.size > manner.most {
             if matches!(phase, Phase::Resting { until } if now < until) {
                 return Look::Leave;
             }
             self.put(path, Phase::TooBig);
             return if phase == Phase::TooBig { Look::Leave } else { Look::TooBig };
+        }
+        if let Some(still) = manner.still
+            && changed
+            && cause != Cause::Ended
+            && !matches!(phase, Phase::Resting { .. })
+        {
+            self.put(path, Phase::Torn { read: now, again: Some(now + still) });
+            return Look::Leave;
         }
         match phase {
             Phase::Torn { .. } if cause != Cause::Hint => Look::Read,
@@ -256,6 +282,16 @@ impl Settle {
         }
     }
 
+    /// The files that have been waited for longer than a moment, sorted.
+    pub(super) fn waiting(&self, now: Duration) -> Vec<PathBuf> {
+        let waits = |entry: &Entry| {
+            matches!(entry.phase, Phase::Torn { .. } | Phase::Wanting { .. }) && now >= entry.since + PATIENCE
+        };
+        let mut paths: Vec<_> = self.entries.iter().filter(|(_, e)| waits(e)).map(|(path, _)| path.clone()).collect();
+        paths.sort_unstable();
+        paths
+    }
+
     /// Forgets everything, so that all that lies there is offered again.
     pub(super) fn forget(&mut self) {
         self.entries.clear();
@@ -320,6 +356,9 @@ impl Settle {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::job_file::MAX_BYTES;
+
+    const JSON: Manner = Manner { still: None, most: MAX_BYTES };
 
     const MAX: Duration = Duration::from_secs(30);
 
@@ -341,7 +380,7 @@ mod tests {
 
     /// One look, and the reading that it asks for.
     fn step(settle: &mut Settle, size: u64, cause: Cause, result: Read, now: Duration) -> Option<Tell> {
-        match settle.look(path(), 0, stamp(size), cause, now) {
+        match settle.look(path(), 0, stamp(size), cause, JSON, now) {
             Look::Read => Some(settle.read(path(), result, now)),
             Look::Leave => None,
             Look::TooBig => panic!("too big"),
@@ -373,7 +412,7 @@ mod tests {
     #[test]
     fn what_was_written_between_look_and_reading_is_not_told_twice() {
         let mut s = settle();
-        assert_eq!(s.look(path(), 0, stamp(0), Cause::Hint, ms(0)), Look::Read);
+        assert_eq!(s.look(path(), 0, stamp(0), Cause::Hint, JSON, ms(0)), Look::Read);
         s.restamp(path(), stamp(10));
         assert_eq!(Some(s.read(path(), Read::Whole, ms(0))), OFFER);
         assert_eq!(step(&mut s, 10, Cause::Ended, Read::Whole, ms(1)), None);
@@ -442,7 +481,7 @@ mod tests {
         while let Some(next) = s.next() {
             now = next;
             for (path, _) in s.due(now) {
-                if s.look(&path, 0, stamp(5), Cause::Due, now) == Look::Read {
+                if s.look(&path, 0, stamp(5), Cause::Due, JSON, now) == Look::Read {
                     offers.push(s.read(&path, Read::Whole, now));
                     s.not_yet(&path);
                 }
@@ -451,6 +490,20 @@ mod tests {
         assert_eq!((offers.len(), now), (30, MAX));
         assert_eq!(offers.pop(), LAST_CALL);
         assert!(offers.iter().all(|tell| Some(*tell) == OFFER));
+    }
+
+    #[test]
+    fn what_is_waited_for_is_told_after_a_moment_and_no_longer_than_it_is_waited_for() {
+        let mut s = settle();
+        step(&mut s, 5, Cause::Ended, Read::Torn, ms(0));
+        assert!(s.waiting(ms(1999)).is_empty());
+        assert_eq!(s.waiting(ms(2000)), [path()]);
+        assert_eq!(step(&mut s, 6, Cause::Ended, Read::Whole, ms(3000)), OFFER);
+        assert!(s.waiting(ms(9000)).is_empty(), "told of, and not answered");
+        s.not_yet(path());
+        assert_eq!(s.waiting(ms(9000)), [path()], "it names something that is missing");
+        s.gone(path());
+        assert!(s.waiting(ms(9000)).is_empty());
     }
 
     #[test]
@@ -475,7 +528,7 @@ mod tests {
         let mut s = settle();
         let paths: Vec<PathBuf> = (0..1000).map(|n| PathBuf::from(format!("jobs/{n}.json"))).collect();
         for path in &paths {
-            s.look(path, 0, stamp(5), Cause::Ended, ms(0));
+            s.look(path, 0, stamp(5), Cause::Ended, JSON, ms(0));
             s.read(path, Read::Whole, ms(0));
             s.not_yet(path);
         }
@@ -483,7 +536,7 @@ mod tests {
         for at in 1..=1000 {
             s.stir(0, ms(at));
             for (path, _) in s.due(ms(at)) {
-                s.look(&path, 0, stamp(5), Cause::Due, ms(at));
+                s.look(&path, 0, stamp(5), Cause::Due, JSON, ms(at));
                 s.read(&path, Read::Whole, ms(at));
                 s.not_yet(&path);
                 offers += 1;
@@ -497,7 +550,7 @@ mod tests {
     #[test]
     fn too_big_is_said_once_while_it_grows() {
         let mut s = settle();
-        let mut look = |size| s.look(path(), 0, stamp(size), Cause::Hint, ms(0));
+        let mut look = |size| s.look(path(), 0, stamp(size), Cause::Hint, JSON, ms(0));
         assert_eq!(look(MAX_BYTES + 1), Look::TooBig);
         assert_eq!((look(MAX_BYTES + 2), look(MAX_BYTES + 2)), (Look::Leave, Look::Leave));
         assert_eq!(look(3), Look::Read, "replaced by a small one");
@@ -512,8 +565,8 @@ mod tests {
             let cause = if round == 0 { Cause::Ended } else { Cause::Due };
             step(&mut s, 5, cause, Read::Whole, now);
             s.again(path(), now);
-            assert_eq!(s.look(path(), 0, stamp(6), Cause::Hint, now + ms(1)), Look::Leave, "it rests");
-            assert_eq!(s.look(path(), 0, stamp(5), Cause::Hint, now + ms(2)), Look::Leave);
+            assert_eq!(s.look(path(), 0, stamp(6), Cause::Hint, JSON, now + ms(1)), Look::Leave, "it rests");
+            assert_eq!(s.look(path(), 0, stamp(5), Cause::Hint, JSON, now + ms(2)), Look::Leave);
             assert_eq!((due(&mut s, now + ms(4999)), due(&mut s, now + ms(5000))), (0, 1), "{round}");
         }
         assert!(s.missed().is_empty());
@@ -524,10 +577,10 @@ mod tests {
     #[test]
     fn one_too_big_that_could_not_be_put_away_is_told_anew() {
         let mut s = settle();
-        assert_eq!(s.look(path(), 0, stamp(MAX_BYTES + 1), Cause::Hint, ms(0)), Look::TooBig);
+        assert_eq!(s.look(path(), 0, stamp(MAX_BYTES + 1), Cause::Hint, JSON, ms(0)), Look::TooBig);
         s.again(path(), ms(0));
-        assert_eq!(s.look(path(), 0, stamp(MAX_BYTES + 1), Cause::Hint, ms(10)), Look::Leave);
-        assert_eq!(s.look(path(), 0, stamp(MAX_BYTES + 1), Cause::Due, ms(5000)), Look::TooBig);
+        assert_eq!(s.look(path(), 0, stamp(MAX_BYTES + 1), Cause::Hint, JSON, ms(10)), Look::Leave);
+        assert_eq!(s.look(path(), 0, stamp(MAX_BYTES + 1), Cause::Due, JSON, ms(5000)), Look::TooBig);
     }
 
     #[test]
@@ -540,5 +593,22 @@ mod tests {
         assert_eq!(s.wanting, 0);
         s.forget();
         assert_eq!(s.next(), None);
+    }
+
+    #[test]
+    fn what_does_not_tell_that_it_is_whole_must_stand_still() {
+        let csv = Manner { still: Some(ms(1000)), most: MAX_BYTES };
+        let mut s = Settle::new([ms(30_000)]);
+        assert_eq!(s.look(path(), 0, stamp(5), Cause::Hint, csv, ms(0)), Look::Leave);
+        assert!(s.due(ms(900)).is_empty());
+        // it grows: the time begins anew
+        assert_eq!(s.look(path(), 0, stamp(9), Cause::Hint, csv, ms(900)), Look::Leave);
+        assert!(s.due(ms(1500)).is_empty());
+        assert_eq!(s.due(ms(1900)), [(path().to_owned(), 0)]);
+        assert_eq!(s.look(path(), 0, stamp(9), Cause::Due, csv, ms(1900)), Look::Read);
+        assert_eq!(s.read(path(), Read::Whole, ms(1900)), Tell::Offer { last_call: false });
+        assert_eq!(s.look(path(), 0, stamp(9), Cause::Hint, csv, ms(2000)), Look::Leave, "told once");
+        // the end of its writing was seen
+        assert_eq!(s.look(path(), 0, stamp(12), Cause::Ended, csv, ms(3000)), Look::Read);
     }
 }

@@ -10,8 +10,8 @@ use std::time::{Duration, Instant};
 use notify::event::{AccessKind, AccessMode, ModifyKind, RenameMode};
 use notify::{EventKind, RecommendedWatcher, RecursiveMode, Watcher};
 
-use super::settle::{Cause, Look, Read, Settle, Stamp, Tell};
-use super::{Event, HELD, WatchedDir, ending_of};
+use super::settle::{Cause, Look, Manner, Read, Settle, Stamp, Tell};
+use super::{Event, HELD, Kind, WatchedDir, kind_of};
 use crate::job_file::MAX_BYTES;
 
 /// Folders are listed this often whatever events say.
@@ -20,6 +20,9 @@ const RESCAN: Duration = Duration::from_secs(5);
 const SCAN_SOON: Duration = Duration::from_millis(20);
 /// The same for folders without events.
 const RESCAN_POLLED: Duration = Duration::from_secs(2);
+
+/// What is waited for is told at most this often.
+const TELL_WAITING: Duration = Duration::from_secs(1);
 
 /// What reaches the thread.
 #[derive(Debug)]
@@ -39,6 +42,8 @@ struct Place {
     held: bool,
     /// `held/` may be missing; an inbox may not.
     optional: bool,
+    media: bool,
+    settle: Duration,
     /// The path with links resolved, as some systems report it.
     real: PathBuf,
     watch: Watch,
@@ -61,6 +66,8 @@ pub(super) struct Thread<F> {
     watcher: Option<RecommendedWatcher>,
     started: Instant,
     next_scan: Duration,
+    /// What was last told to be waited for, and when.
+    told_waiting: (Vec<PathBuf>, Duration),
     on_event: F,
 }
 
@@ -76,6 +83,8 @@ impl<F: FnMut(Event)> Thread<F> {
                 dir: index,
                 held,
                 optional,
+                media: dir.media,
+                settle: dir.settle,
                 watch: if dir.poll { Watch::Polled } else { Watch::Off },
                 troubled: false,
             };
@@ -93,7 +102,15 @@ impl<F: FnMut(Event)> Thread<F> {
             .inspect_err(|error| tracing::warn!("no file events, scanning instead: {error}"))
             .ok()
         };
-        Self { places, settle, watcher, started: Instant::now(), next_scan: Duration::ZERO, on_event }
+        Self {
+            places,
+            settle,
+            watcher,
+            started: Instant::now(),
+            next_scan: Duration::ZERO,
+            told_waiting: (Vec::new(), Duration::ZERO),
+            on_event,
+        }
     }
 
     /// Runs until it is told to stop, or nobody is left who could.
@@ -123,6 +140,21 @@ impl<F: FnMut(Event)> Thread<F> {
             for path in self.settle.missed() {
                 (self.on_event)(Event::Gone { path });
             }
+            self.tell_waiting();
+        }
+    }
+
+    /// Now and then: a thousand files that wait are not sorted for each event.
+    fn tell_waiting(&mut self) {
+        let now = self.now();
+        if now < self.told_waiting.1 + TELL_WAITING {
+            return;
+        }
+        let waiting = self.settle.waiting(now);
+        self.told_waiting.1 = now;
+        if waiting != self.told_waiting.0 {
+            self.told_waiting.0.clone_from(&waiting);
+            (self.on_event)(Event::Waiting(waiting));
         }
     }
 
@@ -155,9 +187,7 @@ impl<F: FnMut(Event)> Thread<F> {
             if stirs {
                 self.settle.stir(dir, self.now());
             }
-            if ending_of(&path).is_some() {
-                self.look(&path, dir, held, cause);
-            }
+            self.look(&path, dir, held, cause);
         }
     }
 
@@ -169,7 +199,7 @@ impl<F: FnMut(Event)> Thread<F> {
             let Some(place) = self.places.get(at) else { continue };
             let (path, dir, held) = (place.path.clone(), place.dir, place.held);
             polled |= !matches!(place.watch, Watch::On(_)) && !place.optional;
-            match list(&path) {
+            match list(&path, place.media) {
                 Ok(mut files) => {
                     self.well(at);
                     let there: HashSet<PathBuf> = files.iter().map(|(path, _)| path.clone()).collect();
@@ -240,19 +270,36 @@ impl<F: FnMut(Event)> Thread<F> {
     }
 
     fn look_at(&mut self, path: &Path, dir: usize, held: bool, cause: Cause, meta: &Metadata) {
-        let Some(is_whole) = ending_of(path).filter(|_| meta.is_file()) else { return };
-        match self.settle.look(path, dir, stamp(meta), cause, self.now()) {
+        let place = self.places.iter().find(|place| place.dir == dir);
+        let (media, settle) = place.map_or((false, Duration::ZERO), |place| (place.media, place.settle));
+        let Some(kind) = kind_of(path, media).filter(|_| meta.is_file()) else { return };
+        // what does not tell by itself that it is whole must stand still
+        let tells = matches!(kind, Kind::Job(format) if format.is_complete(b"").is_some());
+        let manner =
+            Manner { still: (!tells).then_some(settle), most: if kind == Kind::Media { u64::MAX } else { MAX_BYTES } };
+        match self.settle.look(path, dir, stamp(meta), cause, manner, self.now()) {
             Look::Leave => {}
             Look::TooBig => {
                 let why = format!("it has {} bytes; a job file has at most {} MiB", meta.len(), MAX_BYTES >> 20);
                 (self.on_event)(Event::TooBig { path: path.to_owned(), dir_index: dir, why });
             }
             Look::Read => {
-                let (result, bytes, why) = match read(path, meta.len()) {
+                let readable = match kind {
+                    Kind::Job(_) => read(path, meta.len()),
+                    // its bytes are for whoever takes it
+                    Kind::Media => fs::File::open(path).and_then(|file| Ok((Vec::new(), file.metadata()?))),
+                };
+                let (result, bytes, why) = match readable {
                     Ok((bytes, after)) => {
                         // what was written between the stat and the reading was read, too: not to be told twice
                         self.settle.restamp(path, stamp(&after));
-                        let whole = bytes.len() as u64 == after.len() && is_whole(&bytes);
+                        let whole = match kind {
+                            Kind::Media => after.len() > 0,
+                            Kind::Job(format) => {
+                                let all = bytes.len() as u64 == after.len();
+                                all && format.is_complete(&bytes).unwrap_or(!bytes.trim_ascii().is_empty())
+                            }
+                        };
                         (if whole { Read::Whole } else { Read::Torn }, bytes, None)
                     }
                     Err(error) if error.kind() == io::ErrorKind::NotFound => return self.settle.gone(path),
@@ -275,11 +322,11 @@ impl<F: FnMut(Event)> Thread<F> {
 }
 
 /// The job files of a folder. Entries that vanish meanwhile are left out; anything else that fails, fails.
-fn list(folder: &Path) -> io::Result<Vec<(PathBuf, Metadata)>> {
+fn list(folder: &Path, media: bool) -> io::Result<Vec<(PathBuf, Metadata)>> {
     let mut files = Vec::new();
     for entry in fs::read_dir(folder)? {
         let path = entry?.path();
-        if ending_of(&path).is_none() {
+        if kind_of(&path, media).is_none() {
             continue;
         }
         match fs::metadata(&path) {

@@ -9,7 +9,8 @@ use super::{JobSpec, Source};
 /// The job as one JSON object, a key a line.
 #[must_use]
 pub fn text_of(spec: &JobSpec) -> String {
-    let JobSpec { workflow, name, slots, set, priority, note, server, hold, after, tags } = spec;
+    // which of several it is does not matter any more: it is edited alone
+    let JobSpec { workflow, name, slots, set, priority, note, server, hold, after, tags, extra_data, .. } = spec;
     let texts = |list: &[String]| Value::Array(list.iter().cloned().map(Value::String).collect());
     let mut map = Map::new();
     match workflow {
@@ -17,11 +18,9 @@ pub fn text_of(spec: &JobSpec) -> String {
             map.extend(named.clone().map(|named| ("workflow".to_owned(), Value::String(named))));
         }
         // A graph that says nothing of itself is the whole file.
-        Source::Graph(graph) if *spec == (JobSpec { workflow: workflow.clone(), ..bare() }) => {
-            return format!("{:#}\n", Value::Object(graph.clone()));
-        }
+        Source::Graph(graph) if is_bare(spec) => return format!("{:#}\n", Value::Object((**graph).clone())),
         Source::Graph(graph) => {
-            map.insert("workflow".to_owned(), Value::Object(graph.clone()));
+            map.insert("workflow".to_owned(), Value::Object((**graph).clone()));
         }
     }
     for (key, value) in [("name", name), ("note", note), ("server", server)] {
@@ -42,27 +41,23 @@ pub fn text_of(spec: &JobSpec) -> String {
             map.insert(key.to_owned(), texts(list));
         }
     }
+    if let Some(extra) = extra_data {
+        map.insert("extra_data".to_owned(), Value::Object(extra.clone()));
+    }
     format!("{:#}\n", Value::Object(map))
 }
 
-fn bare() -> JobSpec {
-    JobSpec {
-        workflow: Source::Named(None),
-        name: None,
-        slots: Map::new(),
-        set: Map::new(),
-        priority: 0,
-        note: None,
-        server: None,
-        hold: false,
-        after: Vec::new(),
-        tags: Vec::new(),
-    }
+/// It says nothing but its graph.
+fn is_bare(spec: &JobSpec) -> bool {
+    let JobSpec { workflow: _, name, slots, set, priority, note, server, hold, after, tags, extra_data, .. } = spec;
+    let texts = [name, note, server].into_iter().all(Option::is_none);
+    let lists = after.is_empty() && tags.is_empty() && slots.is_empty() && set.is_empty();
+    texts && lists && *priority == 0 && !hold && extra_data.is_none()
 }
 
 #[cfg(test)]
 mod tests {
-    use super::super::parse;
+    use super::super::{Format, parse};
     use super::*;
 
     #[test]
@@ -70,12 +65,13 @@ mod tests {
         for text in [
             r#"{"workflow": "loop", "image": "a.png", "prompt": "turning \"a\" page", "seed": 18446744073709551615}"#,
             r#"{"name": "x", "set": {"14.cfg": 1.5}, "priority": -3, "hold": true, "tags": ["a", "b"], "note": "n", "server": "s"}"#,
+            r##"{"workflow": "x", "after": ["a", "#12"], "extra_data": {"extra_pnginfo": {}}, "prompt": "y"}"##,
             r#"{"3": {"class_type": "KSampler", "inputs": {"seed": 1}}}"#,
             r#"{"workflow": {"3": {"class_type": "KSampler", "inputs": {}}}, "name": "y"}"#,
         ] {
-            let spec = parse(text.as_bytes()).unwrap().remove(0);
+            let spec = parse(Format::Json, text.as_bytes()).unwrap().remove(0);
             let written = text_of(&spec);
-            assert_eq!(parse(written.as_bytes()).unwrap(), [spec], "{written}");
+            assert_eq!(parse(Format::Json, written.as_bytes()).unwrap(), [spec], "{written}");
         }
     }
 }

@@ -25,6 +25,16 @@ pub struct Launch {
     pub log: PathBuf,
 }
 
+impl Launch {
+    /// The same, at this server.
+    #[must_use]
+    pub fn at_server(&self, server: &str) -> Self {
+        let mut args: Vec<OsString> = vec!["--server".into(), server.into()];
+        args.extend(self.args.iter().cloned());
+        Self { args, log: self.log.clone() }
+    }
+}
+
 /// Starts an engine in the background and waits until it serves `address`. An engine that another
 /// face started meanwhile is as good.
 ///

@@ -39,4 +39,13 @@ pub const STEPS: &[&str] = &[
          times TEXT NOT NULL                        -- estimate::NodeTimes as JSON
      );
      CREATE TABLE meta (key TEXT PRIMARY KEY, value TEXT NOT NULL);",
+    // 2: what servers say of their nodes; files in inboxes that are inputs
+    "CREATE TABLE object_info (
+         url     TEXT NOT NULL,
+         version TEXT NOT NULL,
+         at      TEXT NOT NULL,                     -- RFC 3339
+         text    TEXT NOT NULL,                     -- the answer, as it came
+         PRIMARY KEY (url, version)
+     );
+     CREATE TABLE named (path TEXT PRIMARY KEY);    -- a job file named it: an input, never a job",
 ];

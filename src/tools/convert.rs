@@ -11,7 +11,7 @@ use flate2::read::GzDecoder;
 use serde_json::Value;
 use thiserror::Error;
 
-use crate::comfy::{self, Client, ComfyError};
+use crate::comfy::{Client, ComfyError};
 use crate::config::{DEFAULT_SERVER, ServerConfig};
 use crate::text::{clean, json_text};
 use crate::workflow::convert::{self, ConvertError, Converted, When};
@@ -135,7 +135,7 @@ fn read(path: &Path, most: u64) -> Result<String, Trouble> {
 
 /// Reads JSON, and where Python wrote what is none (`NaN`, `Infinity`), that too.
 fn parse<T>(text: &str, path: &Path, read: impl Fn(&str) -> Result<T, serde_json::Error>) -> Result<T, Trouble> {
-    read(text).or_else(|error| read(&comfy::json::repair(text.as_bytes())).map_err(|_| error)).map_err(|error| {
+    read(text).or_else(|error| read(&crate::lenient::repair(text.as_bytes())).map_err(|_| error)).map_err(|error| {
         let full = error.to_string();
         let message = clean(full.split(" at line ").next().unwrap_or(&full)).into_owned();
         Trouble::NotJson { path: path.to_owned(), line: error.line(), column: error.column(), message }

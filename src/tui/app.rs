@@ -75,8 +75,9 @@ pub enum Command {
     Ask(Request),
     /// End the dashboard; the engine goes on.
     Leave,
-    /// Start an engine (or find one) and connect. With `replace` the one that refused us is stopped first.
-    StartEngine { replace: bool },
+    /// Start an engine (or find one) and connect. With `replace` the one that refused us is stopped first. `server`:
+    /// where the one before worked, if a flag had said so.
+    StartEngine { replace: bool, server: Option<String> },
     /// Open this text in the person's editor; what comes of it is [`Event::Edited`].
     Editor { job: JobId, text: String },
     /// Give the terminal back until `fg`.
@@ -107,7 +108,10 @@ pub enum EngineState {
         version: String,
     },
     Gone {
+        /// Empty where there is no more to say than that.
         why: String,
+        /// The person stopped it here.
+        asked: bool,
     },
 }
 
@@ -132,6 +136,8 @@ pub struct App {
     pub(super) now: Timestamp,
     size: (u16, u16),
     pub(super) state: EngineState,
+    /// The person stops the engine: that it goes is no surprise.
+    stop_asked: bool,
     /// Since when nothing is heard of the engine.
     lost_at: Option<Timestamp>,
     pub(super) engine: EngineRow,
@@ -178,6 +184,7 @@ impl App {
             now: setup.now,
             size: setup.size,
             state: EngineState::Connecting,
+            stop_asked: false,
             lost_at: None,
             engine: EngineRow { folder: setup.folder.clone(), ..EngineRow::default() },
             servers: Vec::new(),
@@ -245,7 +252,7 @@ impl App {
             Event::EngineGone { why } => {
                 // An engine that refused us closes the connection: its words are the reason.
                 if !matches!(self.state, EngineState::Refused { .. }) {
-                    self.state = EngineState::Gone { why };
+                    self.state = EngineState::Gone { why, asked: self.stop_asked };
                 }
                 self.lost_at.get_or_insert(self.now);
                 self.forecast_due = true;
@@ -362,14 +369,17 @@ impl App {
     pub(super) fn banners(&self) -> Vec<(Role, String)> {
         let mut out = Vec::new();
         match &self.state {
-            EngineState::Gone { why } => {
+            EngineState::Gone { asked: true, .. } => {
+                out.push((Role::Plain, " The engine has stopped, as you asked. E starts it again.".to_owned()));
+            }
+            EngineState::Gone { why, .. } => {
+                let why = if why.is_empty() { String::new() } else { format!(": {why}") };
                 let log = if self.engine.log.is_empty() {
                     String::new()
                 } else {
                     format!(" (log: {})", self.short(&self.engine.log))
                 };
-                let why = if why.is_empty() { String::new() } else { format!(": {why}") };
-                out.push((Role::Bad, format!("the engine stopped{log}{why} · E starts it again")));
+                out.push((Role::Bad, format!("E starts it again: the engine stopped{why}{log}")));
             }
             EngineState::Refused { why, version } => {
                 let version = if version.is_empty() { String::new() } else { format!(" (engine {version})") };

@@ -30,7 +30,7 @@ pub fn attach(door: Door) -> Wires {
 }
 
 fn carry(door: &Door, events: &EventSender, asked: &Receiver<Command>) {
-    let mut writer = join(door, events, false);
+    let mut writer = join(door, events, false, None);
     while let Ok(command) = asked.recv() {
         match command {
             Command::Ask(request) => {
@@ -41,19 +41,19 @@ fn carry(door: &Door, events: &EventSender, asked: &Receiver<Command>) {
                     writer = None;
                 }
             }
-            Command::StartEngine { replace } => {
+            Command::StartEngine { replace, server } => {
                 // Close first: one dashboard is one face.
                 drop(writer.take());
-                writer = join(door, events, replace);
+                writer = join(door, events, replace, server);
             }
             _ => {}
         }
     }
 }
 
-fn join(door: &Door, events: &EventSender, replace: bool) -> Option<Writer> {
+fn join(door: &Door, events: &EventSender, replace: bool, before: Option<String>) -> Option<Writer> {
     events.send(Event::Connecting);
-    match connect(door, replace) {
+    match connect(door, replace, before) {
         Ok((reader, writer)) => {
             let events = events.clone();
             std::thread::spawn(move || pump(reader, &events));
@@ -66,8 +66,10 @@ fn join(door: &Door, events: &EventSender, replace: bool) -> Option<Writer> {
     }
 }
 
-fn connect(door: &Door, replace: bool) -> Result<(Reader, Writer), LinkError> {
+/// `before`: the server that a flag had named to the engine before.
+fn connect(door: &Door, replace: bool, mut before: Option<String>) -> Result<(Reader, Writer), LinkError> {
     if replace && let Ok(mut talk) = Talk::open(&door.address, None) {
+        before = talk.engine.server.take();
         let _ = talk.ask(Request::Stop);
         talk.await_end(Duration::from_secs(12));
     }
@@ -76,7 +78,12 @@ fn connect(door: &Door, replace: bool) -> Result<(Reader, Writer), LinkError> {
         Err(LinkError::NoEngine) => {
             // The connection that waited for it is kept until ours stands: an engine that ends
             // with its faces must not take this moment for the end.
-            let _waited = link::start(&door.address, &door.launch, door.server.as_deref())?;
+            // What this dashboard was told stands in the launch already, and wins.
+            let launch = match before.filter(|_| door.server.is_none()) {
+                Some(server) => door.launch.at_server(&server),
+                None => door.launch.clone(),
+            };
+            let _waited = link::start(&door.address, &launch, door.server.as_deref())?;
             link::connect(&door.address, &hello)
         }
         other => other,
@@ -92,7 +99,9 @@ fn pump(mut reader: Reader, events: &EventSender) {
                 }
             }
             Err(error) => {
-                events.send(Event::EngineGone { why: error.to_string() });
+                // That it is closed is all that "gone" says.
+                let why = if matches!(error, LinkError::Closed) { String::new() } else { error.to_string() };
+                events.send(Event::EngineGone { why });
                 return;
             }
         }

@@ -172,8 +172,8 @@ pub const COLUMNS: &[Column] = &[
     Column {
         title: "size",
         json: None,
-        words: "width x height, and frames, where the workflow tells",
-        widths: (13, 13, 13),
+        words: "width x height, and frames where there is room, as the workflow tells",
+        widths: (9, 13, 13),
         rank: 8,
         align_right: true,
         sort: Some(|row| {
@@ -181,7 +181,11 @@ pub const COLUMNS: &[Column] = &[
             Some(Value::Whole(u64::from(width?) * u64::from(height?) * u64::from(length.unwrap_or(1))))
         }),
         high_first: true,
-        cell: |_, row, _| (shape(row.shape).into(), Role::Plain),
+        cell: |_, row, room| {
+            let whole = shape(row.shape);
+            let bare = || shape(Shape { length: None, ..row.shape });
+            (if width(&whole) > room { bare() } else { whole }.into(), Role::Plain)
+        },
     },
     Column {
         title: "SSIM",
@@ -214,7 +218,8 @@ pub fn place(room: u16, screen: u16, id_digits: u16) -> Vec<Placed> {
     ranked.sort_by_key(|i| COLUMNS[*i].rank);
 
     let mut widths = [None::<u16>; COLUMNS.len()];
-    let mut left = room;
+    // The first column has no gap before it.
+    let mut left = room + COLUMNS.first().map_or(0, Column::gap);
     for &i in &ranked {
         let (min, ..) = bounds(&COLUMNS[i]);
         let gap = COLUMNS[i].gap();
@@ -226,7 +231,7 @@ pub fn place(room: u16, screen: u16, id_digits: u16) -> Vec<Placed> {
         left -= min + gap;
     }
     if let Some(first) = widths.iter().position(Option::is_some) {
-        left += COLUMNS[first].gap();
+        left = (left + COLUMNS[first].gap()).saturating_sub(COLUMNS.first().map_or(0, Column::gap));
     }
     for goal in [1, 2] {
         for &i in &ranked {
@@ -296,7 +301,12 @@ fn state_cell<'a>(context: &Context<'_>, row: &'a JobRow, room: usize) -> Cell<'
         }
         JobState::Pending => row.position.map_or("pending".into(), |n| format!("pending #{n}").into()),
         JobState::Failed { why } => told(theme::failure(why.kind), &why.message, room),
-        JobState::Rejected { why } => told("rejected", &why.message, room),
+        JobState::Rejected { why } => {
+            let reason = clean(&why.message);
+            let reason = reason_first(&reason);
+            // The sign says what it is; the reason is what helps.
+            if room < 24 { reason.into_owned().into() } else { told("rejected", &reason, room) }
+        }
         JobState::Duplicate { of } => format!("duplicate {of}").into(),
         JobState::Waiting { after } => match after.first() {
             Some(first) => format!("after {first}").into(),
@@ -311,6 +321,16 @@ fn state_cell<'a>(context: &Context<'_>, row: &'a JobRow, room: usize) -> Cell<'
 fn told<'a>(short: &'a str, long: &str, room: usize) -> Cow<'a, str> {
     let long = clean(long);
     if room < short.len() + 14 || long.is_empty() { short.into() } else { format!("{short}: {long}").into() }
+}
+
+/// `line 3, column 5: no slot …` with the place behind: a row has room for the reason only.
+fn reason_first(message: &str) -> Cow<'_, str> {
+    let number = |text: &str| !text.is_empty() && text.bytes().all(|b| b.is_ascii_digit());
+    let parted = message.split_once(": ").and_then(|(place, reason)| {
+        let (line, column) = place.strip_prefix("line ")?.split_once(", column ")?;
+        (number(line) && number(column)).then(|| format!("{reason} ({place})"))
+    });
+    parted.map_or(Cow::Borrowed(message), Cow::Owned)
 }
 
 fn elapsed_cell<'a>(context: &Context<'_>, row: &'a JobRow, _: usize) -> Cell<'a> {
@@ -369,10 +389,19 @@ mod tests {
     }
 
     #[test]
+    fn a_rejected_row_begins_with_the_reason() {
+        assert_eq!(reason_first("line 3, column 5: no slot `a`: x"), "no slot `a`: x (line 3, column 5)");
+        for other in ["line by line: a", "line 3: a", "the file is empty", "line x, column 1: a"] {
+            assert_eq!(reason_first(other), other);
+        }
+    }
+
+    #[test]
     fn narrow_screens_keep_name_state_and_ssim() {
         let titles = |room, screen| place(room, screen, 3).iter().map(|p| p.column.title).collect::<Vec<_>>();
         assert_eq!(titles(48, 50), ["name", "state", "SSIM"]);
         assert_eq!(titles(78, 80), ["#", "name", "state", "elapsed", "eta", "seed", "SSIM"]);
-        assert_eq!(titles(164, 200).len(), COLUMNS.len());
+        // The list at 120 columns, beside the server.
+        assert_eq!(titles(89, 120).len(), COLUMNS.len());
     }
 }

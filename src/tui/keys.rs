@@ -159,6 +159,15 @@ const ALL: &[Mode] = &[Jobs, Detail, Server, Help, Asking, Typing];
 
 /// All keys. The footer shows them in this order, `?` and `q` always last.
 pub const KEYS: &[Binding] = &[
+    // Alive only when something is wrong: then it is the one to see.
+    bind(
+        PANES,
+        &[Key::char('E')],
+        Action::Start,
+        Heading::Everywhere,
+        "start the engine; try the server again now",
+        "start",
+    ),
     bind(
         ON_JOB,
         &[Key::char('c')],
@@ -247,14 +256,6 @@ pub const KEYS: &[Binding] = &[
         Heading::Everywhere,
         "close, unmark, unfilter, follow; never leaves",
         "back",
-    ),
-    bind(
-        PANES,
-        &[Key::char('E')],
-        Action::Start,
-        Heading::Everywhere,
-        "start the engine; try the server again now",
-        "start",
     ),
     bind(PANES, &[Key::char('Q')], Action::StopEngine, Heading::Everywhere, "stop the engine (asks first)", ""),
     bind(ALL, &[Key::ctrl('l')], Action::Redraw, Heading::Everywhere, "draw the screen anew", ""),

@@ -399,9 +399,10 @@ impl JobList {
     }
 
     /// The next column to sort by, in the table's order; after the last, the queue's own order.
-    pub fn sort_next(&mut self) {
+    /// Sorts by the next of the columns that are `shown`, indices in [`COLUMNS`]; after the last by the queue again.
+    pub fn sort_next(&mut self, shown: &[usize]) {
         let from = self.sort.column.map_or(0, |i| i + 1);
-        let column = (from..COLUMNS.len()).find(|i| COLUMNS[*i].sort.is_some());
+        let column = (from..COLUMNS.len()).find(|i| COLUMNS[*i].sort.is_some() && shown.contains(i));
         self.sort = Sort { column, high_first: column.is_some_and(|i| COLUMNS[i].high_first) };
         self.rebuild();
     }

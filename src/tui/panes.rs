@@ -15,7 +15,7 @@ pub mod detail;
 pub mod footer;
 mod header;
 pub mod help;
-mod jobs;
+pub mod jobs;
 mod server;
 mod vram;
 

@@ -94,6 +94,7 @@ pub fn failure(kind: FailureKind) -> &'static str {
         FailureKind::Server => "server lost",
         FailureKind::Stalled => "stalled",
         FailureKind::JobFile => "bad job file",
+        FailureKind::After => "not begun",
     }
 }
 

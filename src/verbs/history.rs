@@ -81,6 +81,10 @@ fn words(change: &Change) -> String {
         Change::Move { priority, .. } => format!("moved, priority {priority}"),
         Change::Hold => "held".to_owned(),
         Change::Release => "released".to_owned(),
+        Change::Wait { after } => {
+            format!("waits for {}", after.iter().map(ToString::to_string).collect::<Vec<_>>().join(", "))
+        }
+        Change::Ready => "what it waited for is done".to_owned(),
         Change::Peak { vram } => format!("peak VRAM {}", crate::text::size_words(*vram)),
     }
 }

@@ -8,9 +8,10 @@ use serde_json::{Map, Value};
 use thiserror::Error;
 
 use super::from_graph;
-use super::graph::{self, Graph};
-use super::slots::{Fit, InputRef, SlotType};
-use super::{ON_SERVER, Workflow};
+use super::graph::{self, Graph, NoPlace};
+use super::infer::LOADERS;
+use super::slots::{self, Fit, InputRef, Slot, SlotType};
+use super::{OF_JOB, ON_SERVER, Workflow};
 use crate::job::Shape;
 use crate::job_file::{JobSpec, OWN_KEYS, Source, kind};
 use crate::text;
@@ -34,6 +35,8 @@ pub enum SeedChoice {
     Given(u64),
     /// Any; choose one, put it in, and record it.
     Random,
+    /// One more than the last job of this workflow had; where there was none, this one.
+    Next(u64),
     /// The graph has no place for a seed.
     None,
 }
@@ -44,6 +47,8 @@ pub struct FileInput {
     pub node: String,
     pub input: String,
     pub slot: String,
+    /// What the input takes.
+    pub takes: SlotType,
     pub value: FileValue,
 }
 
@@ -55,6 +60,10 @@ pub enum FileValue {
     Local(String),
     /// A name that the server knows, already in the graph.
     Server(String),
+    /// What the job with this name or number gave.
+    Job(String),
+    /// The name that a graph came with: a file beside the job file, if there is one, else the server's.
+    Perhaps(String),
 }
 
 /// One thing in a job that does not fit its workflow. All text is fit to show.
@@ -68,8 +77,8 @@ pub enum FillFault {
     BadValue { slot: String, why: String },
     #[error("`{slot}` is missing: {description}")]
     Missing { slot: String, description: String },
-    #[error("`set` names node {node}, which is not in `{workflow}`; its nodes: {}", list(nodes))]
-    UnknownNode { key: String, node: String, workflow: String, nodes: Vec<String> },
+    #[error("`set` names node {node}, which is not in `{workflow}`{}; its nodes: {}", hint(nearest.as_deref()), list(nodes))]
+    UnknownNode { key: String, node: String, workflow: String, nodes: Vec<String>, nearest: Option<String> },
     #[error("`set` names `{key}`: node {node} has no input `{input}`{}; its inputs: {}", hint(nearest.as_deref()), list(inputs))]
     UnknownInput { key: String, node: String, input: String, inputs: Vec<String>, nearest: Option<String> },
     #[error("`set`: `{key}` {why}")]
@@ -119,11 +128,15 @@ impl Workflow {
             seed_inputs: self.seed_inputs().to_vec(),
             files: Vec::new(),
             faults: Vec::new(),
+            textual: job.textual,
         };
         for (key, value) in &job.slots {
             filling.slot(key, value);
         }
         filling.missing(&job.slots);
+        if raw {
+            filling.own_files();
+        }
         filling.set(&job.set);
         if !filling.faults.is_empty() {
             return Err(filling.faults);
@@ -161,6 +174,8 @@ struct Filling<'w> {
     seed_inputs: Vec<InputRef>,
     files: Vec<FileInput>,
     faults: Vec<FillFault>,
+    /// The values are texts, to be read as what the slot takes.
+    textual: bool,
 }
 
 impl Filling<'_> {
@@ -169,8 +184,14 @@ impl Filling<'_> {
             self.faults.push(self.unknown_slot(key));
             return;
         };
-        let value = match slot.fit(value) {
+        let read = value.as_str().filter(|_| self.textual).map(|text| slot.read(text));
+        let value = match slot.fit(read.as_ref().unwrap_or(value)) {
             Ok(Fit::Value(value)) => value,
+            Ok(Fit::NextSeed) => {
+                let own = slot.inputs.first().and_then(|at| graph::input(&self.graph, &at.node, &at.input));
+                self.seed = Some(SeedChoice::Next(own.and_then(Value::as_u64).unwrap_or(0)));
+                return;
+            }
             Ok(Fit::RandomSeed) => {
                 self.seed = Some(SeedChoice::Random);
                 return;
@@ -184,7 +205,7 @@ impl Filling<'_> {
         if slot.kind == SlotType::Seed {
             self.seed = value.as_u64().map(SeedChoice::Given);
         }
-        let value = if slot.kind == SlotType::Image { self.file(key, &slot.inputs, &value) } else { value };
+        let value = if slot.kind.is_file() { self.file(slot, &value) } else { value };
         for also in &slot.also {
             let made = graph::input(&self.graph, &also.input.node, &also.input.input)
                 .and_then(|there| also.value(&value, there));
@@ -198,19 +219,44 @@ impl Filling<'_> {
     }
 
     /// Notes the file for each input that takes it; the answer is what stands in the graph.
-    fn file(&mut self, slot: &str, inputs: &[InputRef], value: &Value) -> Value {
+    fn file(&mut self, slot: &Slot, value: &Value) -> Value {
         let written = value.as_str().unwrap_or_default();
-        let (value, name) = match written.strip_prefix(ON_SERVER) {
-            Some(name) => (FileValue::Server(name.to_owned()), name),
-            None => (FileValue::Local(written.to_owned()), written),
+        let (value, name) = match (written.strip_prefix(ON_SERVER), written.strip_prefix(OF_JOB)) {
+            (Some(name), _) => (FileValue::Server(name.to_owned()), name),
+            (_, Some(job)) => (FileValue::Job(job.trim().to_owned()), written),
+            (None, None) => (FileValue::Local(written.to_owned()), written),
         };
-        self.files.extend(inputs.iter().map(|place| FileInput {
+        self.files.extend(slot.inputs.iter().map(|place| FileInput {
             node: place.node.clone(),
             input: place.input.clone(),
-            slot: slot.to_owned(),
+            slot: slot.name.clone(),
+            takes: slot.kind,
             value: value.clone(),
         }));
         name.into()
+    }
+
+    /// The files that a graph of its own names: they may lie beside it.
+    fn own_files(&mut self) {
+        for (id, node) in &self.workflow.graph {
+            let class = graph::class(node);
+            for (_, input, kind) in LOADERS.iter().filter(|(loader, ..)| Some(*loader) == class) {
+                let is_given = self.files.iter().any(|file| file.node == *id && file.input == *input);
+                if let Some(name) = graph::input(&self.graph, id, input).and_then(Value::as_str)
+                    && !is_given
+                    && !name.trim().is_empty()
+                {
+                    let value = FileValue::Perhaps(name.to_owned());
+                    self.files.push(FileInput {
+                        node: id.clone(),
+                        input: (*input).to_owned(),
+                        slot: kind.word().to_owned(),
+                        takes: *kind,
+                        value,
+                    });
+                }
+            }
+        }
     }
 
     fn unknown_slot(&self, key: &str) -> FillFault {
@@ -262,29 +308,45 @@ impl Filling<'_> {
     fn edit(&mut self, key: &str, value: &Value) -> Result<InputRef, FillFault> {
         let shown = text::clean(key).into_owned();
         let bad = |why: String| FillFault::BadSet { key: key.to_owned(), why: text::clean(&why).into_owned() };
-        let Some(place) = InputRef::parse(key) else {
-            return Err(bad("names no input: write node id, dot, input, as in \"14.cfg\"".to_owned()));
-        };
-        let Some(node) = self.graph.get(&place.node) else {
-            return Err(FillFault::UnknownNode {
-                key: key.to_owned(),
-                node: text::clean(&place.node).into_owned(),
-                workflow: self.workflow.shown_name(),
-                nodes: self.graph.keys().cloned().collect(),
-            });
-        };
-        let inputs: Vec<String> =
-            node.get("inputs").and_then(Value::as_object).into_iter().flat_map(Map::keys).cloned().collect();
+        let titles = graph::titles(&self.graph);
+        let place = graph::place(&self.graph, &titles, key).map_err(|wrong| match wrong {
+            NoPlace::Node(node) => {
+                let classes = self.graph.values().filter_map(graph::class);
+                let names = self.graph.keys().map(String::as_str).filter(|id| id.len() > 2);
+                let names = names.chain(titles.values().map(String::as_str)).chain(classes);
+                FillFault::UnknownNode {
+                    key: key.to_owned(),
+                    nearest: text::nearest(&node, names).map(|name| text::clean(name).into_owned()),
+                    node: text::clean(&node).into_owned(),
+                    workflow: self.workflow.shown_name(),
+                    nodes: self.graph.keys().cloned().collect(),
+                }
+            }
+            NoPlace::Input(place) => {
+                let inputs = self.graph.get(&place.node).and_then(|node| node.get("inputs")?.as_object());
+                let inputs: Vec<String> = inputs.into_iter().flat_map(Map::keys).cloned().collect();
+                let nearest = text::nearest(&place.input, inputs.iter().map(String::as_str)).map(str::to_owned);
+                FillFault::UnknownInput {
+                    key: shown,
+                    node: text::clean(&place.node).into_owned(),
+                    input: text::clean(&place.input).into_owned(),
+                    inputs,
+                    nearest,
+                }
+            }
+            NoPlace::Several { name, nodes } => {
+                bad(format!("names several nodes that are called `{name}`: name one by its id, {}", nodes.join(", ")))
+            }
+        })?;
         let Some(there) = graph::input(&self.graph, &place.node, &place.input) else {
-            let nearest = text::nearest(&place.input, inputs.iter().map(String::as_str)).map(str::to_owned);
-            return Err(FillFault::UnknownInput {
-                key: shown,
-                node: text::clean(&place.node).into_owned(),
-                input: text::clean(&place.input).into_owned(),
-                inputs,
-                nearest,
-            });
+            return Err(bad("names no input".to_owned()));
         };
+        let read = value.as_str().filter(|_| self.textual).and_then(|text| match there {
+            Value::Number(_) => serde_json::from_str::<serde_json::Number>(text.trim()).ok().map(Value::Number),
+            Value::Bool(_) => slots::switch(text.trim()).map(Value::Bool),
+            _ => None,
+        });
+        let value = read.as_ref().unwrap_or(value);
         if let Some(from) = graph::link(value) {
             if !self.graph.contains_key(from) {
                 return Err(bad(format!("links to node {from}, which is not there")));

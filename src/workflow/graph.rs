@@ -116,6 +116,60 @@ pub fn input<'g>(graph: &'g Graph, node: &str, input: &str) -> Option<&'g Value>
     graph.get(node)?.get("inputs")?.get(input)
 }
 
+/// What keeps a key of `set` from naming one input.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum NoPlace {
+    /// No node has this id, title or class.
+    Node(String),
+    /// The node has no such input.
+    Input(InputRef),
+    /// Several nodes have that name, and the input.
+    Several { name: String, nodes: Vec<String> },
+}
+
+/// The input that a key names: by the node's id, by its title, or by its class where it is the only one.
+/// Titles and names of inputs may hold dots themselves.
+pub fn place(graph: &Graph, titles: &BTreeMap<String, String>, key: &str) -> Result<InputRef, NoPlace> {
+    let mut wrong = None;
+    for (dot, _) in key.match_indices('.') {
+        let (Some(name), Some(field)) = (key.get(..dot), key.get(dot + 1..)) else { continue };
+        if name.is_empty() || field.is_empty() {
+            continue;
+        }
+        let nodes = named(graph, titles, name);
+        let with_input: Vec<&String> = nodes.iter().copied().filter(|id| input(graph, id, field).is_some()).collect();
+        match (with_input.as_slice(), nodes.as_slice()) {
+            ([one], _) => return Ok(InputRef::new(*one, field)),
+            ([], []) => {}
+            ([], [one, ..]) => wrong = wrong.or(Some(NoPlace::Input(InputRef::new(*one, field)))),
+            (several, _) => {
+                let nodes = several.iter().map(|id| (*id).clone()).collect();
+                wrong = wrong.or(Some(NoPlace::Several { name: name.to_owned(), nodes }));
+            }
+        }
+    }
+    let first = key.split('.').next().unwrap_or(key);
+    Err(wrong.unwrap_or_else(|| NoPlace::Node(first.to_owned())))
+}
+
+/// The nodes that go by a name: the one with that id, else all with that title, else all of that class.
+fn named<'g>(graph: &'g Graph, titles: &BTreeMap<String, String>, name: &str) -> Vec<&'g String> {
+    if let Some((id, _)) = graph.get_key_value(name) {
+        return vec![id];
+    }
+    let name = name.trim().to_lowercase();
+    let by_title: Vec<_> =
+        graph.keys().filter(|id| titles.get(*id).is_some_and(|title| title.to_lowercase() == name)).collect();
+    if !by_title.is_empty() {
+        return by_title;
+    }
+    graph
+        .iter()
+        .filter(|(_, node)| class(node).is_some_and(|class| class.to_lowercase() == name))
+        .map(|(id, _)| id)
+        .collect()
+}
+
 /// Puts a value into an input that is there; false when it is not.
 pub fn set_input(graph: &mut Graph, node: &str, input: &str, value: Value) -> bool {
     let place = graph.get_mut(node).and_then(|node| node.get_mut("inputs")).and_then(|inputs| inputs.get_mut(input));

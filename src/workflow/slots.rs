@@ -54,12 +54,54 @@ pub enum SlotType {
     Int,
     Float,
     Bool,
-    /// A file to upload, or `input:NAME` for one that the server has.
+    /// A file to upload, `input:NAME` for one that the server has, or `job:NAME` for what another job gave.
     Image,
-    /// 0 to 2^64-1, or -1 for a random one.
+    Video,
+    Audio,
+    Mask,
+    /// 0 to 2^64-1; -1 or `"random"` for a random one; `"increment"` for one more than the last.
     Seed,
     /// The name of a model file on the server.
     Model,
+}
+
+impl SlotType {
+    /// As the `.toml` writes it.
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::String => "string",
+            Self::Int => "int",
+            Self::Float => "float",
+            Self::Bool => "bool",
+            Self::Image => "image",
+            Self::Video => "video",
+            Self::Audio => "audio",
+            Self::Mask => "mask",
+            Self::Seed => "seed",
+            Self::Model => "model",
+        }
+    }
+
+    /// What it takes, for people.
+    pub fn words(self) -> &'static str {
+        match self {
+            Self::String => "a text",
+            Self::Int => "a whole number",
+            Self::Float => "a number",
+            Self::Bool => "true or false",
+            Self::Image => "a picture",
+            Self::Video => "a clip",
+            Self::Audio => "a sound",
+            Self::Mask => "a mask",
+            Self::Seed => "a seed",
+            Self::Model => "the name of a model file",
+        }
+    }
+
+    /// It takes a file that is brought to the server.
+    pub fn is_file(self) -> bool {
+        matches!(self, Self::Image | Self::Video | Self::Audio | Self::Mask)
+    }
 }
 
 /// An input of a node: `13.noise_seed`.
@@ -135,9 +177,41 @@ impl Also {
 pub(super) enum Fit {
     Value(Value),
     RandomSeed,
+    /// One more than the last job of this workflow had.
+    NextSeed,
 }
 
 impl Slot {
+    /// One without rules, to be left out.
+    pub fn plain(name: &str, kind: SlotType, inputs: Vec<InputRef>) -> Self {
+        Self {
+            name: name.to_owned(),
+            description: String::new(),
+            kind,
+            inputs,
+            also: Vec::new(),
+            required: false,
+            min: None,
+            max: None,
+            multiple_of: None,
+            plus: 0,
+            choices: Vec::new(),
+        }
+    }
+
+    /// A text (a cell of a spreadsheet) as the value that the slot takes, where it is one.
+    pub(super) fn read(&self, text: &str) -> Value {
+        let trimmed = text.trim();
+        let read = match self.kind {
+            SlotType::Int | SlotType::Float | SlotType::Seed => {
+                serde_json::from_str::<Number>(trimmed).ok().map(Value::Number)
+            }
+            SlotType::Bool => switch(trimmed).map(Value::Bool),
+            _ => None,
+        };
+        read.unwrap_or_else(|| text.into())
+    }
+
     /// The value in the form that goes into the graph.
     ///
     /// # Errors
@@ -145,17 +219,22 @@ impl Slot {
     pub(super) fn fit(&self, value: &Value) -> Result<Fit, String> {
         let fit = match self.kind {
             SlotType::String => self.text(value, "a text")?,
-            SlotType::Image => self.file(value, "a file name")?,
+            SlotType::Image | SlotType::Video | SlotType::Audio | SlotType::Mask => self.file(value, "a file name")?,
             SlotType::Model => self.file(value, "the name of a model file")?,
             SlotType::Bool => Value::Bool(value.as_bool().ok_or_else(|| must_be("true or false", value))?),
             SlotType::Int => self.whole(value)?,
             SlotType::Float => self.float(value)?,
+            SlotType::Seed if value == "random" => return Ok(Fit::RandomSeed),
+            SlotType::Seed if value == "increment" => return Ok(Fit::NextSeed),
             SlotType::Seed => match whole_number(value) {
                 Some(-1) => return Ok(Fit::RandomSeed),
                 Some(seed) => u64::try_from(seed)
                     .map_err(|_| must_be("from 0 to 18446744073709551615, or -1 for a random one", value))?
                     .into(),
-                None => return Err(must_be("a whole number from 0 to 18446744073709551615", value)),
+                None => {
+                    let wanted = "a whole number from 0 to 18446744073709551615, \"random\" or \"increment\"";
+                    return Err(must_be(wanted, value));
+                }
             },
         };
         Ok(Fit::Value(fit))
@@ -172,7 +251,11 @@ impl Slot {
 
     fn file(&self, value: &Value, what: &str) -> Result<Value, String> {
         let fit = self.text(value, what)?;
-        match value.as_str().map(|name| name.strip_prefix(super::ON_SERVER).unwrap_or(name)) {
+        let bare = |name: &'_ str| -> String {
+            let own = [super::ON_SERVER, super::OF_JOB].into_iter().find_map(|prefix| name.strip_prefix(prefix));
+            own.unwrap_or(name).to_owned()
+        };
+        match value.as_str().map(bare) {
             Some(name) if name.trim().is_empty() => Err(format!("must be {what}, and is empty")),
             Some(name) if name.contains('\0') => Err(format!("must be {what}; no name holds a NUL character")),
             _ => Ok(fit),
@@ -266,6 +349,15 @@ impl Slot {
     }
 }
 
+/// A switch as people write it in a cell.
+pub(super) fn switch(text: &str) -> Option<bool> {
+    match text.to_lowercase().as_str() {
+        "true" | "yes" | "1" => Some(true),
+        "false" | "no" | "0" => Some(false),
+        _ => None,
+    }
+}
+
 /// Whole numbers as people write them: 129, and 129.0 too.
 fn whole_number(value: &Value) -> Option<i128> {
     if let Some(number) = value.as_u64() {
@@ -298,6 +390,7 @@ mod tests {
         slot.fit(&value).map(|fit| match fit {
             Fit::Value(value) => value,
             Fit::RandomSeed => json!("random"),
+            Fit::NextSeed => json!("increment"),
         })
     }
 
@@ -319,7 +412,9 @@ mod tests {
     fn a_seed_takes_all_of_64_bits() {
         let seed = slot("type = \"seed\"");
         assert_eq!(fit(&seed, json!(u64::MAX)), Ok(json!(u64::MAX)));
-        assert_eq!(fit(&seed, json!(-1)), Ok(json!("random")));
+        for (value, wish) in [(json!(-1), "random"), (json!("random"), "random"), (json!("increment"), "increment")] {
+            assert_eq!(fit(&seed, value), Ok(json!(wish)));
+        }
         assert!(fit(&seed, json!(-2)).is_err() && fit(&seed, json!(1.5)).is_err() && fit(&seed, json!("7")).is_err());
         let too_big: Value = serde_json::from_str("18446744073709551616").expect("a float");
         assert!(fit(&seed, too_big).is_err());

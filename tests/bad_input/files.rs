@@ -154,7 +154,13 @@ fn an_image_that_is_nowhere_is_named() {
         with("none.png").as_bytes(),
         &["`none.png` is neither beside the job file nor among the server's inputs"],
     );
-    put_aside(&stage, "failed", "named.json", with("input:none.png").as_bytes(), &["none.png"]);
+    put_aside(
+        &stage,
+        "failed",
+        "named.json",
+        with("input:none.png").as_bytes(),
+        &["the server has no input `none.png`", "ComfyUI's input folder"],
+    );
     assert!(stage.begun().is_empty());
 }
 

@@ -5,12 +5,14 @@ use std::time::Duration;
 
 use comfytop::config::UiConfig;
 use comfytop::job::{Attempt, CancelledBy, Ending, Failure, FailureKind, JobId, JobState, Output, Reason, Shape};
+use comfytop::job_file;
 use comfytop::protocol::{
-    Answer, Away, Detail, EngineRow, FromEngine, JobRow, Link, NodeTime, Progress, Sample, ServerPrompt, ServerRow,
-    Snapshot, Update,
+    Answer, Away, Detail, DeviceUse, EngineRow, FromEngine, JobRow, Link, NodeTime, Progress, Sample, ServerPrompt,
+    ServerRow, Snapshot, Update,
 };
 use comfytop::tui::keys::{self, Mode};
 use comfytop::tui::{App, Command, Event, Setup, columns, draw};
+use comfytop::workflow::{BUILT_IN, Workflow};
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
 use ratatui::buffer::Buffer;
@@ -53,6 +55,7 @@ pub fn row(id: u64, name: &str, state: JobState) -> JobRow {
         attempt: 0,
         server: None,
         seed: Some(7000 + id),
+        group: None,
         shape: Shape { width: Some(480), height: Some(848), length: Some(65), steps: Some(4) },
         priority: 0,
         rank: i64::try_from(id).expect("small"),
@@ -67,6 +70,7 @@ pub fn row(id: u64, name: &str, state: JobState) -> JobRow {
         measure_note: None,
         peak_vram: None,
         stalled_since: None,
+        trouble: None,
     }
 }
 
@@ -112,13 +116,17 @@ fn out_of_memory() -> Failure {
     }
 }
 
+/// A refusal in the engine's own words.
 fn bad_file() -> Failure {
-    Failure {
-        kind: FailureKind::JobFile,
-        node: None,
-        message: "no slot `promt` in workflow wan2.2-i2v-loop (did you mean `prompt`?)".into(),
-        detail: "walk.json, line 3:\n  2 |   \"workflow\": \"wan2.2-i2v-loop\",\n  3 |   \"promt\": \"walking\",\n    |   ^^^^^^^\nslots: image, prompt, negative, seed, length, width, height, steps, fps".into(),
-    }
+    let file = br#"{"workflow": "wan2.2-i2v-loop", "name": "walk", "promt": "walking", "image": "walk.png"}"#;
+    let (name, json, toml) =
+        *BUILT_IN.iter().find(|(name, ..)| *name == "wan2.2-i2v-loop").expect("it comes with the program");
+    let workflow = Workflow::parse(name, json, Some(toml)).expect("it is well");
+    let spec = job_file::parse(job_file::format::Format::Json, file).expect("JSON").remove(0);
+    let fault = workflow.fill(&spec).expect_err("refused").remove(0);
+    let error =
+        job_file::places::Places::new(job_file::format::Format::Json, file).error(0, &fault.path(), &fault.to_string());
+    Failure { kind: FailureKind::JobFile, node: None, message: error.to_string(), detail: error.excerpt }
 }
 
 pub fn sample(at: Timestamp, used: f64) -> Sample {
@@ -129,12 +137,13 @@ pub fn sample(at: Timestamp, used: f64) -> Sample {
         torch: gb((used - 0.5).max(0.0)),
         ram_total: gb(64.0),
         ram_used: gb(41.2),
+        others: Vec::new(),
     }
 }
 
 fn server() -> ServerRow {
     let levels = [0.6, 0.6, 4.0, 9.5, 10.8, 11.0, 11.7, 11.4, 6.0, 1.2, 8.0, 11.0, 11.4];
-    let ages = (1..=120).rev().map(|n| 5 * n - 5);
+    let ages = (1..=130).rev().map(|n| 5 * n - 5);
     let mut samples: Vec<_> =
         ages.enumerate().map(|(i, age)| sample(later(-age), levels[i / 8 % levels.len()])).collect();
     samples.push(sample(now(), 11.4));
@@ -147,6 +156,7 @@ fn server() -> ServerRow {
         pending_ours: 1,
         pending_others: 0,
         device: Some("NVIDIA GeForce RTX 4070".into()),
+        other_devices: Vec::new(),
         is_cpu: false,
         flags: vec!["--lowvram".into(), "--output-directory".into(), "/data/out".into()],
         samples,
@@ -178,7 +188,7 @@ impl World {
     pub fn full() -> Self {
         let mut jobs = vec![
             ended(row(46, "walking_loop", JobState::Failed { why: out_of_memory() }), later(-3000), 41),
-            row(45, "walk.json", JobState::Rejected { why: bad_file() }),
+            row(45, "walk", JobState::Rejected { why: bad_file() }),
             done(44, "portrait_turn", 30, 301, 0.612),
             done(47, "reading_loop", 12, 282, 0.886),
             {
@@ -252,9 +262,19 @@ impl World {
     pub fn refused() -> Self {
         let mut world = Self::full();
         let server = &mut world.snapshot.servers[0];
-        server.link = Link::Down { since: at("12:38:00"), why: "connection refused".into(), retry_at: later(4) };
+        server.link = Link::Down { since: at("12:38:00"), why: "refused".into(), retry_at: later(4) };
         server.running.clear();
         server.pending_ours = 0;
+        world
+    }
+
+    /// A router's page in place of ComfyUI.
+    pub fn not_comfyui() -> Self {
+        let mut world = Self::refused();
+        let why = "not ComfyUI (Router login)\nGET http://192.168.178.1/system_stats was not answered by ComfyUI but with an HTML page (\"Router login\")";
+        let server = &mut world.snapshot.servers[0];
+        server.url = "http://192.168.178.1".into();
+        server.link = Link::Down { since: at("12:38:00"), why: why.into(), retry_at: later(4) };
         world
     }
 
@@ -310,10 +330,23 @@ impl World {
         world
     }
 
+    /// One server with two cards.
+    pub fn cards() -> Self {
+        let mut world = Self::full();
+        let server = &mut world.snapshot.servers[0];
+        server.device = Some("NVIDIA GeForce RTX 4090".into());
+        server.other_devices = vec!["NVIDIA GeForce RTX 3060".into()];
+        for sample in &mut server.samples {
+            sample.others = vec![DeviceUse { vram_total: gb(24.0), vram_used: gb(1.8), torch: gb(0.4) }];
+        }
+        world
+    }
+
     pub fn away() -> Self {
         let mut world = Self::full();
         world.snapshot.away = Some(Away { since: at("01:10:00"), done: 31, failed: 2, best_ssim: Some(0.912) });
-        world.snapshot.engine.banners = vec!["the inbox jobs/ can't be read: permission denied".into()];
+        world.snapshot.engine.banners =
+            vec!["the inbox /home/ada/renders/jobs can't be read: Permission denied (os error 13)".into()];
         world
     }
 
@@ -364,6 +397,7 @@ fn attempt(number: u32, ending: Option<Ending>) -> Attempt {
         number,
         prompt_id: format!("0f8fad5b-d9cb-469f-a165-7086728950{number:02}"),
         server: "rtx4070".into(),
+        url: "http://127.0.0.1:8188".into(),
         seed: Some(7049),
         reason: if number == 1 { Reason::First } else { Reason::Retried("the server was restarted".into()) },
         submitted_at: later(-180),
@@ -415,7 +449,7 @@ pub fn failed_detail() -> Detail {
 }
 
 pub fn rejected_detail() -> Detail {
-    let mut detail = detail(row(45, "walk.json", JobState::Rejected { why: bad_file() }), Vec::new());
+    let mut detail = detail(row(45, "walk", JobState::Rejected { why: bad_file() }), Vec::new());
     detail.slots.clear();
     detail.note = None;
     detail.tags.clear();

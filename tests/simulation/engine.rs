@@ -536,6 +536,9 @@ impl World {
                 shape: Shape::default(),
                 note: None,
                 tags: Vec::new(),
+                group: None,
+                after: Vec::new(),
+                no_preflight: false,
                 fingerprint: Some(own.clone()),
                 queued_at: now,
                 next_reason: Reason::First,
@@ -554,7 +557,10 @@ impl World {
         if self.point() {
             return;
         }
-        self.disk.store.take(&[NewFile { row, text: Vec::new(), jobs: jobs.clone() }]).expect("written");
+        self.disk
+            .store
+            .take(&[NewFile { row, text: Vec::new(), jobs: jobs.clone(), named: Vec::new() }])
+            .expect("written");
         let jobs: Vec<Job> = jobs.into_iter().map(|(job, _)| job).collect();
         for job in &jobs {
             self.taken.insert(job.id, job.clone());

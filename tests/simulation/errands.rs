@@ -286,7 +286,7 @@ pub async fn post(line: Line, job: JobId, prompt_id: String, client_id: String, 
             },
         }
     };
-    let result = posted(accepted.await, nodes);
+    let result = posted(accepted.await, nodes, &graph, None);
     Done::Posted { server: line.server, job, prompt_id, result }
 }
 

@@ -20,4 +20,17 @@ fn a_headless_demo_renders_its_jobs_and_leaves_nothing() {
         assert!(row["ssim"].is_f64(), "{row}");
     }
     assert_eq!(fs::read_dir(stage.temp()).unwrap().count(), 0, "its folder is gone");
+    let left = stage.names("../home/state/comfytop");
+    assert_eq!(left, Vec::<String>::new(), "and so is the lock beside its socket");
+}
+
+#[test]
+fn without_a_terminal_a_demo_says_what_there_is_and_makes_nothing() {
+    let stage = Stage::bare();
+    let mut command = stage.plain();
+    command.arg("demo");
+    let demo = ran(command);
+    assert_eq!(demo.code, 2, "{demo:?}");
+    assert!(demo.err.contains("`comfytop demo --headless`"), "{}", demo.err);
+    assert_eq!(fs::read_dir(stage.temp()).unwrap().count(), 0);
 }

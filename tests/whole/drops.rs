@@ -28,7 +28,7 @@ fn a_dropped_file_ends_as_a_measured_clip(version: &'static str) {
     // The file lies in done/, its result beside it; the image stays where it was put.
     stage.until_file("jobs/done/000001-reading_loop.json.result.json");
     assert_eq!(stage.text("jobs/done/000001-reading_loop.json"), job("reading_loop", 120).to_string());
-    assert_eq!(stage.names("jobs"), ["done", "failed", "held", "queued", "start.png"]);
+    assert_eq!(stage.names("jobs"), ["done", "examples", "failed", "held", "queued", "start.png"]);
     assert!(stage.names("jobs/queued").is_empty() && stage.names("jobs/failed").is_empty());
     let result: Value = serde_json::from_str(&stage.text("jobs/done/000001-reading_loop.json.result.json")).unwrap();
     assert_eq!(result, json!([row]), "a list with the line of `ls --json`");
@@ -40,6 +40,8 @@ fn a_dropped_file_ends_as_a_measured_clip(version: &'static str) {
         "workflow",
         "server",
         "seed",
+        "group",
+        "varies",
         "queued_at",
         "started_at",
         "finished_at",
@@ -48,6 +50,7 @@ fn a_dropped_file_ends_as_a_measured_clip(version: &'static str) {
         "outputs",
         "ssim",
         "error",
+        "note",
     ];
     assert_eq!(keys, promised);
 
@@ -96,6 +99,20 @@ fn a_list_is_several_jobs_that_are_never_duplicates_of_each_other() {
     assert_eq!(stage.names("outputs"), ["a.mp4", "b.mp4", "c-2.mp4", "c.mp4"], "nothing is replaced");
     assert_eq!(stage.begun().len(), 4);
     assert_eq!(stage.run(&["wait", "--all"]).code, 0);
+}
+
+#[test]
+fn a_picture_is_no_clip_and_yet_no_error() {
+    let stage = Stage::with(&Wish::default());
+    let graph = json!({
+        "1": {"class_type": "EmptyImage", "inputs": {"width": 64, "height": 48, "batch_size": 1, "color": 1}},
+        "2": {"class_type": "SaveImage", "inputs": {"images": ["1", 0], "filename_prefix": "plain"}},
+    });
+    stage.drop_file("plain.json", graph.to_string());
+    let row = stage.until_state(1, "done");
+    assert_eq!((&row["ssim"], &row["error"], &row["note"]), (&Value::Null, &Value::Null, &json!("still image")));
+    let shown = stage.show(1);
+    assert!(shown.contains("still image") && !shown.contains("error"), "{shown}");
 }
 
 #[test]
@@ -182,7 +199,7 @@ fn what_was_in_the_inbox_before_the_engine_is_taken_and_other_files_are_left_alo
     stage.until_file("jobs/done/000001-before.json");
     assert_eq!(
         stage.names("jobs"),
-        ["done", "failed", "half.json.tmp", "held", "mine", "notes.txt", "queued", "start.png"]
+        ["done", "examples", "failed", "half.json.tmp", "held", "mine", "notes.txt", "queued", "start.png"]
     );
     assert_eq!(stage.names("jobs/mine"), ["other.json"]);
     assert_eq!(stage.ls().len(), 1);

@@ -196,6 +196,12 @@ fn usage_errors_are_2_and_say_what_is_right() {
         (&["show", "x"], "invalid"),
         (&["wait", "1", "--all"], "--all"),
         (&["ls", "--jsn"], "--json"),
+        (&["wait", "--timeout", "nan"], "seconds"),
+        (&["wait", "--timeout", "-1"], "--timeout"),
+        // The flags that name a place, where there is none.
+        (&["sim"], "`comfytop sim` takes no --dir"),
+        (&["measure", "a.mp4"], "`comfytop measure` takes no --dir"),
+        (&["demo", "--headless"], "`comfytop demo` takes no --dir"),
     ] {
         let ran = stage.run(args);
         assert_eq!(ran.code, 2, "{args:?}");
@@ -208,6 +214,42 @@ fn usage_errors_are_2_and_say_what_is_right() {
     assert!(ran.err.contains("did you mean `in_flight`"), "{}", ran.err);
     let dashboard = super::stage::ran(stage.plain());
     assert_eq!(dashboard.code, 2, "{dashboard:?}");
+    for (args, words) in
+        [(&["sim", "--render-seconds", "nan"], "seconds"), (&["demo", "--render-seconds", "-1"], "--render")]
+    {
+        let mut command = stage.plain();
+        command.args(args);
+        let ran = super::stage::ran(command);
+        assert!(ran.code == 2 && ran.err.contains(words), "{ran:?}");
+    }
+}
+
+#[test]
+fn a_dashboard_without_a_terminal_makes_no_render_folder() {
+    let stage = Stage::bare();
+    let ran = stage.run(&[]);
+    assert_eq!(ran.code, 2);
+    assert!(ran.err.contains("needs a terminal") && !ran.err.contains("becomes"), "{}", ran.err);
+    assert!(!stage.root.exists());
+}
+
+#[test]
+fn a_server_that_cannot_be_one_is_called_by_what_named_it() {
+    let stage = Stage::bare();
+    fs::create_dir_all(stage.at(".comfytop")).unwrap();
+    let root = stage.root.display().to_string();
+    for (flag, environment, words) in [
+        (None, Some("ftp://a"), &["COMFYTOP_SERVER: ", "http://"][..]),
+        (Some("ftp://a"), None, &["--server: "]),
+        (Some("http://me:secret@127.0.0.1:1"), None, &["--server: the address of 127.0.0.1 has", "`headers`"]),
+    ] {
+        let mut command = stage.plain();
+        command.args(["--dir", &root, "ls"]).args(flag.map(|url| ["--server", url]).into_iter().flatten());
+        command.envs(environment.map(|url| ("COMFYTOP_SERVER", url)));
+        let ran = super::stage::ran(command);
+        assert_eq!(ran.code, 2, "{ran:?}");
+        assert!(words.iter().all(|w| ran.err.contains(w)) && !ran.err.contains("secret"), "{}", ran.err);
+    }
 }
 
 #[test]

@@ -223,6 +223,28 @@ fn a_dashboard_survives_its_engine_and_starts_the_next() {
 }
 
 #[test]
+fn the_next_engine_works_at_the_server_that_a_flag_gave_to_the_one_before() {
+    let stage = Stage::served(&Wish::default());
+    stage.put_image();
+    let file = stage.at("first.json");
+    std::fs::write(&file, job("first", 1).to_string()).expect("written");
+    // The flag is this verb's alone; who looks later does not repeat it.
+    stage.run(&["add", file.to_str().expect("a path")]).well();
+    let root = stage.root.display().to_string();
+    let mut screen = Screen::with(&stage, &["--dir", &root], (100, 30));
+    screen.until_shown("first");
+    let before = stage.engine_pid();
+    signal(before, Signal::KILL);
+    screen.until_shown("the engine stopped");
+    screen.press("E");
+    screen.until("an engine", |screen| !screen.text().contains("the engine stopped"));
+    stage.until("another one", |stage| (stage.engine_pid() != before).then_some(()));
+    let address = stage.url.trim_start_matches("http://");
+    screen.until_shown(address);
+    assert_eq!(stage.status()["servers"][0]["name"], address);
+}
+
+#[test]
 fn a_dashboard_whose_engine_is_stopped_by_a_verb_says_so() {
     let stage = Stage::served(&Wish::default());
     let mut screen = Screen::open(&stage);

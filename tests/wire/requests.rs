@@ -138,7 +138,7 @@ async fn a_job_is_posted_with_its_client_next_to_its_prompt() {
     let accepted = client.submit(&submission(&graph())).await.unwrap();
     assert_eq!((accepted.number, accepted.prompt_id.as_deref()), (7.0, Some(ID)));
     let extra = json!({"extra_pnginfo": {}});
-    client.submit(&Submission { extra_data: Some(&extra), ..submission(&graph()) }).await.unwrap();
+    client.submit(&Submission { extra_data: extra.as_object(), ..submission(&graph()) }).await.unwrap();
     let seen = server.seen();
     assert_eq!(seen[0].line, "POST /prompt");
     let bodies: Vec<Value> = seen.iter().map(|seen| serde_json::from_slice(&seen.body).unwrap()).collect();

@@ -21,6 +21,7 @@ impl State {
         for file in files {
             self.finish_file(file, now);
         }
+        self.settle_after(now);
         self.tell_strays(now);
         self.finish(now)
     }

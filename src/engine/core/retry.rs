@@ -38,7 +38,11 @@ impl State {
             FailureKind::OutOfMemory => self.policy.retries.out_of_memory,
             FailureKind::Node => self.policy.retries.node,
             FailureKind::Validation => self.policy.retries.validation,
-            FailureKind::File | FailureKind::Server | FailureKind::Stalled | FailureKind::JobFile => 0,
+            FailureKind::File
+            | FailureKind::Server
+            | FailureKind::Stalled
+            | FailureKind::JobFile
+            | FailureKind::After => 0,
         };
         let tried = job.tries(|e| matches!(e, Ending::Failed(earlier) if earlier.kind == why.kind));
         let left = usize::try_from(most).unwrap_or(usize::MAX).saturating_sub(tried);

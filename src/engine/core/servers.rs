@@ -52,8 +52,8 @@ impl State {
         s.freed = false;
         let heard = s.deaf_at.len() < DEAF_OFTEN;
         s.link = Link::Up { since: now, heard };
-        if let Some(sample) = about.sample {
-            s.samples.push_back(sample);
+        if let Some(sample) = &about.sample {
+            s.samples.push_back(sample.clone());
         }
         s.about = about;
         self.dirty_servers.insert(server);
@@ -141,7 +141,7 @@ impl State {
 
     pub(super) fn stats(&mut self, server: usize, sample: Sample) {
         let Some(s) = self.servers.get_mut(server) else { return };
-        s.samples.push_back(sample);
+        s.samples.push_back(sample.clone());
         while s.samples.len() > MAX_SAMPLES {
             s.samples.pop_front();
         }

@@ -36,7 +36,7 @@ impl State {
         }
         let held = job.state.is_at_server() || matches!(job.state, JobState::Collecting);
         let attempt = job.attempt().filter(|attempt| held && self.seat(attempt).is_none())?;
-        let address = if attempt.url.is_empty() || attempt.url == attempt.server {
+        let address = if attempt.url.is_empty() || attempt.url.trim_start_matches("http://") == attempt.server {
             String::new()
         } else {
             format!(" ({})", attempt.url)
@@ -69,7 +69,11 @@ impl State {
     pub fn status(&self) -> Status {
         Status {
             engine: self.row.clone(),
-            servers: (0..self.servers.len()).filter_map(|s| self.server_row(s)).collect(),
+            // As it is now: the past is for graphs.
+            servers: (0..self.servers.len())
+                .filter_map(|s| self.server_row(s))
+                .map(|row| ServerRow { samples: row.samples.last().cloned().into_iter().collect(), ..row })
+                .collect(),
         }
     }
 
@@ -128,9 +132,10 @@ impl State {
             pending_ours,
             pending_others,
             device: server.about.device.clone(),
+            other_devices: server.about.other_devices.clone(),
             is_cpu: server.about.is_cpu,
             flags: server.about.flags.clone(),
-            samples: server.samples.iter().copied().collect(),
+            samples: server.samples.iter().cloned().collect(),
             flow: server.flow.clone(),
         })
     }

@@ -69,6 +69,11 @@ pub enum Input {
         job: JobId,
         measurement: Measurement,
     },
+    /// No server could render it as it is: found before it was sent.
+    Unfit {
+        job: JobId,
+        why: Failure,
+    },
     Ask {
         ask: u64,
         request: Request,
@@ -114,6 +119,7 @@ pub enum Input {
 pub struct About {
     pub version: String,
     pub device: Option<String>,
+    pub other_devices: Vec<String>,
     pub is_cpu: bool,
     pub flags: Vec<String>,
     pub sample: Option<Sample>,

@@ -1,6 +1,8 @@
 //! A job's files brought to its server, its graph posted, and what the answers mean.
 
-use serde_json::Value;
+use std::path::Path;
+
+use serde_json::{Map, Value};
 
 use super::super::core::PostResult;
 use super::super::hearing::{is_page, nodes_of, posted, refused};
@@ -9,6 +11,7 @@ use crate::comfy::{Client, ComfyError, Submission};
 use crate::job::FailureKind;
 use crate::store::InputFile;
 use crate::text;
+use crate::workflow::object_info::ObjectInfo;
 
 /// What a job's file is called on its server, and where the graph wants the name.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -27,7 +30,7 @@ async fn upload_on(client: &Client, files: Vec<InputFile>) -> Result<Vec<Uploade
     let mut names = Vec::new();
     for file in files {
         let name = match &file.stored {
-            Some(path) => match client.upload(&file.name, path).await {
+            Some(path) => match bring(client, path).await {
                 Ok(name) => name,
                 Err(error) if is_about_the_file(&error) => {
                     let name = text::clean(&file.name).into_owned();
@@ -40,12 +43,18 @@ async fn upload_on(client: &Client, files: Vec<InputFile>) -> Result<Vec<Uploade
                 Ok(true) => file.name.clone(),
                 Ok(false) => {
                     let name = text::clean(&file.name).into_owned();
-                    return Err(refused(
-                        FailureKind::File,
-                        format!("`{name}` is neither beside the job file nor among the server's inputs"),
-                        "Put the file beside the job file, or write `input:NAME` with a name that the server has."
-                            .to_owned(),
-                    ));
+                    let (message, advice) = if file.of_server {
+                        (
+                            format!("the server has no input `{name}`"),
+                            "Put the file into ComfyUI's input folder, or beside the job file and leave `input:` out.",
+                        )
+                    } else {
+                        (
+                            format!("`{name}` is neither beside the job file nor among the server's inputs"),
+                            "Put the file beside the job file, or write `input:NAME` with a name that the server has.",
+                        )
+                    };
+                    return Err(refused(FailureKind::File, message, advice.to_owned()));
                 }
                 Err(error) => return Err(PostResult::NotSent(error.to_string())),
             },
@@ -53,6 +62,26 @@ async fn upload_on(client: &Client, files: Vec<InputFile>) -> Result<Vec<Uploade
         names.push(Uploaded { node: file.node, input: file.input, name });
     }
     Ok(names)
+}
+
+/// Uploads a kept file under the hash of its bytes, so that it replaces nothing; one that is there already stays.
+async fn bring(client: &Client, path: &Path) -> Result<String, ComfyError> {
+    let name = upload_name(path);
+    let meta = tokio::fs::metadata(path).await;
+    let bytes =
+        meta.map_err(|source| ComfyError::File { what: format!("cannot read {}", path.display()), source })?.len();
+    // one that was cut off while it came is brought again
+    if client.input_size(&name).await? == Some(bytes) {
+        return Ok(name);
+    }
+    client.upload(&name, path).await
+}
+
+/// The first half of the hash, and the ending: `7692c3ad3540bb803c020b3aee66cd88.png`.
+fn upload_name(path: &Path) -> String {
+    let name = path.file_name().unwrap_or_default().to_string_lossy();
+    let (hash, ending) = name.split_once('.').map_or((&*name, String::new()), |(hash, end)| (hash, format!(".{end}")));
+    format!("{}{ending}", hash.get(..32).unwrap_or(hash))
 }
 
 /// An upload that would fail the same way however often it is tried: the file can't be read here, or the server
@@ -67,13 +96,27 @@ fn is_about_the_file(error: &ComfyError) -> bool {
 }
 
 /// Posts a graph that is kept already.
-pub async fn post(client: &Client, client_id: &str, prompt_id: &str, graph: &Value) -> PostResult {
-    let posted = caught(post_on(client, client_id, prompt_id, graph)).await;
+pub async fn post(
+    client: &Client,
+    client_id: &str,
+    prompt_id: &str,
+    graph: &Value,
+    extra_data: Option<&Map<String, Value>>,
+    info: Option<&ObjectInfo>,
+) -> PostResult {
+    let posted = caught(post_on(client, client_id, prompt_id, graph, extra_data, info)).await;
     posted.unwrap_or_else(|why| PostResult::Unsure { why, refused: false, nodes: Vec::new() })
 }
 
-async fn post_on(client: &Client, client_id: &str, prompt_id: &str, graph: &Value) -> PostResult {
+async fn post_on(
+    client: &Client,
+    client_id: &str,
+    prompt_id: &str,
+    graph: &Value,
+    extra_data: Option<&Map<String, Value>>,
+    info: Option<&ObjectInfo>,
+) -> PostResult {
     let nodes = graph.as_object().map(nodes_of).unwrap_or_default();
-    let submission = Submission { prompt_id, client_id, graph, extra_data: None };
-    posted(client.submit(&submission).await, nodes)
+    let submission = Submission { prompt_id, client_id, graph, extra_data };
+    posted(client.submit(&submission).await, nodes, graph, info)
 }

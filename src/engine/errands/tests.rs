@@ -320,6 +320,9 @@ async fn an_upload_that_would_fail_again_is_refused_and_any_other_waits() {
             input: "image".to_owned(),
             name: "x.png".to_owned(),
             stored: Some(stored.clone()),
+            from: None,
+            takes: crate::workflow::SlotType::Image,
+            of_server: false,
         };
         match upload(&server.client, vec![file]).await {
             Err(PostResult::Refused(why)) if is_refused => {
@@ -354,10 +357,11 @@ async fn a_post_is_refused_by_comfyui_alone() {
     ] {
         let kind = if body == PAGE { "text/html" } else { "text/plain" };
         let server = Server::with(move |_| (code, kind, body.as_bytes().to_vec())).await;
-        let found = match post(&server.client, "me", PROMPT, &json!({})).await {
+        let found = match post(&server.client, "me", PROMPT, &json!({}), None, None).await {
             PostResult::Accepted { .. } => "accepted",
             PostResult::Refused(_) => "refused",
-            PostResult::NotSent(_) | PostResult::NotWanted => "not sent",
+            PostResult::NotSent(_) => "not sent",
+            PostResult::NotWanted => "not wanted",
             PostResult::Unsure { refused: true, .. } => "unsure, refused",
             PostResult::Unsure { .. } => "unsure",
         };

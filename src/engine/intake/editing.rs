@@ -1,11 +1,11 @@
 //! A job's text for people to edit, and what it asks for once they have.
 
 use super::Drop;
-use super::numbering::short_hash;
+use super::numbering::{Batch, short_hash};
 use super::reading::{Draft, Reader, Ready, Wait};
 use crate::engine::Driver;
 use crate::job::{Edit, JobId, SeedWish};
-use crate::job_file;
+use crate::job_file::{self, Format};
 use crate::workflow::SeedChoice;
 
 impl Driver {
@@ -13,21 +13,36 @@ impl Driver {
     pub(in crate::engine) fn job_text(&self, id: JobId) -> Result<String, String> {
         let job = self.state.job(id).ok_or_else(|| format!("there is no job {id}"))?;
         let trouble = |e: crate::store::StoreError| e.to_string();
-        if let Some(text) = self.store.prompt(id).map_err(trouble)?.and_then(|prompt| prompt.text) {
+        let prompt = self.store.prompt(id).map_err(trouble)?;
+        if let Some(text) = prompt.as_ref().and_then(|prompt| prompt.text.clone()) {
             return Ok(text);
         }
         let file = job.file.ok_or_else(|| format!("{id} came from no file"))?;
+        let format = self.format_of(file).map_err(trouble)?;
         let bytes = self.store.file_text(file).map_err(trouble)?;
         let bytes = bytes.ok_or_else(|| format!("the text of {id} is not in the store"))?;
         let index = usize::try_from(id.0.saturating_sub(file)).unwrap_or(usize::MAX);
-        match job_file::parse(&bytes) {
-            Ok(specs) => {
-                let spec = specs.get(index).ok_or_else(|| format!("{id} is not in its file"))?;
+        match job_file::parse(format, &bytes) {
+            Ok(mut specs) => {
+                let spec = specs.get_mut(index).ok_or_else(|| format!("{id} is not in its file"))?;
+                if spec.textual {
+                    // the cells as the slots read them
+                    for (slot, value) in prompt.map(|prompt| prompt.slots).unwrap_or_default() {
+                        if let Some(cell) = spec.slots.get_mut(&slot) {
+                            *cell = value;
+                        }
+                    }
+                }
                 Ok(job_file::text_of(spec))
             }
             // A file that can't be read is one rejected job: all of it.
             Err(_) => String::from_utf8(bytes).map_err(|_| "its file is no text".to_owned()),
         }
+    }
+
+    /// How a taken file is written; a picture's text is ours.
+    fn format_of(&self, file: u64) -> Result<Format, crate::store::StoreError> {
+        Ok(self.store.file(file)?.and_then(|file| Format::of(&file.name)).unwrap_or(Format::Json))
     }
 
     /// What an edited text asks for; the reason in words, with its place, where it can't be used.
@@ -39,28 +54,35 @@ impl Driver {
             Some(file) => self.store.file(file).map_err(trouble)?,
             None => None,
         };
-        let name = file.as_ref().map_or_else(|| format!("{}.json", id.0), |f| f.name.clone());
+        let name = file.as_ref().map_or_else(|| id.0.to_string(), |f| f.name.clone());
+        // what can be read is shown as JSON, whatever the file was
+        let is_json = Format::Json.is_complete(text.as_bytes()) == Some(true);
+        let name = if is_json { format!("{}.json", Format::stem(&name)) } else { name };
         let dir = file.and_then(|f| f.origin).and_then(|path| path.parent().map(std::path::Path::to_owned));
         let dir = dir.or_else(|| self.folder.inboxes.first().cloned()).unwrap_or_default();
         let drop = Drop { name, dir, path: None, ..Drop::at(std::path::PathBuf::new(), text.into_bytes()) };
-        let servers = self.state.server_names().collect();
-        let reader = Reader::new(&self.folder, servers, &drop, &mut self.intake.shelf).editing(Some(&before));
-        let mut drafts = match reader.drafts() {
-            Ok(drafts) => drafts,
+        let batch = Batch::default();
+        let reader = Reader::new(&self.folder, &self.state, &batch, id, &drop, &mut self.intake.shelf);
+        let mut drafts = match reader.editing(Some(&before)).drafts() {
+            Ok(drafts) => drafts.jobs,
             // Nothing is waited for here.
-            Err(Wait::NotThereYet | Wait::Copies(_)) => return Err("a file that it names is not there".to_owned()),
+            Err(Wait::NotThereYet(missing)) => return Err(format!("`{missing}`, which it names, is not there")),
+            Err(Wait::Copies(_)) => return Err("a file that it names is too large to be copied here".to_owned()),
         };
         let (Some(draft), None) = (drafts.pop(), drafts.pop()) else {
             return Err("an edited text is one job: drop several as a file".to_owned());
         };
-        let Draft { name, workflow, server, priority, note, tags, filled, .. } = draft;
+        let Draft { name, workflow, server, priority, note, tags, after, filled, .. } = draft;
         let Ready { prompt, fingerprint, seed, shape } = filled.map_err(|why| {
             if why.detail.is_empty() { why.message } else { format!("{}\n{}", why.message, why.detail) }
         })?;
         let old = self.state.job(id).map(|j| j.seed);
         let seed = match (seed, old) {
             (SeedChoice::Given(seed), _) => SeedWish::Given(seed),
-            (SeedChoice::Random, Some(SeedWish::Drawn(seed))) => SeedWish::Drawn(seed),
+            (SeedChoice::Random | SeedChoice::Next(_), Some(SeedWish::Drawn(seed))) => SeedWish::Drawn(seed),
+            (SeedChoice::Next(own), _) => {
+                SeedWish::Drawn(self.state.last_seed(&workflow).map_or(own, |last| last.wrapping_add(1)))
+            }
             (SeedChoice::Random, _) => SeedWish::Drawn(self.state.draw_seed()),
             (SeedChoice::None, _) => SeedWish::None,
         };
@@ -68,7 +90,7 @@ impl Driver {
             SeedWish::Drawn(_) => short_hash(&[&drop.bytes, &id.0.to_le_bytes()]),
             _ => fingerprint,
         };
-        let edit = Edit { name, workflow, only_server: server, priority, seed, shape, note, tags, fingerprint };
+        let edit = Edit { name, workflow, only_server: server, priority, seed, shape, note, tags, after, fingerprint };
         Ok((Box::new(edit), prompt))
     }
 }

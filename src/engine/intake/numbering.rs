@@ -9,9 +9,9 @@ use serde_json::{Map, Value};
 use sha2::{Digest, Sha256};
 
 use super::Drop;
-use super::reading::{Draft, Ready};
+use super::reading::{Drafts, Ready};
 use crate::engine::Driver;
-use crate::job::{Job, JobId, JobState, Reason, SeedWish, Shape};
+use crate::job::{Group, Job, JobId, JobState, Reason, SeedWish, Shape};
 use crate::store::{FileRow, InputFile, NewFile, Place};
 use crate::text;
 use crate::workflow::SeedChoice;
@@ -44,6 +44,20 @@ impl Batch {
         self.files.push((path, file));
     }
 
+    /// The jobs of the latest of these files that go by this name.
+    pub fn jobs_called(&self, name: &str) -> Vec<JobId> {
+        let of = |file: &NewFile| {
+            let named = file.jobs.iter().filter(|(job, prompt)| job.name == name && prompt.is_some());
+            named.map(|(job, _)| job.id).collect::<Vec<_>>()
+        };
+        self.files.iter().rev().map(|(_, file)| of(file)).find(|jobs| !jobs.is_empty()).unwrap_or_default()
+    }
+
+    fn last_seed(&self, workflow: &str) -> Option<u64> {
+        let jobs = self.files.iter().rev().flat_map(|(_, file)| file.jobs.iter().rev());
+        jobs.filter(|(job, _)| job.workflow == workflow).find_map(|(job, _)| job.seed.value())
+    }
+
     pub fn is_full(&self) -> bool {
         self.jobs >= BATCH_JOBS || self.bytes >= BATCH_BYTES
     }
@@ -51,13 +65,15 @@ impl Batch {
 
 impl Driver {
     /// Gives the drafts their numbers, ranks, seeds and states.
-    pub(super) fn number(&mut self, drop: &mut Drop, drafts: Vec<Draft>, batch: &Batch) -> NewFile {
+    pub(super) fn number(&mut self, drop: &mut Drop, drafts: Drafts, batch: &Batch) -> NewFile {
+        let Drafts { jobs: drafts, named } = drafts;
         let now = Timestamp::now();
         let first = self.take_numbers(drafts.len() as u64);
         let text = std::mem::take(&mut drop.bytes);
-        let file_hash = hash(&text);
+        // A picture goes by its own bytes, not by the words that stand for it.
+        let file_hash = drop.hash.take().unwrap_or_else(|| hash(&text));
         let same_file = short_hash(&[drop.name.as_bytes(), file_hash.as_bytes()]);
-        let mut jobs = Vec::with_capacity(drafts.len());
+        let mut jobs: Vec<(Job, Option<String>)> = Vec::with_capacity(drafts.len());
         for (index, draft) in drafts.into_iter().enumerate() {
             let mut job = Job {
                 id: JobId(first + index as u64),
@@ -71,6 +87,13 @@ impl Driver {
                 shape: Shape::default(),
                 note: draft.note,
                 tags: draft.tags,
+                group: draft.variant.map(|variant| Group {
+                    first: JobId(first + (index + 1).saturating_sub(variant.number) as u64),
+                    of: variant.of,
+                    values: variant.values,
+                }),
+                after: draft.after,
+                no_preflight: drop.no_preflight,
                 fingerprint: None,
                 queued_at: now,
                 next_reason: Reason::First,
@@ -87,6 +110,13 @@ impl Driver {
                     job.seed = match seed {
                         SeedChoice::Given(seed) => SeedWish::Given(seed),
                         SeedChoice::Random => SeedWish::Drawn(self.state.draw_seed()),
+                        SeedChoice::Next(own) => {
+                            let here = jobs.iter().rev().filter(|(other, _)| other.workflow == job.workflow);
+                            let last = here.filter_map(|(other, _)| other.seed.value()).next();
+                            let last = last.or_else(|| batch.last_seed(&job.workflow));
+                            let last = last.or_else(|| self.state.last_seed(&job.workflow));
+                            SeedWish::Drawn(last.map_or(own, |last| last.wrapping_add(1)))
+                        }
                         SeedChoice::None => SeedWish::None,
                     };
                     let print = match job.seed {
@@ -112,7 +142,7 @@ impl Driver {
             origin: drop.path.clone(),
             hash: file_hash,
         };
-        NewFile { row, text, jobs }
+        NewFile { row, text, jobs, named }
     }
 }
 
@@ -137,6 +167,7 @@ pub(super) fn fingerprint(graph: &Map<String, Value>, files: &[InputFile]) -> St
     for file in files {
         // Inputs are kept under the hash of their bytes.
         let name = file.stored.as_ref().and_then(|p| p.file_name()).map(|n| n.as_encoded_bytes().to_vec());
+        let name = name.or_else(|| file.from.map(|from| format!("job:{from}").into_bytes()));
         parts.push(name.unwrap_or_else(|| file.name.clone().into_bytes()));
     }
     short_hash(&parts.iter().map(Vec::as_slice).collect::<Vec<_>>())

@@ -6,20 +6,23 @@ use std::cell::OnceCell;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use serde_json::Value;
+use serde_json::{Map, Value};
 
 use super::Drop;
-use super::numbering::fingerprint;
+use super::numbering::{Batch, fingerprint};
 use super::shelf::Shelf;
+use crate::engine::core::State;
 use crate::folder::Folder;
-use crate::job::{Failure, FailureKind, Shape};
-use crate::job_file::{self, JobFileError, JobSpec, Places, Source};
+use crate::job::{Failure, FailureKind, JobId, Shape};
+use crate::job_file::{self, Format, JobFileError, JobSpec, Places, Source, Variant};
 use crate::store::{InputFile, Prompt};
 use crate::text;
 use crate::workflow::{FileInput, FileValue, Filled, SeedChoice, Workflow};
 
 /// Larger files are not copied on the engine's own thread.
-const LARGE: u64 = 8 << 20;
+pub(super) const LARGE: u64 = 8 << 20;
+/// The graphs of one file, filled, take no more room than this: a sweep of a thousand large graphs would.
+const MOST_GRAPHS: usize = 256 << 20;
 
 /// A job as its file asks for it, before it has a number.
 pub(super) struct Draft {
@@ -30,6 +33,9 @@ pub(super) struct Draft {
     pub note: Option<String>,
     pub tags: Vec<String>,
     pub hold: bool,
+    /// Jobs that must be done first.
+    pub after: Vec<JobId>,
+    pub variant: Option<Variant>,
     pub filled: Result<Ready, Failure>,
 }
 
@@ -45,10 +51,17 @@ pub(super) struct Ready {
 
 /// Why a file can't be taken now.
 pub(super) enum Wait {
-    /// A file is missing that may still come.
-    NotThereYet,
+    /// This file is missing, and may still come.
+    NotThereYet(String),
     /// These are to be copied first, and not here.
     Copies(Vec<PathBuf>),
+}
+
+/// All that was read of a file.
+pub(super) struct Drafts {
+    pub jobs: Vec<Draft>,
+    /// The files beside it that it names.
+    pub named: Vec<PathBuf>,
 }
 
 /// What a job asked for, slot by slot.
@@ -56,7 +69,8 @@ type Slots = Vec<(String, Value)>;
 
 /// Why an input can't be had.
 enum NoInput {
-    NotYet,
+    /// What is missing.
+    NotYet(String),
     Never(String),
     /// It is large; noted in [`Reader::large`].
     Later,
@@ -77,18 +91,16 @@ impl Draft {
             note: None,
             tags: Vec::new(),
             hold: false,
+            after: Vec::new(),
+            variant: None,
             filled: Err(why),
         }
     }
 }
 
-fn stem(file: &str) -> &str {
-    file.strip_suffix(".json").unwrap_or(file)
-}
-
 /// What a job is called: as it says, else as its file.
 fn job_name(own: Option<&str>, file: &str) -> String {
-    let names = [own.unwrap_or_default(), stem(file), "job"];
+    let names = [own.unwrap_or_default(), Format::stem(file), "job"];
     let mut names = names.into_iter().map(text::clean).filter(|name| !name.is_empty());
     names.next().unwrap_or_default().into_owned()
 }
@@ -96,21 +108,48 @@ fn job_name(own: Option<&str>, file: &str) -> String {
 /// Reads one dropped file.
 pub(super) struct Reader<'a> {
     pub folder: &'a Folder,
-    /// Names of the servers.
-    pub servers: Vec<&'a str>,
+    pub state: &'a State,
+    /// What is taken together with it.
+    pub batch: &'a Batch,
+    /// The number that its first job will have.
+    pub first: JobId,
     pub drop: &'a Drop,
     pub shelf: &'a mut Shelf,
     /// Where its jobs stand, once an error asks.
     places: OnceCell<Places<'a>>,
     /// Files to be copied elsewhere.
     large: Vec<PathBuf>,
+    named: Vec<PathBuf>,
+    /// The names of its jobs so far.
+    names: Vec<String>,
+    graphs: usize,
     /// What an edited job was before: what it names unchanged is what was kept then.
     before: Option<&'a Prompt>,
 }
 
 impl<'a> Reader<'a> {
-    pub fn new(folder: &'a Folder, servers: Vec<&'a str>, drop: &'a Drop, shelf: &'a mut Shelf) -> Self {
-        Self { folder, servers, drop, shelf, places: OnceCell::new(), large: Vec::new(), before: None }
+    pub fn new(
+        folder: &'a Folder,
+        state: &'a State,
+        batch: &'a Batch,
+        first: JobId,
+        drop: &'a Drop,
+        shelf: &'a mut Shelf,
+    ) -> Self {
+        Self {
+            folder,
+            state,
+            batch,
+            first,
+            drop,
+            shelf,
+            places: OnceCell::new(),
+            large: Vec::new(),
+            named: Vec::new(),
+            names: Vec::new(),
+            graphs: 0,
+            before: None,
+        }
     }
 
     /// For the edit of a job.
@@ -119,100 +158,174 @@ impl<'a> Reader<'a> {
     }
 
     /// All its jobs.
-    pub fn drafts(mut self) -> Result<Vec<Draft>, Wait> {
-        let specs = match job_file::parse(&self.drop.bytes) {
+    pub fn drafts(mut self) -> Result<Drafts, Wait> {
+        let rejected = |why| Drafts { jobs: vec![Draft::rejected(&self.drop.name, why)], named: Vec::new() };
+        let specs = match job_file::parse(self.drop.format(), &self.drop.bytes) {
             Ok(specs) => specs,
-            Err(error) => return Ok(vec![Draft::rejected(&self.drop.name, placed(error))]),
+            Err(errors) => return Ok(rejected(all(errors.into_iter().map(placed)))),
         };
-        let mut drafts = Vec::with_capacity(specs.len());
-        for (index, spec) in specs.into_iter().enumerate() {
-            drafts.push(self.draft(index, spec)?);
+        let mut jobs = Vec::with_capacity(specs.len());
+        for spec in specs {
+            jobs.push(self.draft(spec)?);
+            if self.graphs > MOST_GRAPHS {
+                let why = "its graphs are too large together: split it into several files";
+                return Ok(Drafts {
+                    jobs: vec![Draft::rejected(&self.drop.name, rejection(why, ""))],
+                    named: Vec::new(),
+                });
+            }
         }
-        if self.large.is_empty() { Ok(drafts) } else { Err(Wait::Copies(self.large)) }
+        if self.large.is_empty() { Ok(Drafts { jobs, named: self.named }) } else { Err(Wait::Copies(self.large)) }
     }
 
-    fn draft(&mut self, index: usize, spec: JobSpec) -> Result<Draft, Wait> {
-        let stem = stem(&self.drop.name);
+    fn draft(&mut self, mut spec: JobSpec) -> Result<Draft, Wait> {
+        self.profile(&mut spec);
         let named = match &spec.workflow {
-            Source::Named(named) => named.clone().or_else(|| self.drop.workflow.clone()),
-            Source::Graph(_) => Some(stem.to_owned()),
+            Source::Named(named) => named.clone().or_else(|| self.drop.inbox.workflow.clone()),
+            Source::Graph(_) => Some(Format::stem(&self.drop.name).to_owned()),
         };
-        let filled = match self.fill(index, &spec, named.as_deref()) {
-            Ok((slots, filled)) => self.ready(index, slots, filled)?,
-            Err(why) => Err(why),
+        let (mut after, mut wrong) = (Vec::new(), None);
+        for name in &spec.after {
+            match self.jobs_called(name) {
+                Ok(jobs) => after.extend(jobs),
+                Err(why) => wrong = wrong.or_else(|| Some(self.at(spec.entry, &["after"], &why))),
+            }
+        }
+        let filled = match (wrong, self.fill(&spec, named.as_deref())) {
+            (Some(mut why), Err(more)) => {
+                why.detail = format!("{}\n\n{}\n{}", why.detail, more.message, more.detail);
+                Err(why)
+            }
+            (Some(why), Ok(_)) | (None, Err(why)) => Err(why),
+            (None, Ok((slots, filled))) => self.ready(&spec, slots, filled, &mut after)?,
         };
+        after.sort_unstable();
+        after.dedup();
+        let name = job_name(spec.name.as_deref(), &self.drop.name);
+        self.names.push(name.clone());
         Ok(Draft {
-            name: job_name(spec.name.as_deref(), &self.drop.name),
+            name,
             workflow: text::clean(&named.unwrap_or_default()).into_owned(),
             server: spec.server,
             priority: spec.priority,
             note: spec.note,
             tags: spec.tags,
             hold: spec.hold,
+            after,
+            variant: spec.variant,
             filled,
         })
     }
 
-    fn ready(&mut self, index: usize, slots: Slots, filled: Filled) -> Result<Result<Ready, Failure>, Wait> {
+    /// What the inbox says of jobs of its own workflow that don't say it themselves.
+    fn profile(&self, spec: &mut JobSpec) {
+        let inbox = &self.drop.inbox;
+        let is_own = matches!(&spec.workflow, Source::Named(named) if named.is_none() || *named == inbox.workflow);
+        if !is_own {
+            return;
+        }
+        let fill = |own: &mut Map<String, Value>, more: &Map<String, Value>| {
+            for (key, value) in more {
+                if !own.contains_key(key) {
+                    own.insert(key.clone(), value.clone());
+                }
+            }
+        };
+        fill(&mut spec.slots, &inbox.slots);
+        fill(&mut spec.set, &inbox.set);
+    }
+
+    /// The jobs that go by this name: of this file, of those that come with it, of those that are there.
+    fn jobs_called(&self, name: &str) -> Result<Vec<JobId>, String> {
+        let own = self.names.iter().zip(self.first.0..).filter(|(other, _)| *other == name);
+        let mut found: Vec<JobId> = own.map(|(_, number)| JobId(number)).collect();
+        if found.is_empty() {
+            found = self.batch.jobs_called(name);
+        }
+        if found.is_empty() {
+            found = self.state.jobs_called(name);
+        }
+        if found.is_empty() {
+            let names = self.names.iter().map(String::as_str).chain(self.state.job_names());
+            let hint = text::did_you_mean(name, names);
+            return Err(format!("no job `{}`{hint}: it must have been taken before this one", text::clean(name)));
+        }
+        Ok(found)
+    }
+
+    fn ready(
+        &mut self,
+        spec: &JobSpec,
+        slots: Slots,
+        filled: Filled,
+        after: &mut Vec<JobId>,
+    ) -> Result<Result<Ready, Failure>, Wait> {
         let mut files = Vec::new();
         for file in &filled.files {
             if let Some(kept) = self.kept_before(file) {
                 files.push(kept);
                 continue;
             }
-            match self.input(&file.value) {
-                Ok((stored, name)) => {
-                    files.push(InputFile { node: file.node.clone(), input: file.input.clone(), stored, name });
-                }
-                Err(NoInput::Never(why)) => return Ok(Err(self.at(index, &[&file.slot], &why))),
-                Err(NoInput::NotYet) => return Err(Wait::NotThereYet),
-                Err(NoInput::Later) => {}
+            match self.input(file, after) {
+                Ok(Some(input)) => files.push(input),
+                Ok(None) | Err(NoInput::Later) => {}
+                Err(NoInput::Never(why)) => return Ok(Err(self.at(spec.entry, &[&file.slot], &why))),
+                Err(NoInput::NotYet(name)) => return Err(Wait::NotThereYet(name)),
             }
         }
         let fingerprint = fingerprint(&filled.graph, &files);
         let text = self.before.is_some().then(|| String::from_utf8_lossy(&self.drop.bytes).into_owned());
-        let prompt = Prompt { graph: filled.graph, seed_inputs: filled.seed_inputs, files, slots, text };
-        let ready = |prompt| Ready { prompt, fingerprint, seed: filled.seed, shape: filled.shape };
-        Ok(prompt.to_text().map(ready).map_err(|error| rejection(error.to_string(), "")))
+        let prompt = Prompt {
+            graph: filled.graph,
+            seed_inputs: filled.seed_inputs,
+            files,
+            slots,
+            text,
+            extra_data: spec.extra_data.clone(),
+        };
+        Ok(match prompt.to_text() {
+            Ok(prompt) => {
+                self.graphs += prompt.len();
+                Ok(Ready { prompt, fingerprint, seed: filled.seed, shape: filled.shape })
+            }
+            Err(error) => Err(rejection(error.to_string(), "")),
+        })
     }
 
     /// A rejection that names the place in the file.
-    fn at(&self, index: usize, path: &[&str], message: &str) -> Failure {
-        placed(self.places.get_or_init(|| Places::new(&self.drop.bytes)).error(index, path, message))
+    fn at(&self, entry: usize, path: &[&str], message: &str) -> Failure {
+        let places = self.places.get_or_init(|| Places::new(self.drop.format(), &self.drop.bytes));
+        placed(places.error(entry, path, message))
     }
 
     /// The filled graph, and its slots for people.
-    fn fill(&mut self, index: usize, spec: &JobSpec, named: Option<&str>) -> Result<(Slots, Filled), Failure> {
+    fn fill(&mut self, spec: &JobSpec, named: Option<&str>) -> Result<(Slots, Filled), Failure> {
+        let entry = spec.entry;
         if let Some(server) = &spec.server
-            && !self.servers.contains(&server.as_str())
+            && !self.state.server_names().any(|name| name == server)
         {
-            let hint = text::did_you_mean(server, self.servers.iter().copied());
-            let there = self.servers.join(", ");
+            let hint = text::did_you_mean(server, self.state.server_names());
+            let there = self.state.server_names().collect::<Vec<_>>().join(", ");
             let message = format!("no server `{}`{hint}; there are: {there}", text::clean(server));
-            return Err(self.at(index, &["server"], &message));
+            return Err(self.at(entry, &["server"], &message));
         }
         let workflow = match (&spec.workflow, named) {
             (Source::Graph(graph), _) => {
-                let workflow = Workflow::from_graph(&self.drop.name, graph.clone());
+                let workflow = Workflow::from_graph(&self.drop.name, (**graph).clone());
                 Arc::new(workflow.map_err(|e| rejection(e.to_string(), ""))?)
             }
             (Source::Named(_), Some(name)) => {
                 let read = self.shelf.workflow(self.folder, name);
-                read.map_err(|e| self.at(index, &["workflow"], &e.to_string()))??
+                read.map_err(|e| self.at(entry, &["workflow"], &e.to_string()))??
             }
             (Source::Named(_), None) => {
                 let there = self.folder.workflow_names().unwrap_or_default().join(", ");
-                return Err(self.at(index, &[], &format!("`workflow` is missing: name one of {there}")));
+                return Err(self.at(entry, &[], &format!("`workflow` is missing: name one of {there}")));
             }
         };
-        let filled = workflow.fill(spec).map_err(|faults| {
-            let mut faults = faults.iter().map(|f| self.at(index, &f.path(), &f.to_string()));
-            let mut first = faults.next().unwrap_or_else(|| rejection("the workflow could not be filled", ""));
-            for other in faults {
-                first.detail = format!("{}\n\n{}\n{}", first.detail, other.message, other.detail);
-            }
-            first
-        })?;
+        let filled = workflow
+            .fill(spec)
+            .map_err(|faults| all(faults.iter().map(|f| self.at(entry, &f.path(), &f.to_string()))))?;
         let values = workflow.values(&filled.graph).into_iter();
         Ok((values.map(|(slot, value)| (slot.to_owned(), value.clone())).collect(), filled))
     }
@@ -226,11 +339,28 @@ impl<'a> Reader<'a> {
         (named == written && kept.stored.as_ref().is_some_and(|path| path.is_file())).then(|| kept.clone())
     }
 
-    /// Where an input's file is kept (`None`: on the server), and its name.
-    fn input(&mut self, value: &FileValue) -> Result<(Option<PathBuf>, String), NoInput> {
-        let written = match value {
-            FileValue::Server(name) => return Ok((None, name.clone())),
-            FileValue::Local(path) => path,
+    /// Where an input's file comes from; `None`: it is the server's own and stands in the graph already.
+    fn input(&mut self, file: &FileInput, after: &mut Vec<JobId>) -> Result<Option<InputFile>, NoInput> {
+        let input = |stored, name, from| {
+            Ok(Some(InputFile {
+                node: file.node.clone(),
+                input: file.input.clone(),
+                stored,
+                name,
+                of_server: matches!(file.value, FileValue::Server(_)),
+                from,
+                takes: file.takes,
+            }))
+        };
+        let written = match &file.value {
+            FileValue::Server(name) => return input(None, name.clone(), None),
+            FileValue::Job(name) => {
+                let jobs = self.jobs_called(name).map_err(NoInput::Never)?;
+                let last = jobs.last().copied();
+                after.extend(last);
+                return input(None, format!("job:{name}"), last);
+            }
+            FileValue::Local(path) | FileValue::Perhaps(path) => path,
         };
         let path = self.drop.dir.join(written);
         if path.is_file() {
@@ -242,18 +372,35 @@ impl<'a> Reader<'a> {
                 }
                 None => self.shelf.keep(self.folder, &path).map_err(|e| e.to_string()),
             };
-            return kept.map(|kept| (Some(kept.stored), kept.name)).map_err(NoInput::Never);
+            let kept = kept.map_err(NoInput::Never)?;
+            if self.drop.path.as_ref() != Some(&path) && !self.named.contains(&path) {
+                self.named.push(path);
+            }
+            return input(Some(kept.stored), kept.name, None);
+        }
+        if matches!(file.value, FileValue::Perhaps(_)) {
+            return Ok(None);
         }
         if !self.drop.last_call {
-            return Err(NoInput::NotYet);
+            return Err(NoInput::NotYet(text::clean(written).into_owned()));
         }
         let is_bare = Path::new(written).components().count() == 1;
         if is_bare {
             // Perhaps one of the server's: it is asked before the job is posted.
-            return Ok((None, written.clone()));
+            return input(None, written.clone(), None);
         }
         Err(NoInput::Never(format!("there is no file {}", text::clean(&path.display().to_string()))))
     }
+}
+
+/// Several rejections as one: the first, the others in its detail.
+fn all(rejections: impl IntoIterator<Item = Failure>) -> Failure {
+    let mut rejections = rejections.into_iter();
+    let mut first = rejections.next().unwrap_or_else(|| rejection("the file can't be used", ""));
+    for other in rejections {
+        first.detail = format!("{}\n\n{}\n{}", first.detail, other.message, other.detail);
+    }
+    first
 }
 
 fn placed(error: JobFileError) -> Failure {

@@ -32,6 +32,7 @@ fn start(dir: &Path) -> (Driver, mpsc::UnboundedReceiver<Event>) {
         folder: String::new(),
         log: String::new(),
         simulated: false,
+        server: None,
         look_only: false,
         banners: Vec::new(),
         flow: crate::protocol::Flow::Going,
@@ -49,11 +50,13 @@ fn start(dir: &Path) -> (Driver, mpsc::UnboundedReceiver<Event>) {
         events,
         inbox: None,
         intake: Intake::default(),
+        preflight: crate::engine::preflight::Preflight::default(),
         asks: HashMap::new(),
         next_ask: 1,
         measuring: VecDeque::new(),
         measures: false,
         progress_due: false,
+        links: HashMap::new(),
         pending: Vec::new(),
         unwritten: None,
         store_trouble: None,
@@ -357,7 +360,7 @@ fn a_taking_that_was_cut_off_is_kept_only_where_it_is_ours() {
 #[test]
 fn one_handed_in_by_a_verb_is_ours_wherever_its_file_is() {
     let mut world = World::new();
-    let Ok(Answer::Added { jobs, .. }) = world.driver.add("a.json", &world.path("jobs"), &job(1)) else {
+    let Ok(Answer::Added { jobs, .. }) = world.driver.add("a.json", &world.path("jobs"), &job(1), false) else {
         panic!("added")
     };
     assert_eq!(jobs, [JobId(1)]);
@@ -413,4 +416,149 @@ fn a_mended_file_keeps_its_first_name() {
     // the same unchanged: its rejected job can't be run, so it is read anew
     world.drop("000007-clip.json", &job(2));
     assert!(world.there("jobs/queued/000003-000007-clip.json"), "not one of ours");
+}
+
+#[test]
+fn a_sweep_is_a_group_and_its_seeds_go_on() {
+    let mut world = World::new();
+    world.drop(
+        "s.json",
+        r#"{"workflow": "wan2.2-i2v", "image": "a.png", "sweep": {"length": [33, 65]}, "seed": [1, 2]}"#,
+    );
+    let group = |world: &World, id: u64| world.driver.state.job(JobId(id)).and_then(|job| job.group.clone());
+    for id in 1..=4 {
+        let group = group(&world, id).expect("a group");
+        assert_eq!((group.first, group.of), (JobId(1), 4));
+    }
+    assert_eq!(group(&world, 3).expect("a group").label(), "length 65 · seed 1");
+    // one more than the last of this workflow, job by job, and over a restart
+    let next = r#"{"workflow": "wan2.2-i2v", "image": "a.png", "seed": "increment", "repeat": 2}"#;
+    world.drop("n.json", next);
+    let seed = |world: &World, id: u64| world.driver.state.job(JobId(id)).and_then(|job| job.seed.value());
+    assert_eq!((seed(&world, 5), seed(&world, 6)), (Some(3), Some(4)));
+    let world = world.restart();
+    assert_eq!(group(&world, 4).expect("kept").values["seed"], 2);
+}
+
+#[test]
+fn csv_rows_and_toml_tables_become_jobs() {
+    let mut world = World::new();
+    world.drop("rows.csv", "workflow;image;prompt;seed;length;13.cfg\nwan2.2-i2v;a.png;42;7;33;2.5\n");
+    assert_eq!(world.state(1), "queued");
+    let prompt = world.driver.store.prompt(JobId(1)).expect("read").expect("there");
+    let input = |node: &str, input: &str| prompt.graph[node]["inputs"][input].clone();
+    assert_eq!((input("10", "text"), input("12", "length"), input("13", "cfg")), ("42".into(), 33.into(), 2.5.into()));
+    assert!(world.there("jobs/queued/000001-rows.csv"));
+    world.drop(
+        "two.toml",
+        "workflow = \"wan2.2-i2v\"\nimage = \"a.png\"\n[[job]]\nseed = 1\n[[job]]\nseed = 2\nlenght = 5\n",
+    );
+    assert_eq!((world.state(2), world.state(3)), ("queued", "rejected"));
+    let JobState::Rejected { why } = &world.driver.state.job(JobId(3)).expect("a job").state else {
+        panic!("rejected")
+    };
+    assert!(why.message.starts_with("line 7, column 1: no slot `lenght`"), "{}", why.message);
+}
+
+#[test]
+fn a_job_waits_for_the_one_whose_output_it_takes() {
+    let mut world = World::new();
+    world.drop(
+        "one.json",
+        &format!(
+            "[{}, {}]",
+            job(1).replace('{', r#"{"name": "first", "#),
+            r#"{"workflow": "wan2.2-i2v", "image": "job:first", "seed": 9}"#
+        ),
+    );
+    assert_eq!((world.state(1), world.state(2)), ("queued", "waiting"));
+    world.drop("two.json", r#"{"workflow": "wan2.2-i2v", "image": "a.png", "seed": 3, "after": ["first", 2]}"#);
+    assert_eq!(world.state(3), "waiting");
+    let prompt = world.driver.store.prompt(JobId(2)).expect("read").expect("there");
+    assert_eq!(prompt.files[0].from, Some(JobId(1)));
+    world.drop("bad.json", r#"{"workflow": "wan2.2-i2v", "image": "a.png", "after": "frist"}"#);
+    let JobState::Rejected { why } = &world.driver.state.job(JobId(4)).expect("a job").state else {
+        panic!("rejected")
+    };
+    assert!(why.message.contains("no job `frist` (did you mean `first`?)"), "{}", why.message);
+    // what it waits for is cancelled: it can't be rendered, nor what waits for it
+    let mut world = world.restart();
+    assert_eq!(world.state(2), "waiting");
+    world.cancel(1);
+    assert_eq!((world.state(2), world.state(3)), ("failed", "failed"));
+}
+
+#[test]
+fn a_workflow_that_changes_does_not_reach_jobs_that_are_taken() {
+    let mut world = World::new();
+    world.drop("a.json", &job(1));
+    let path = world.path("workflows/wan2.2-i2v.json");
+    let text = fs::read_to_string(&path).expect("there").replace("\"steps\": 4", "\"steps\": 44");
+    fs::write(&path, text).expect("written");
+    world.drop("b.json", &job(2));
+    let steps =
+        |id| world.driver.store.prompt(JobId(id)).expect("read").expect("there").graph["13"]["inputs"]["steps"].clone();
+    assert_eq!((steps(1), steps(2)), (4.into(), 44.into()));
+}
+
+fn with_inbox(world: &mut World, toml: &str) {
+    world.driver.config = Config::parse(toml, "test").expect("settings");
+}
+
+#[test]
+fn a_picture_in_an_inbox_with_a_profile_is_a_job() {
+    let mut world = World::new();
+    let toml = "[[inbox]]\npath = \"jobs\"\nworkflow = \"wan2.2-i2v\"\nslot = \"image\"\nslots = { prompt = \"a dog\" }\nset = { \"13.cfg\" = 2.5 }\n";
+    with_inbox(&mut world, toml);
+    let offer = |world: &World, name: &str| {
+        let path = world.path(&format!("jobs/{name}"));
+        let bytes = if name.ends_with(".json") { fs::read(&path).expect("there") } else { Vec::new() };
+        inbox::Event::Offer { path, dir_index: 0, held: false, bytes, last_call: false }
+    };
+    world.write("jobs/cat.png", "a cat");
+    world.driver.take_offers(vec![offer(&world, "cat.png")]);
+    world.driver.flush();
+    assert_eq!(world.state(1), "queued");
+    let job = world.driver.state.job(JobId(1)).expect("a job").clone();
+    assert_eq!((job.name.as_str(), job.workflow.as_str()), ("cat", "wan2.2-i2v"));
+    let prompt = world.driver.store.prompt(JobId(1)).expect("read").expect("there");
+    assert_eq!(
+        (&prompt.graph["10"]["inputs"]["text"], &prompt.graph["13"]["inputs"]["cfg"]),
+        (&"a dog".into(), &2.5.into())
+    );
+    assert!(world.there("jobs/queued/000001-cat.png") && !world.there("jobs/cat.png"));
+    // a picture that a job file names is an input, never a job: now, and when it is offered again after a restart
+    world.write("jobs/b.png", "b");
+    world.write("jobs/b.json", r#"{"image": "b.png", "seed": 5}"#);
+    let offers = vec![offer(&world, "b.png"), offer(&world, "b.json")];
+    world.driver.take_offers(offers);
+    world.driver.flush();
+    assert_eq!((world.state(2), world.state(3)), ("queued", "none"));
+    let mut world = world.restart();
+    with_inbox(&mut world, toml);
+    let again = offer(&world, "b.png");
+    world.driver.take_offers(vec![again]);
+    world.driver.flush();
+    assert_eq!(world.state(3), "none");
+    assert!(world.there("jobs/b.png"));
+}
+
+#[test]
+fn what_comfyui_made_renders_again_where_the_inbox_says_so() {
+    let mut world = World::new();
+    with_inbox(&mut world, "[[inbox]]\npath = \"jobs\"\nextract = true\n");
+    let media = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/media/carrying");
+    for (name, state) in [("video.mp4", "queued"), ("bare.png", "rejected")] {
+        fs::copy(media.join(name), world.path("jobs").join(name)).expect("copied");
+        let path = world.path("jobs").join(name);
+        let offer = inbox::Event::Offer { path, dir_index: 0, held: false, bytes: Vec::new(), last_call: false };
+        world.driver.take_offers(vec![offer]);
+        world.driver.flush();
+        let last = world.driver.next_job - 1;
+        assert_eq!(world.state(last), state, "{name}");
+    }
+    assert_eq!(world.driver.state.job(JobId(1)).expect("a job").seed.value(), Some(u64::MAX));
+    assert!(world.there("jobs/queued/000001-video.mp4"));
+    // another file under that name is another job
+    assert!(world.there("jobs/failed/000002-bare.png.error.txt"));
 }

@@ -80,10 +80,11 @@ impl App {
             Action::Suspend => return Some(Command::Suspend),
             Action::Redraw => return Some(Command::Redraw),
             Action::Yes => {
-                let yes = self.question.take().map(|q| q.yes);
+                let yes = self.question.take()?.yes;
                 // What was asked about is done with; moves keep their marks.
                 self.jobs.unmark();
-                return yes;
+                self.stop_asked |= yes == Command::Ask(Request::Stop);
+                return Some(yes);
             }
             Action::No => self.question = None,
             Action::Edit => return self.edit(),
@@ -111,7 +112,10 @@ impl App {
                 self.typing = None;
                 self.jobs.set_filter("");
             }
-            Action::Sort => self.jobs.sort_next(),
+            Action::Sort => {
+                let shown: Vec<_> = crate::tui::panes::jobs::placed(self).iter().map(|p| p.index).collect();
+                self.jobs.sort_next(&shown);
+            }
             Action::SortTurn => self.jobs.sort_turn(),
             Action::Details => {
                 if self.jobs.selected().is_some() {
@@ -194,8 +198,10 @@ impl App {
 
     fn start(&mut self) -> Option<Command> {
         match &self.state {
-            EngineState::Gone { .. } => Some(Command::StartEngine { replace: false }),
-            EngineState::Refused { .. } => Some(Command::StartEngine { replace: true }),
+            EngineState::Gone { .. } => {
+                Some(Command::StartEngine { replace: false, server: self.engine.server.clone() })
+            }
+            EngineState::Refused { .. } => Some(Command::StartEngine { replace: true, server: None }),
             EngineState::Up => Some(Command::Ask(Request::Reconnect)),
             EngineState::Connecting => None,
         }

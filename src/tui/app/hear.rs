@@ -17,6 +17,7 @@ impl App {
             FromEngine::Welcome(engine) => {
                 self.engine = engine;
                 self.state = EngineState::Up;
+                self.stop_asked = false;
                 self.lost_at = None;
                 self.forecast_due = true;
                 self.mark(Urgency::Now);

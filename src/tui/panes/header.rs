@@ -145,7 +145,7 @@ fn one(server: &ServerRow, now: Timestamp, detail: u8, theme: Theme) -> Vec<Span
                 n if n > 0 => format!(" · trying again in {n} s"),
                 _ => " · trying again".to_owned(),
             };
-            let why = crate::text::clean(why).into_owned();
+            let why = crate::text::clean(why.lines().next().unwrap_or_default()).into_owned();
             let why = canvas::fit(&why, if detail > 2 { 44 } else { 24 }).into_owned();
             match detail {
                 0 => vec![Span::styled(format!("○ {address}"), bad)],

@@ -28,13 +28,18 @@ pub fn jobs(app: &App, buf: &mut Buffer, areas: &Areas) {
         empty(app, buf, Rect { y: areas.jobs_head.y, height: areas.jobs.height + 1, ..areas.jobs });
         return;
     }
-    let digits = u16::try_from(app.jobs.highest_id().max(1).ilog10() + 1).unwrap_or(20);
-    let placed = columns::place(areas.jobs.width.saturating_sub(MARK + 1), buf.area.width, digits);
+    let placed = placed(app);
     titles(app, buf, areas.jobs_head, &placed);
     let selected = app.selected_job();
     for (y, entry) in (areas.jobs.y..areas.jobs.bottom()).zip(app.jobs.visible()) {
         row(app, buf, Rect { y, height: 1, ..areas.jobs }, &placed, entry, selected == Some(entry.row.id));
     }
+}
+
+/// The columns that the list has room for.
+pub fn placed(app: &App) -> Vec<Placed> {
+    let digits = u16::try_from(app.jobs.highest_id().max(1).ilog10() + 1).unwrap_or(20);
+    columns::place(app.areas().jobs.width.saturating_sub(MARK + 1), app.screen_size().0, digits)
 }
 
 /// The box's line: what the list shows, how many of which, and when the queue should be empty.

@@ -55,8 +55,10 @@ fn lines(app: &App, width: u16) -> Vec<Vec<Span<'static>>> {
         }
         Link::Down { since, why, .. } => {
             out.push(vec![Span::styled(format!("○ gone since {}", moment(*since)), theme.style(Role::Bad))]);
-            let why = crate::text::clean(why);
-            out.extend(canvas::wrap(&why, usize::from(width)).into_iter().take(3).map(|l| vec![Span::raw(l)]));
+            for (line, role) in why.lines().zip([Role::Plain, Role::Quiet]) {
+                let line = canvas::wrap(&crate::text::clean(line), usize::from(width));
+                out.extend(line.into_iter().take(8).map(|l| vec![Span::styled(l, theme.style(role))]));
+            }
         }
     }
     if let Some(version) = &server.version {

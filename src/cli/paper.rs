@@ -1,0 +1,128 @@
+//! The verbs about job files and workflows: they need no engine, and take nothing.
+
+use std::io::Write;
+use std::path::{Path, PathBuf};
+
+use super::place::{Place, Trouble};
+use super::{runtime, shown};
+use crate::config::{DEFAULT_SERVER, ServerConfig};
+use crate::tools::jobs::Ground;
+use crate::tools::{convert, draft, extract as extracting, jobs, workflows};
+use crate::verbs::Code;
+
+fn code(well: bool) -> Code {
+    if well { Code::Ok } else { Code::No }
+}
+
+fn servers(place: &Place) -> Vec<ServerConfig> {
+    if place.config.servers.is_empty() { vec![ServerConfig::at(DEFAULT_SERVER)] } else { place.config.servers.clone() }
+}
+
+fn written(result: std::io::Result<bool>) -> Result<Code, Trouble> {
+    // A closed pipe is no error of ours.
+    Ok(result.map_or(Code::No, code))
+}
+
+pub(super) fn check(
+    place: &Place,
+    files: &[PathBuf],
+    object_info: Option<&Path>,
+    out: &mut dyn Write,
+) -> Result<Code, Trouble> {
+    let folder = place.folder()?;
+    let servers = servers(place);
+    let names: Vec<String> = servers.iter().map(ServerConfig::label).collect();
+    let info = match object_info {
+        Some(path) => Some((convert::object_info(path)?, "the server".to_owned())),
+        None if place.no_preflight || !place.config.queue.preflight => None,
+        None => {
+            let asked = runtime()?.block_on(convert::ask(&place.config.servers));
+            if asked.is_err() {
+                eprintln!("comfytop: no server answers: the graphs were not held against what it can do");
+            }
+            asked.ok().map(|info| (info, "the server".to_owned()))
+        }
+    };
+    let ground = Ground {
+        folder: &folder,
+        servers: &names,
+        workflow: place.config.inboxes.first().and_then(|inbox| inbox.workflow.as_deref()),
+        info: info.as_ref().map(|(info, name)| (info, name.as_str())),
+    };
+    written(jobs::check(&ground, files, out))
+}
+
+pub(super) fn dry_run(place: &Place, files: &[PathBuf], out: &mut dyn Write) -> Result<Code, Trouble> {
+    let folder = place.folder()?;
+    let names: Vec<String> = servers(place).iter().map(ServerConfig::label).collect();
+    let workflow = place.config.inboxes.first().and_then(|inbox| inbox.workflow.as_deref());
+    written(jobs::dry_run(&Ground { folder: &folder, servers: &names, workflow, info: None }, files, out))
+}
+
+pub(super) fn new(
+    place: &Place,
+    workflow: Option<&str>,
+    output: Option<&Path>,
+    out: &mut dyn Write,
+) -> Result<Code, Trouble> {
+    let folder = place.folder()?;
+    let names = workflows::names(&folder);
+    let Some(name) = workflow.or_else(|| names.first().map(String::as_str)) else {
+        return Err(Trouble::Usage("there are no workflows yet: put a graph into workflows/".to_owned()));
+    };
+    let workflow = workflows::read_workflow(&folder, name).map_err(Trouble::Usage)?;
+    let text = draft::job_file(&workflow, &names);
+    if output == Some(Path::new("-")) {
+        let _ = out.write_all(text.as_bytes());
+        return Ok(Code::Ok);
+    }
+    let path = output.map_or_else(|| PathBuf::from(format!("{name}.toml")), Path::to_owned);
+    let trouble = |source| Trouble::Folder { path: path.clone(), source };
+    let dir = path.parent().filter(|dir| !dir.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let dir = dir.canonicalize().map_err(trouble)?;
+    if let Some(inbox) = folder.inboxes.iter().find(|inbox| inbox.canonicalize().is_ok_and(|inbox| inbox == dir)) {
+        let inbox = shown(inbox);
+        return Err(Trouble::Usage(format!(
+            "{inbox} is an inbox, and would take it unfilled: name another place with -o"
+        )));
+    }
+    // one that is there is somebody's work
+    let mut file = std::fs::File::create_new(&path).map_err(trouble)?;
+    file.write_all(text.as_bytes()).map_err(trouble)?;
+    let _ = writeln!(out, "{}", shown(&path));
+    Ok(Code::Ok)
+}
+
+pub(super) fn extract(file: &Path, page: bool, out: &mut dyn Write) -> Result<Code, Trouble> {
+    match extracting::run(file, page, out) {
+        Ok(()) => Ok(Code::Ok),
+        Err(error) => {
+            eprintln!("comfytop: {}: {error}", shown(file));
+            Ok(Code::No)
+        }
+    }
+}
+
+pub(super) fn workflows(place: &Place, out: &mut dyn Write) -> Result<Code, Trouble> {
+    written(workflows::ls(&place.folder()?, out))
+}
+
+pub(super) fn workflow(place: &Place, name: &str, out: &mut dyn Write) -> Result<Code, Trouble> {
+    match workflows::read_workflow(&place.folder()?, name) {
+        Ok(workflow) => written(workflows::show(&workflow, out).map(|()| true)),
+        Err(why) => {
+            eprintln!("comfytop: {why}");
+            Ok(Code::No)
+        }
+    }
+}
+
+pub(super) fn infer(file: &Path, out: &mut dyn Write) -> Result<Code, Trouble> {
+    match workflows::infer(file, out) {
+        Ok(()) => Ok(Code::Ok),
+        Err(why) => {
+            eprintln!("comfytop: {}: {why}", shown(file));
+            Ok(Code::No)
+        }
+    }
+}

@@ -1,0 +1,140 @@
+//! Which format a job file has: by its name, as nothing else tells TOML from a text.
+//!
+//! Pure. A new format is one more [`Format`], its ending in [`ENDINGS`], and bytes to values in [`Format::entries`].
+
+use serde_json::Value;
+
+use super::places::{self, Places};
+use super::{JobFileError, csv, toml, twins, without_bom};
+
+/// How a job file is written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Format {
+    /// One job, a list of jobs, or a graph.
+    Json,
+    /// A job a line.
+    JsonLines,
+    /// One job, or `[[job]]` tables.
+    Toml,
+    /// A header of slot names, then a job a row.
+    Csv,
+}
+
+/// The endings of job files, in small letters.
+pub const ENDINGS: &[(&str, Format)] = &[
+    (".json", Format::Json),
+    (".jsonl", Format::JsonLines),
+    (".ndjson", Format::JsonLines),
+    (".toml", Format::Toml),
+    (".csv", Format::Csv),
+    (".tsv", Format::Csv),
+];
+
+impl Format {
+    /// By the name of the file.
+    pub fn of(name: &str) -> Option<Self> {
+        let name = name.to_lowercase();
+        ENDINGS.iter().find(|(ending, _)| name.ends_with(ending)).map(|(_, format)| *format)
+    }
+
+    /// The file's name without its ending.
+    pub fn stem(name: &str) -> &str {
+        let lower = name.to_lowercase();
+        let ending = ENDINGS.iter().find(|(ending, _)| lower.ends_with(ending)).map_or(0, |(ending, _)| ending.len());
+        name.get(..name.len() - ending).unwrap_or(name)
+    }
+
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Json => "JSON",
+            Self::JsonLines => "JSON lines",
+            Self::Toml => "TOML",
+            Self::Csv => "CSV",
+        }
+    }
+
+    /// Whether the bytes tell by themselves that they are whole. A JSON value does; of the others every part up to
+    /// some line is a file of its own: whoever watches must wait for the end of its writing.
+    pub fn is_complete(self, bytes: &[u8]) -> Option<bool> {
+        (self == Self::Json).then(|| serde_json::from_slice::<serde::de::IgnoredAny>(without_bom(bytes)).is_ok())
+    }
+
+    /// The values of a file's jobs.
+    pub(super) fn entries(self, file: &str) -> Result<Vec<Value>, Vec<JobFileError>> {
+        match self {
+            Self::Json => match read(file, file, 0) {
+                Ok(Value::Array(list)) if list.is_empty() => Err(vec![JobFileError::whole("the list holds no jobs")]),
+                Ok(Value::Array(list)) => Ok(list),
+                Ok(single) => Ok(vec![single]),
+                Err(error) => Err(vec![error]),
+            },
+            Self::JsonLines => {
+                let mut values = Vec::new();
+                let mut errors = Vec::new();
+                for (offset, line) in places::lines(file) {
+                    match read(file, line, offset) {
+                        Ok(value) => values.push(value),
+                        Err(error) => errors.push(error),
+                    }
+                    if errors.len() >= super::MAX_ERRORS {
+                        break;
+                    }
+                }
+                if errors.is_empty() { Ok(values) } else { Err(errors) }
+            }
+            Self::Toml => toml::entries(file),
+            Self::Csv => csv::entries(file),
+        }
+    }
+}
+
+/// One JSON value, `part` of the file from `start` on.
+fn read(file: &str, part: &str, start: usize) -> Result<Value, JobFileError> {
+    let value = serde_json::from_str(part).map_err(|error| syntax_error(file, part, start, &error))?;
+    match twins::first(part) {
+        Some(twin) => Err(twin_error(file, part, start, &twin)),
+        None => Ok(value),
+    }
+}
+
+/// What `serde_json` says, without the place.
+fn said(full: &str) -> &str {
+    full.rsplit_once(" at line ").map_or(full, |(said, _)| said)
+}
+
+/// The line that `serde_json` names: where in `part` it begins, its text, and how far in the error is. It counts
+/// bytes, and stands on the last byte it has read.
+fn line_of<'a>(part: &'a str, error: &serde_json::Error) -> (usize, &'a str, usize) {
+    let before: usize = part.split_inclusive('\n').take(error.line().max(1) - 1).map(str::len).sum();
+    let source = part.get(before..).and_then(|rest| rest.lines().next()).unwrap_or("");
+    (before, source, source.floor_char_boundary(error.column().saturating_sub(1)))
+}
+
+/// A key that stands twice; `error` stands on its end.
+fn twin_error(file: &str, part: &str, start: usize, error: &serde_json::Error) -> JobFileError {
+    let (before, source, end) = line_of(part, error);
+    let begin = source.get(..end).and_then(|head| head.rfind('"')).unwrap_or(end);
+    let key = error.to_string();
+    let message = format!("`{}` stands twice: only one of them could count, take the other away", said(&key));
+    Places::error_at(file, start + before + begin, message)
+}
+
+/// What `serde_json` says of `part`, which begins at `start` in the file; its place counted in characters, and a hint
+/// for the usual slips.
+fn syntax_error(file: &str, part: &str, start: usize, error: &serde_json::Error) -> JobFileError {
+    let full = error.to_string();
+    let said = said(&full);
+    let (before, source, wrong_at) = line_of(part, error);
+    let here = source.get(wrong_at..).and_then(|rest| rest.chars().next());
+    let hint = match (said, here) {
+        (said, _) if said.starts_with("EOF") => "; the file ends too early",
+        ("invalid escape", _) => "; write a backslash as \\\\, or paths with /",
+        (said, _) if said.starts_with("control character") => "; a line break in a text is written \\n",
+        ("trailing comma", _) => "; take the last comma away",
+        (_, Some('/' | '#')) => "; JSON has no comments",
+        (_, Some('\'' | '“' | '”' | '„' | '‘' | '’')) => "; JSON wants straight double quotes: \"…\"",
+        (_, Some('N' | 'I' | 'T' | 'F')) => "; JSON knows only true, false, null and finite numbers",
+        _ => "",
+    };
+    Places::error_at(file, start + before + wrong_at, format!("not JSON: {said}{hint}"))
+}

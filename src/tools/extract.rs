@@ -1,0 +1,37 @@
+//! `comfytop extract`: the prompt that a file of ComfyUI's carries.
+
+use std::fs::File;
+use std::io::{self, Write};
+use std::path::Path;
+
+use serde_json::{Map, Value};
+
+use crate::embedded::{self, EmbeddedError};
+use crate::text::json_text;
+
+/// The graph in API format that rendered a file.
+///
+/// # Errors
+/// When the file can't be read, or carries none.
+pub fn graph(file: &Path) -> Result<Map<String, Value>, EmbeddedError> {
+    embedded::read(&mut File::open(file)?)?.graph()
+}
+
+/// Prints what a file carries: the graph that rendered it, or with `page` the one of ComfyUI's page.
+///
+/// # Errors
+/// When the file can't be read, or carries none.
+pub fn run(file: &Path, page: bool, out: &mut dyn Write) -> Result<(), EmbeddedError> {
+    let text = if page {
+        let found = embedded::read(&mut File::open(file)?)?;
+        found.workflow.ok_or(EmbeddedError::None)?
+    } else {
+        format!("{:#}", Value::Object(graph(file)?))
+    };
+    say(out, &text)?;
+    Ok(())
+}
+
+fn say(out: &mut dyn Write, text: &str) -> io::Result<()> {
+    writeln!(out, "{}", json_text(text))
+}

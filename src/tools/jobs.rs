@@ -1,0 +1,265 @@
+//! `comfytop check` and `comfytop add --dry-run`: job files read as the engine reads them, and nothing taken.
+
+use std::collections::{HashMap, HashSet};
+use std::fs;
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use serde_json::Value;
+
+use super::workflows::{self, read_workflow};
+use crate::embedded;
+use crate::folder::Folder;
+use crate::job_file::{self, Format, JobFileError, JobSpec, MAX_BYTES, Places, Source};
+use crate::text::{clean, clean_lines};
+use crate::workflow::object_info::ObjectInfo;
+use crate::workflow::{self, FileValue, Filled, Graph, InputRef, SeedChoice, Workflow, preflight};
+
+/// What job files are held against.
+pub struct Ground<'a> {
+    pub folder: &'a Folder,
+    /// Names of the servers, for `"server"` in a job.
+    pub servers: &'a [String],
+    /// The workflow of jobs that name none.
+    pub workflow: Option<&'a str>,
+    /// What a server says of its nodes, and its name.
+    pub info: Option<(&'a ObjectInfo, &'a str)>,
+}
+
+/// One job of a file, filled.
+struct Planned {
+    spec: JobSpec,
+    workflow: Arc<Workflow>,
+    filled: Filled,
+}
+
+/// Says all that is wrong with these files, each with its line; true when nothing is.
+///
+/// # Errors
+/// When `out` can't be written to.
+pub fn check(ground: &Ground<'_>, files: &[PathBuf], out: &mut dyn Write) -> io::Result<bool> {
+    let mut well = true;
+    for file in files {
+        match ground.plan(file) {
+            Ok(jobs) => {
+                let words = if jobs.len() == 1 { "1 job".to_owned() } else { format!("{} jobs", jobs.len()) };
+                writeln!(out, "{}: {words}, nothing wrong", shown(file))?;
+            }
+            Err(errors) => {
+                well = false;
+                tell(file, &errors, out)?;
+            }
+        }
+    }
+    Ok(well)
+}
+
+/// Says what would be submitted, as a difference to the workflows; true when all of it could be.
+///
+/// # Errors
+/// When `out` can't be written to.
+pub fn dry_run(ground: &Ground<'_>, files: &[PathBuf], out: &mut dyn Write) -> io::Result<bool> {
+    let mut well = true;
+    for file in files {
+        match ground.plan(file) {
+            Ok(jobs) => {
+                for job in &jobs {
+                    difference(file, job, out)?;
+                }
+            }
+            Err(errors) => {
+                well = false;
+                tell(file, &errors, out)?;
+            }
+        }
+    }
+    Ok(well)
+}
+
+fn tell(file: &Path, errors: &[JobFileError], out: &mut dyn Write) -> io::Result<()> {
+    for error in errors {
+        let place = error.place.map(|p| format!(":{}:{}", p.line, p.column)).unwrap_or_default();
+        writeln!(out, "{}{place}: {}", shown(file), error.message)?;
+        for line in error.excerpt.lines() {
+            writeln!(out, "    {line}")?;
+        }
+    }
+    Ok(())
+}
+
+fn shown(path: &Path) -> String {
+    clean(&path.display().to_string()).into_owned()
+}
+
+fn whole(message: String) -> JobFileError {
+    JobFileError { message: clean(&message).into_owned(), place: None, excerpt: String::new() }
+}
+
+/// A job file's bytes; of a file that ComfyUI made, the job that it carries.
+fn read(file: &Path) -> Result<(Format, Vec<u8>), JobFileError> {
+    let name = file.file_name().unwrap_or_default().to_string_lossy().to_lowercase();
+    if Format::of(&name).is_none() && embedded::ENDINGS.iter().any(|ending| name.ends_with(ending)) {
+        let graph = super::extract::graph(file).map_err(|error| whole(error.to_string()))?;
+        return Ok((Format::Json, Value::Object(graph).to_string().into_bytes()));
+    }
+    let size = fs::metadata(file).map_err(|error| whole(error.to_string()))?.len();
+    if size > MAX_BYTES {
+        return Err(whole(format!("the file has {size} bytes; a job file has at most {} MiB", MAX_BYTES >> 20)));
+    }
+    let bytes = fs::read(file).map_err(|error| whole(error.to_string()))?;
+    Ok((Format::of(&name).unwrap_or(Format::Json), bytes))
+}
+
+impl Ground<'_> {
+    fn plan(&self, file: &Path) -> Result<Vec<Planned>, Vec<JobFileError>> {
+        let (format, bytes) = read(file).map_err(|error| vec![error])?;
+        let specs = job_file::parse(format, &bytes)?;
+        let places = Places::new(format, &bytes);
+        let dir = file.parent().unwrap_or(Path::new("."));
+        let mut workflows = HashMap::new();
+        let (mut jobs, mut errors) = (Vec::new(), Vec::new());
+        for spec in specs {
+            match self.job(spec, dir, &places, &mut workflows) {
+                Ok(job) => jobs.push(job),
+                // the jobs of a sweep have their faults in common
+                Err(more) => errors.extend(more.into_iter().filter(|e| !errors.contains(e)).collect::<Vec<_>>()),
+            }
+        }
+        if errors.is_empty() { Ok(jobs) } else { Err(errors) }
+    }
+
+    fn job(
+        &self,
+        spec: JobSpec,
+        dir: &Path,
+        places: &Places<'_>,
+        known: &mut HashMap<String, Arc<Workflow>>,
+    ) -> Result<Planned, Vec<JobFileError>> {
+        let at = |path: &[&str], words: &str| places.error(spec.entry, path, words);
+        let mut errors = Vec::new();
+        if let Some(server) = spec.server.as_ref().filter(|name| !self.servers.contains(name)) {
+            let hint = crate::text::did_you_mean(server, self.servers.iter().map(String::as_str));
+            errors.push(at(
+                &["server"],
+                &format!("no server `{}`{hint}; there are: {}", clean(server), self.servers.join(", ")),
+            ));
+        }
+        let workflow = match &spec.workflow {
+            Source::Graph(graph) => Workflow::from_graph("graph", (**graph).clone())
+                .map(Arc::new)
+                .map_err(|error| at(&[], &error.to_string())),
+            Source::Named(name) => match name.as_deref().or(self.workflow) {
+                None => Err(at(
+                    &[],
+                    &format!("`workflow` is missing: name one of {}", workflows::names(self.folder).join(", ")),
+                )),
+                Some(name) => match known.get(name) {
+                    Some(workflow) => Ok(Arc::clone(workflow)),
+                    None => read_workflow(self.folder, name)
+                        .map(|workflow| {
+                            let workflow = Arc::new(workflow);
+                            known.insert(name.to_owned(), Arc::clone(&workflow));
+                            workflow
+                        })
+                        .map_err(|words| at(&["workflow"], &words)),
+                },
+            },
+        };
+        let workflow = match workflow {
+            Ok(workflow) => workflow,
+            Err(error) => {
+                errors.push(error);
+                return Err(errors);
+            }
+        };
+        let filled = match workflow.fill(&spec) {
+            Ok(filled) => filled,
+            Err(faults) => {
+                errors.extend(faults.iter().map(|fault| at(&fault.path(), &fault.to_string())));
+                return Err(errors);
+            }
+        };
+        for file in &filled.files {
+            if let FileValue::Local(path) = &file.value
+                && !dir.join(path).is_file()
+            {
+                errors.push(at(&[&file.slot], &format!("there is no file {}", shown(&dir.join(path)))));
+            }
+        }
+        if let Some((info, server)) = self.info {
+            let brought: HashSet<_> = filled.files.iter().map(|file| InputRef::new(&file.node, &file.input)).collect();
+            let packs = preflight::packs(&filled.graph, spec.extra_data.as_ref());
+            for fault in preflight::check(&filled.graph, info, &brought, &packs) {
+                errors.push(at(&[], &format!("{server} would refuse it: {fault}")));
+            }
+        }
+        if errors.is_empty() { Ok(Planned { spec, workflow, filled }) } else { Err(errors) }
+    }
+}
+
+/// What a job changes in its workflow, an input a line.
+fn difference(file: &Path, job: &Planned, out: &mut dyn Write) -> io::Result<()> {
+    let Planned { spec, workflow, filled } = job;
+    let stem = file.file_name().unwrap_or_default().to_string_lossy().into_owned();
+    let name = spec.name.clone().unwrap_or_else(|| Format::stem(&stem).to_owned());
+    let variant = spec.variant.as_ref().map(|v| format!(" {} of {}", v.number, v.of)).unwrap_or_default();
+    let of = match &spec.workflow {
+        Source::Graph(_) => "a graph of its own".to_owned(),
+        Source::Named(_) => workflow.name.clone(),
+    };
+    writeln!(out, "{}{variant} ({})", clean(&name), clean(&of))?;
+    let titles = workflow::titles(&workflow.graph);
+    let mut line = |place: &InputRef, before: &str, after: &str| {
+        let title = titles.get(&place.node).map_or("", String::as_str);
+        writeln!(out, "    {place} {title}: {} → {}", short(before), short(after))
+    };
+    for place in places(&workflow.graph) {
+        let value = |graph: &Graph| workflow::input(graph, &place.node, &place.input).map(Value::to_string);
+        let (before, after) = (value(&workflow.graph).unwrap_or_default(), value(&filled.graph).unwrap_or_default());
+        let brought = filled.files.iter().find(|file| file.node == place.node && file.input == place.input);
+        let after = match brought.map(|file| &file.value) {
+            Some(FileValue::Local(path)) => format!("{path} (uploaded)"),
+            Some(FileValue::Job(name)) => format!("what the job {name} gives"),
+            _ if filled.seed_inputs.contains(&place) => match filled.seed {
+                SeedChoice::Given(seed) => seed.to_string(),
+                SeedChoice::Random => "a random seed".to_owned(),
+                SeedChoice::Next(_) => "one more than the last seed".to_owned(),
+                SeedChoice::None => after,
+            },
+            _ => after,
+        };
+        if before != after {
+            line(&place, &before, &after)?;
+        }
+    }
+    for (key, value) in [("server", spec.server.clone()), ("note", spec.note.clone())] {
+        if let Some(value) = value {
+            writeln!(out, "    {key}: {}", clean(&value))?;
+        }
+    }
+    if !spec.after.is_empty() {
+        writeln!(out, "    after: {}", clean(&spec.after.join(", ")))?;
+    }
+    if spec.hold {
+        writeln!(out, "    on hold")?;
+    }
+    Ok(())
+}
+
+fn places(graph: &Graph) -> Vec<InputRef> {
+    let inputs = |(id, node): (&String, &Value)| {
+        let names = node.get("inputs").and_then(Value::as_object).into_iter().flat_map(|inputs| inputs.keys().cloned());
+        names.map(|name| InputRef::new(id, name)).collect::<Vec<_>>()
+    };
+    graph.iter().flat_map(inputs).collect()
+}
+
+fn short(value: &str) -> String {
+    const MOST: usize = 100;
+    let text = clean_lines(value).replace('\n', " ");
+    match text.char_indices().nth(MOST) {
+        Some((at, _)) => format!("{}…", text.get(..at).unwrap_or_default()),
+        None => text,
+    }
+}

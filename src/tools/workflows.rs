@@ -1,0 +1,133 @@
+//! `comfytop workflow ls | show | infer`: which workflows there are, and what a job may fill in them.
+
+use std::io::{self, Write};
+use std::path::Path;
+
+use serde_json::Value;
+
+use crate::folder::Folder;
+use crate::job_file::MAX_BYTES;
+use crate::text::clean;
+use crate::workflow::{self, BUILT_IN, Slot, Workflow, slots_toml};
+
+/// The names of the workflows of a folder; those that come with the program where it has none yet.
+pub fn names(folder: &Folder) -> Vec<String> {
+    match folder.workflow_names() {
+        Ok(names) if !names.is_empty() => names,
+        _ => BUILT_IN.iter().map(|(name, ..)| (*name).to_owned()).collect(),
+    }
+}
+
+/// A workflow by its name.
+///
+/// # Errors
+/// What is wrong, in words.
+pub fn read_workflow(folder: &Folder, name: &str) -> Result<Workflow, String> {
+    let built_in = || BUILT_IN.iter().find(|(known, ..)| *known == name && !folder.workflows.is_dir());
+    if let Some((name, json, toml)) = built_in() {
+        return Workflow::parse(name, json, Some(toml)).map_err(|error| error.to_string());
+    }
+    let text = folder.read_workflow(name).map_err(|error| error.to_string())?;
+    Workflow::parse(&text.name, &text.json, text.toml.as_deref())
+        .map_err(|error| format!("the workflow `{}`: {error}", text.name))
+}
+
+/// Lists the workflows: name, what it needs, what it is.
+///
+/// # Errors
+/// When `out` can't be written to.
+pub fn ls(folder: &Folder, out: &mut dyn Write) -> io::Result<bool> {
+    let mut well = true;
+    for name in names(folder) {
+        match read_workflow(folder, &name) {
+            Ok(workflow) => {
+                let slots: Vec<&str> = workflow.slots.iter().map(|slot| slot.name.as_str()).collect();
+                writeln!(out, "{:<24} {}", clean(&name), clean(&workflow.description))?;
+                writeln!(out, "{:<24} slots: {}", "", clean(&slots.join(", ")))?;
+            }
+            Err(why) => {
+                well = false;
+                writeln!(out, "{:<24} {}", clean(&name), clean(&why))?;
+            }
+        }
+    }
+    Ok(well)
+}
+
+/// One workflow: its slots, what each takes, and what it has where a job leaves it out.
+///
+/// # Errors
+/// When `out` can't be written to.
+pub fn show(workflow: &Workflow, out: &mut dyn Write) -> io::Result<()> {
+    writeln!(out, "{}", clean(&workflow.name))?;
+    if !workflow.description.is_empty() {
+        writeln!(out, "{}", clean(&workflow.description))?;
+    }
+    let titles = workflow::titles(&workflow.graph);
+    for slot in &workflow.slots {
+        let place = slot.inputs.first();
+        let default = place.and_then(|at| workflow::input(&workflow.graph, &at.node, &at.input));
+        let default = match default {
+            _ if slot.required => "must be given".to_owned(),
+            Some(value) => shown(value),
+            None => String::new(),
+        };
+        writeln!(out, "\n{:<20} {} · {default}", clean(&slot.name), rules(slot))?;
+        if !slot.description.is_empty() {
+            writeln!(out, "{:<20} {}", "", clean(&slot.description))?;
+        }
+        let inputs: Vec<String> = slot
+            .inputs
+            .iter()
+            .chain(slot.also.iter().map(|also| &also.input))
+            .map(|at| format!("{at} ({})", titles.get(&at.node).map_or("", String::as_str)))
+            .collect();
+        writeln!(out, "{:<20} fills {}", "", clean(&inputs.join(", ")))?;
+    }
+    Ok(())
+}
+
+/// What a slot takes, in words.
+pub(super) fn rules(slot: &Slot) -> String {
+    let mut words = slot.kind.words().to_owned();
+    match (slot.min, slot.max) {
+        (Some(min), Some(max)) => words.push_str(&format!(" from {min} to {max}")),
+        (Some(min), None) => words.push_str(&format!(", at least {min}")),
+        (None, Some(max)) => words.push_str(&format!(", at most {max}")),
+        (None, None) => {}
+    }
+    match (slot.multiple_of, slot.plus) {
+        (Some(by), 0) => words.push_str(&format!(", a multiple of {by}")),
+        (Some(by), plus) => words.push_str(&format!(", {by}n+{plus}")),
+        (None, _) => {}
+    }
+    if !slot.choices.is_empty() {
+        words.push_str(&format!(", one of {}", slot.choices.join(", ")));
+    }
+    words
+}
+
+/// A value as a job would write it, cut where it is long.
+pub(super) fn shown(value: &Value) -> String {
+    let text = clean(&value.to_string()).into_owned();
+    match text.char_indices().nth(60) {
+        Some((at, _)) => format!("{}…", text.get(..at).unwrap_or_default()),
+        None => text,
+    }
+}
+
+/// Prints the `.toml` that declares the slots that a graph seems to have.
+///
+/// # Errors
+/// What is wrong with the file, in words.
+pub fn infer(file: &Path, out: &mut dyn Write) -> Result<(), String> {
+    let size = std::fs::metadata(file).map_err(|error| error.to_string())?.len();
+    if size > MAX_BYTES {
+        return Err(format!("it has {size} bytes; a workflow has at most {} MiB", MAX_BYTES >> 20));
+    }
+    let json = std::fs::read_to_string(file).map_err(|error| error.to_string())?;
+    let name = file.file_stem().unwrap_or_default().to_string_lossy().into_owned();
+    let workflow = Workflow::parse(&name, &json, None).map_err(|error| error.to_string())?;
+    let words = "what the slots are for, and their limits, are yours to say";
+    write!(out, "{}", slots_toml(words, &workflow.slots)).map_err(|error| error.to_string())
+}

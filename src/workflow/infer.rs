@@ -1,0 +1,536 @@
+//! Slots of a graph that has no `.toml`: found by what is wired to what, by the names of inputs, and by titles.
+//!
+//! Pure. It reads what stands in the graph and never guesses what a custom node does: what it does not know stays to
+//! be edited with `set`. Every slot is optional, and its default is what the graph has.
+
+use std::collections::{HashMap, HashSet};
+
+use serde_json::Value;
+
+use super::from_graph;
+use super::graph::{self, Graph, class, input, link};
+use super::slots::{Also, InputRef, Slot, SlotType};
+
+/// Nodes that take a file from the server's input folder, the input that names it, and what it is.
+pub const LOADERS: &[(&str, &str, SlotType)] = &[
+    ("LoadImage", "image", SlotType::Image),
+    ("LoadImageMask", "image", SlotType::Mask),
+    ("LoadVideo", "file", SlotType::Video),
+    ("LoadAudio", "audio", SlotType::Audio),
+    ("VHS_LoadVideo", "video", SlotType::Video),
+    ("VHS_LoadVideoFFmpeg", "video", SlotType::Video),
+    ("VHS_LoadAudioUpload", "audio", SlotType::Audio),
+];
+
+/// Inputs that hold the words of a prompt.
+const TEXTS: &[&str] = &["text", "prompt", "text_g", "text_l", "clip_l", "clip_g", "t5xxl", "llama"];
+/// Inputs of nodes that only hand a value on.
+const VALUES: &[&str] = &["value", "text", "string", "int", "float", "number", "Value", "Number"];
+const LENGTHS: &[&str] = &["length", "num_frames", "video_frames", "frames", "frame_count"];
+const RATES: &[&str] = &["fps", "frame_rate"];
+/// Inputs that name a model file, and what its slot is called.
+const MODELS: &[(&str, &str)] = &[
+    ("ckpt_name", "checkpoint"),
+    ("unet_name", "model"),
+    ("clip_name", "clip"),
+    ("clip_name1", "clip"),
+    ("clip_name2", "clip"),
+    ("clip_name3", "clip"),
+    ("vae_name", "vae"),
+    ("lora_name", "lora"),
+    ("control_net_name", "controlnet"),
+];
+/// So many slots are found at most: a graph that has more is nobody's to fill by name.
+const MOST: usize = 200;
+/// How far a linked value is followed.
+const HOPS: usize = 8;
+
+/// The slots of a graph, in the order in which people think of them.
+pub fn infer(graph: &Graph) -> Vec<Slot> {
+    let mut found = Found { graph, titles: graph::titles(graph), slots: Vec::new() };
+    found.files();
+    found.prompts();
+    found.seed();
+    found.size();
+    found.steps();
+    found.same("cfg", &["cfg"], SlotType::Float, "how closely the prompt is followed");
+    found.models();
+    found.prefixes();
+    found.slots
+}
+
+/// Which of the two prompts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+enum Side {
+    Positive,
+    Negative,
+}
+
+struct Found<'g> {
+    graph: &'g Graph,
+    titles: std::collections::BTreeMap<String, String>,
+    slots: Vec<Slot>,
+}
+
+impl Found<'_> {
+    fn add(&mut self, name: &str, kind: SlotType, mut inputs: Vec<InputRef>, words: &str) {
+        // an id with a dot, or without a letter, can't be written as a place
+        inputs.retain(can_be_written);
+        if inputs.is_empty() || self.slots.len() >= MOST {
+            return;
+        }
+        let is_taken = |name: &str| self.slots.iter().any(|slot| slot.name == name);
+        let mut free = name.to_owned();
+        let mut number = 2;
+        while is_taken(&free) {
+            free = format!("{name}_{number}");
+            number += 1;
+        }
+        let titles: Vec<&str> = inputs.iter().filter_map(|at| self.titles.get(&at.node)).map(String::as_str).collect();
+        let mut shown: Vec<&str> = Vec::new();
+        for title in titles {
+            if !shown.contains(&title) {
+                shown.push(title);
+            }
+        }
+        let description = format!("{words} ({})", shown.join(", "));
+        self.slots.push(Slot { description, ..Slot::plain(&free, kind, inputs) });
+    }
+
+    /// The value of an input, or of the input behind the nodes that only hand it on.
+    fn value(&self, node: &str, name: &str) -> Option<(InputRef, &Value)> {
+        let mut at = InputRef::new(node, name);
+        for _ in 0..HOPS {
+            let value = input(self.graph, &at.node, &at.input)?;
+            let Some(from) = link(value) else { return Some((at, value)) };
+            let next = VALUES.iter().find(|name| input(self.graph, from, name).is_some_and(|v| !v.is_object()))?;
+            at = InputRef::new(from, *next);
+        }
+        None
+    }
+
+    fn number(&self, node: &str, name: &str) -> Option<(InputRef, f64)> {
+        let (at, value) = self.value(node, name)?;
+        Some((at, value.as_f64()?))
+    }
+
+    // ---- files ----------------------------------------------------------------------------------
+
+    fn files(&mut self) {
+        let mut files = Vec::new();
+        for (id, node) in self.graph {
+            let loader = class(node).and_then(|class| LOADERS.iter().find(|(known, ..)| *known == class));
+            if let Some((_, name, kind)) = loader
+                && input(self.graph, id, name).is_some_and(Value::is_string)
+            {
+                files.push((InputRef::new(id, *name), *kind));
+            }
+        }
+        files.truncate(MOST);
+        let count = |kind: SlotType| files.iter().filter(|(_, other)| *other == kind).count();
+        let named: Vec<_> = files
+            .iter()
+            .map(|(at, kind)| {
+                let plain = kind.word();
+                let own = (count(*kind) > 1).then(|| self.fed_as(&at.node)).flatten();
+                (own.unwrap_or_else(|| plain.to_owned()), *kind, at.clone())
+            })
+            .collect();
+        for (name, kind, at) in named {
+            self.add(&name, kind, vec![at], &format!("{} to start from", kind.words()));
+        }
+    }
+
+    /// The name of the input that a node feeds, where it tells more than the kind: `start_image`, `end_image`.
+    fn fed_as(&self, from: &str) -> Option<String> {
+        let mut names = self.graph.values().filter_map(|node| node.get("inputs")?.as_object()).flat_map(|inputs| {
+            inputs.iter().filter(|(_, value)| link(value) == Some(from)).map(|(name, _)| name.as_str())
+        });
+        let name =
+            names.find(|name| name.contains('_') && name.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_'))?;
+        (!crate::job_file::OWN_KEYS.contains(&name)).then(|| name.to_owned())
+    }
+
+    // ---- prompts --------------------------------------------------------------------------------
+
+    fn prompts(&mut self) {
+        let mut sides: HashMap<Side, Vec<InputRef>> = HashMap::new();
+        // what was walked for one sampler need not be for the next
+        let mut seen = HashSet::new();
+        for (id, node) in self.graph {
+            let guider = class(node).is_some_and(|class| class.contains("Guider"));
+            let named = |name: &str| {
+                let both = [(Side::Positive, "positive"), (Side::Negative, "negative")];
+                let side = both.into_iter().find(|(_, word)| name == *word || name == format!("{word}_prompt"));
+                side.map(|(side, _)| side).or((guider && name == "conditioning").then_some(Side::Positive))
+            };
+            for (name, value) in node.get("inputs").and_then(Value::as_object).into_iter().flatten() {
+                let Some(side) = named(name) else { continue };
+                let texts = if value.is_string() {
+                    vec![InputRef::new(id, name)]
+                } else {
+                    self.texts_behind(value, side, &mut seen)
+                };
+                let all = sides.entry(side).or_default();
+                all.extend(texts.into_iter().filter(|at| !all.contains(at)).collect::<Vec<_>>());
+            }
+        }
+        let mut positive = sides.remove(&Side::Positive).unwrap_or_default();
+        let mut negative = sides.remove(&Side::Negative).unwrap_or_default();
+        if positive.is_empty() && negative.is_empty() {
+            (positive, negative) = self.texts_by_title();
+        }
+        // One text for both (its negative is zeroed out, or it is the same node): it is what is wanted.
+        negative.retain(|at| !positive.contains(at));
+        for (name, words, texts) in
+            [("prompt", "what is to be seen", positive), ("negative", "what is not to be seen", negative)]
+        {
+            // Inputs that hold the same words are one slot: the two encoders of one prompt.
+            let mut groups: Vec<(&Value, Vec<InputRef>)> = Vec::new();
+            for at in texts.into_iter().take(MOST) {
+                let Some(value) = input(self.graph, &at.node, &at.input) else { continue };
+                match groups.iter_mut().find(|(words, _)| *words == value) {
+                    Some((_, group)) => group.push(at),
+                    None => groups.push((value, vec![at])),
+                }
+            }
+            let groups: Vec<_> = groups.into_iter().map(|(_, group)| group).collect();
+            for group in groups {
+                self.add(name, SlotType::String, group, words);
+            }
+        }
+    }
+
+    /// The texts that a conditioning is made from, however many nodes it goes through.
+    fn texts_behind(
+        &self,
+        start: &Value,
+        side: Side,
+        seen: &mut HashSet<(Side, String, Option<u64>)>,
+    ) -> Vec<InputRef> {
+        let mut texts = Vec::new();
+        let mut line = vec![start.clone()];
+        while let Some(value) = line.pop() {
+            let Some(id) = link(&value) else { continue };
+            let output = value.get(1).and_then(Value::as_u64);
+            let Some(inputs) = self.graph.get(id).and_then(|node| node.get("inputs")?.as_object()) else { continue };
+            if !seen.insert((side, id.to_owned(), output)) {
+                continue;
+            }
+            let before = texts.len();
+            for name in TEXTS {
+                if let Some((at, value)) = self.value(id, name)
+                    && value.is_string()
+                    && !texts.contains(&at)
+                {
+                    texts.push(at);
+                }
+            }
+            if texts.len() > before || self.graph.get(id).and_then(class) == Some("ConditioningZeroOut") {
+                continue;
+            }
+            let through = match (inputs.get("positive"), inputs.get("negative"), output) {
+                (Some(positive), Some(_), Some(0)) => vec![positive],
+                (Some(_), Some(negative), Some(1)) => vec![negative],
+                (Some(positive), _, _) if side == Side::Positive => vec![positive],
+                (_, Some(negative), _) if side == Side::Negative => vec![negative],
+                _ => inputs.iter().filter(|(name, _)| name.starts_with("cond")).map(|(_, value)| value).collect(),
+            };
+            line.extend(through.into_iter().rev().cloned());
+        }
+        texts
+    }
+
+    fn texts_by_title(&self) -> (Vec<InputRef>, Vec<InputRef>) {
+        let (mut positive, mut negative) = (Vec::new(), Vec::new());
+        for (id, title) in &self.titles {
+            let title = title.to_lowercase();
+            let text = TEXTS.iter().chain(VALUES).find_map(|name| {
+                let (at, value) = self.value(id, name)?;
+                value.is_string().then_some(at)
+            });
+            let Some(at) = text else { continue };
+            if title.contains("negative") {
+                negative.push(at);
+            } else if title.contains("positive") || title.contains("prompt") {
+                positive.push(at);
+            }
+        }
+        (positive, negative)
+    }
+
+    // ---- numbers --------------------------------------------------------------------------------
+
+    fn seed(&mut self) {
+        let inputs = from_graph::seed_inputs(self.graph);
+        self.add("seed", SlotType::Seed, inputs, "the seed of the noise");
+    }
+
+    fn length_of(&self, id: &str) -> Option<InputRef> {
+        LENGTHS.iter().find_map(|name| self.number(id, name)).map(|(at, _)| at)
+    }
+
+    /// The node that makes the latent: with a length, else one that makes it of nothing, else the first with a size.
+    fn latent(&self) -> Option<String> {
+        let sized = || {
+            let has = |id: &&String| self.number(id, "width").is_some() && self.number(id, "height").is_some();
+            self.graph.keys().filter(has)
+        };
+        let empty = |id: &&String| self.graph.get(*id).and_then(class).is_some_and(|class| class.starts_with("Empty"));
+        let found = sized().find(|id| self.length_of(id).is_some()).or_else(|| sized().find(empty));
+        found.or_else(|| sized().next()).cloned()
+    }
+
+    fn size(&mut self) {
+        let latent = self.latent();
+        if let Some(id) = &latent {
+            for name in ["width", "height"] {
+                if let Some((at, _)) = self.number(id, name) {
+                    self.add(name, SlotType::Int, vec![at], "pixels");
+                }
+            }
+        }
+        let length = latent.as_ref().and_then(|id| self.length_of(id));
+        if let Some(at) = length.or_else(|| self.graph.keys().find_map(|id| self.length_of(id))) {
+            self.add("length", SlotType::Int, vec![at], "frames");
+        }
+        self.same("fps", RATES, SlotType::Float, "frames a second");
+    }
+
+    /// One slot for each value that these inputs have: samplers that agree are set together.
+    fn same(&mut self, slot: &str, names: &[&str], kind: SlotType, words: &str) {
+        let mut groups: Vec<(f64, Vec<InputRef>)> = Vec::new();
+        for id in self.graph.keys() {
+            for name in names {
+                let Some((at, value)) = self.number(id, name) else { continue };
+                match groups.iter_mut().find(|(other, _)| (*other - value).abs() < f64::EPSILON) {
+                    Some((_, group)) if !group.contains(&at) => group.push(at),
+                    Some(_) => {}
+                    None => groups.push((value, vec![at])),
+                }
+            }
+        }
+        for (_, group) in groups {
+            self.add(slot, kind, group, words);
+        }
+    }
+
+    /// Steps; samplers that share them (`start_at_step`, `end_at_step`) keep their parts.
+    fn steps(&mut self) {
+        let before = self.slots.len();
+        self.same("steps", &["steps"], SlotType::Int, "steps of the sampler");
+        for at in before..self.slots.len() {
+            let Some(slot) = self.slots.get(at) else { continue };
+            let Some(first) = slot.inputs.first() else { continue };
+            let Some(steps) = input(self.graph, &first.node, &first.input).and_then(Value::as_f64) else { continue };
+            let users: Vec<String> = self
+                .graph
+                .keys()
+                .filter(|id| self.number(id, "steps").is_some_and(|(place, _)| slot.inputs.contains(&place)))
+                .cloned()
+                .collect();
+            let (mut whole, mut part) = (Vec::new(), Vec::new());
+            for id in users {
+                for name in ["start_at_step", "end_at_step"] {
+                    let Some(value) = input(self.graph, &id, name).and_then(Value::as_f64) else { continue };
+                    let place = InputRef::new(&id, name);
+                    if !can_be_written(&place) {
+                        continue;
+                    }
+                    if (value - steps).abs() < f64::EPSILON {
+                        whole.push(place);
+                    } else if value > 0.0 && value < steps {
+                        part.push(Also { input: place, times: value / steps, plus: 0.0 });
+                    }
+                }
+            }
+            if let Some(slot) = self.slots.get_mut(at) {
+                slot.inputs.extend(whole);
+                slot.also = part;
+                slot.min = Some(1.0);
+            }
+        }
+    }
+
+    // ---- names ----------------------------------------------------------------------------------
+
+    fn models(&mut self) {
+        let mut models = Vec::new();
+        for (id, node) in self.graph {
+            for (name, value) in node.get("inputs").and_then(Value::as_object).into_iter().flatten() {
+                if let (Some((_, slot)), Some(file)) = (MODELS.iter().find(|(known, _)| known == name), value.as_str())
+                {
+                    models.push((*slot, InputRef::new(id, name), file.to_lowercase()));
+                }
+            }
+        }
+        for (slot, at, file) in &models {
+            let alone = models.iter().filter(|(other, ..)| other == slot).count() == 1;
+            let title = self.titles.get(&at.node).map(|title| title.to_lowercase()).unwrap_or_default();
+            let half = ["high", "low"].into_iter().find(|half| file.contains(half) || title.contains(half));
+            let name = match half.filter(|_| !alone) {
+                Some(half) => format!("{slot}_{half}"),
+                None => (*slot).to_owned(),
+            };
+            let before = self.slots.len();
+            self.add(&name, SlotType::Model, vec![at.clone()], "a file on the server");
+            let name = self.slots.get(before).map_or(name, |slot| slot.name.clone());
+            for (input, tail) in
+                [("strength_model", "strength"), ("strength_clip", "clip_strength"), ("strength", "strength")]
+            {
+                if *slot == "lora"
+                    && let Some((at, _)) = self.number(&at.node, input)
+                {
+                    self.add(&format!("{name}_{tail}"), SlotType::Float, vec![at], "its strength");
+                }
+            }
+        }
+    }
+
+    fn prefixes(&mut self) {
+        let places: Vec<_> = self
+            .graph
+            .keys()
+            .filter(|id| input(self.graph, id, "filename_prefix").is_some_and(Value::is_string))
+            .map(|id| InputRef::new(id, "filename_prefix"))
+            .collect();
+        for at in places {
+            self.add("prefix", SlotType::String, vec![at], "where the output goes on the server");
+        }
+    }
+}
+
+fn can_be_written(place: &InputRef) -> bool {
+    InputRef::parse(&place.to_string()).as_ref() == Some(place)
+}
+
+/// The `.toml` that declares these slots.
+pub fn slots_toml(description: &str, slots: &[Slot]) -> String {
+    use std::fmt::Write as _;
+    let quoted = |text: &str| toml::Value::String(text.to_owned()).to_string();
+    let list = |texts: &mut dyn Iterator<Item = String>| texts.map(|t| quoted(&t)).collect::<Vec<_>>().join(", ");
+    let mut out = format!("description = {}\n", quoted(description));
+    for slot in slots {
+        // Writing to a String can't fail.
+        let _ = write!(
+            out,
+            "\n[[slot]]\nname = {}\ntype = \"{}\"\ndescription = {}\ninputs = [{}]\n",
+            quoted(&slot.name),
+            slot.kind.word(),
+            quoted(&slot.description),
+            list(&mut slot.inputs.iter().map(ToString::to_string)),
+        );
+        if !slot.also.is_empty() {
+            out.push_str("also = [\n");
+            for also in &slot.also {
+                let _ = writeln!(out, "  {{ input = {}, times = {:?} }},", quoted(&also.input.to_string()), also.times);
+            }
+            out.push_str("]\n");
+        }
+        if let Some(min) = slot.min {
+            let _ = writeln!(out, "min = {min:?}");
+        }
+        if let Some(max) = slot.max {
+            let _ = writeln!(out, "max = {max:?}");
+        }
+        if slot.required {
+            out.push_str("required = true\n");
+        }
+    }
+    out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::Workflow;
+    use super::*;
+    use serde_json::json;
+
+    fn slots(value: Value) -> Vec<Slot> {
+        let Value::Object(graph) = value else { panic!("an object") };
+        infer(&graph)
+    }
+
+    fn places(slots: &[Slot]) -> Vec<(String, String)> {
+        let inputs = |slot: &Slot| slot.inputs.iter().map(ToString::to_string).collect::<Vec<_>>().join(" ");
+        slots.iter().map(|slot| (slot.name.clone(), inputs(slot))).collect()
+    }
+
+    #[test]
+    fn the_built_in_workflows_are_understood_without_their_toml() {
+        for (name, json, toml) in super::super::BUILT_IN {
+            let declared = Workflow::parse(name, json, Some(toml)).expect("a workflow");
+            let inferred = Workflow::parse(name, json, None).expect("a workflow");
+            for slot in &declared.slots {
+                let found = inferred.slots.iter().find(|found| found.name == slot.name);
+                let found =
+                    found.unwrap_or_else(|| panic!("{name}: no {} in {:?}", slot.name, places(&inferred.slots)));
+                let (mut a, mut b) = (slot.inputs.clone(), found.inputs.clone());
+                a.sort();
+                b.sort();
+                assert_eq!((a, slot.kind, &slot.also), (b, found.kind, &found.also), "{name}: {}", slot.name);
+            }
+            let text = slots_toml("d", &inferred.slots);
+            let again = Workflow::parse(name, json, Some(&text)).unwrap_or_else(|error| panic!("{error}\n{text}"));
+            assert_eq!(again.slots, inferred.slots);
+        }
+    }
+
+    #[test]
+    fn prompts_are_traced_through_what_lies_between() {
+        let found = slots(json!({
+            "1": {"class_type": "CLIPTextEncode", "inputs": {"text": ["9", 0]}},
+            "2": {"class_type": "CLIPTextEncode", "inputs": {"text": "ugly"}},
+            "3": {"class_type": "ControlNetApplyAdvanced", "inputs": {"positive": ["4", 0], "negative": ["2", 0]}},
+            "4": {"class_type": "FluxGuidance", "inputs": {"conditioning": ["1", 0], "guidance": 3.5}},
+            "5": {"class_type": "KSampler", "inputs": {"positive": ["3", 0], "negative": ["3", 1], "seed": 1, "steps": 20, "cfg": 7}},
+            "9": {"class_type": "PrimitiveStringMultiline", "inputs": {"value": "a cat"}},
+            "10": {"class_type": "SaveImage", "inputs": {"filename_prefix": "x"}},
+        }));
+        assert_eq!(
+            places(&found),
+            [
+                ("prompt", "9.value"),
+                ("negative", "2.text"),
+                ("seed", "5.seed"),
+                ("steps", "5.steps"),
+                ("cfg", "5.cfg"),
+                ("prefix", "10.filename_prefix")
+            ]
+            .map(|(a, b)| (a.to_owned(), b.to_owned()))
+        );
+    }
+
+    #[test]
+    fn a_negative_that_is_zeroed_out_is_none() {
+        let found = slots(json!({
+            "1": {"class_type": "CLIPTextEncode", "inputs": {"text": "a cat"}},
+            "2": {"class_type": "ConditioningZeroOut", "inputs": {"conditioning": ["1", 0]}},
+            "3": {"class_type": "CFGGuider", "inputs": {"positive": ["1", 0], "negative": ["2", 0], "cfg": 1.0}},
+            "4": {"class_type": "RandomNoise", "inputs": {"noise_seed": 5}},
+        }));
+        assert_eq!(places(&found).iter().map(|(name, _)| name.as_str()).collect::<Vec<_>>(), ["prompt", "seed", "cfg"]);
+    }
+
+    #[test]
+    fn two_pictures_go_by_what_they_are_for_and_titles_help_where_nothing_is_wired() {
+        let found = slots(json!({
+            "1": {"class_type": "LoadImage", "inputs": {"image": "a.png"}},
+            "2": {"class_type": "LoadImage", "inputs": {"image": "b.png"}},
+            "3": {"class_type": "WanFirstLastFrameToVideo", "inputs": {"start_image": ["1", 0], "end_image": ["2", 0], "width": 480, "height": 832, "length": 81}},
+            "4": {"class_type": "Odd", "inputs": {"text": "x"}, "_meta": {"title": "Negative Prompt"}},
+            "5": {"class_type": "Odd", "inputs": {"text": "y"}, "_meta": {"title": "Prompt"}},
+        }));
+        let names: Vec<_> = found.iter().map(|slot| slot.name.as_str()).collect();
+        assert_eq!(names, ["start_image", "end_image", "prompt", "negative", "width", "height", "length"]);
+    }
+
+    #[test]
+    fn links_in_a_circle_end() {
+        let found = slots(json!({
+            "1": {"class_type": "A", "inputs": {"positive": ["2", 0], "text": ["1", 0], "seed": ["1", 0]}},
+            "2": {"class_type": "B", "inputs": {"conditioning": ["1", 0], "value": ["2", 0]}},
+        }));
+        assert!(found.is_empty(), "{found:?}");
+    }
+}

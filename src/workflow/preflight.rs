@@ -1,0 +1,469 @@
+//! A graph held against what a server says of its nodes, before anything is uploaded or posted.
+//!
+//! Pure. It finds what the server would refuse: unknown classes, model files that it lacks, values out of range, missing
+//! inputs, links of the wrong type, links in a circle, no output. Where the server is known to be lenient, or says too
+//! little, it is silent: a fault here must be one there. Only what leads to an output is looked at, as there.
+
+use std::collections::{BTreeMap, HashMap, HashSet};
+use std::fmt;
+
+use serde_json::{Map, Number, Value};
+
+use super::graph::{self, Graph, class, link};
+use super::object_info::{Class, Form, Input, ObjectInfo, Widget};
+use super::slots::InputRef;
+use crate::job_file::kind;
+use crate::text;
+
+/// So many faults of a graph are told.
+const MOST: usize = 100;
+/// So many of a list of allowed values are named.
+const SHOWN: usize = 12;
+
+/// One thing that the server would refuse. All text is fit to show.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Fault {
+    /// The node's id; `None`: the graph as a whole.
+    pub node: Option<String>,
+    /// Its title, or its class where it has none.
+    pub title: String,
+    pub input: Option<String>,
+    /// What is wrong, and what would be right: goes on from `KSampler (3): `.
+    pub words: String,
+}
+
+impl fmt::Display for Fault {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.node {
+            Some(id) => write!(f, "{} ({id}): {}", self.title, self.words),
+            None => f.write_str(&self.words),
+        }
+    }
+}
+
+/// Everything that is wrong with a graph. `brought`: inputs whose files are uploaded with it. `packs`: which extension
+/// a node comes from, by its id, where the graph says ([`packs`]).
+pub fn check(
+    graph: &Graph,
+    info: &ObjectInfo,
+    brought: &HashSet<InputRef>,
+    packs: &HashMap<String, String>,
+) -> Vec<Fault> {
+    let titles = graph::titles(graph);
+    let mut check = Check { graph, info, brought, titles, faults: Vec::new() };
+    check.classes(packs);
+    let outputs: Vec<&String> = graph
+        .iter()
+        .filter(|(_, node)| class(node).and_then(|name| info.class(name)).is_some_and(|class| class.output_node))
+        .map(|(id, _)| id)
+        .collect();
+    if outputs.is_empty() && check.faults.is_empty() {
+        check.fault(None, None, "no node of it saves or shows anything: add SaveVideo or SaveImage".to_owned());
+    }
+    check.circle(&outputs);
+    for id in check.leading_to(&outputs) {
+        check.node(&id);
+        if check.faults.len() >= MOST {
+            break;
+        }
+    }
+    check.faults.truncate(MOST);
+    check.faults
+}
+
+/// Which extension brings a node: what the page notes in its properties (`cnr_id`, else `aux_id`), in a graph itself or
+/// in the page's own that is posted beside it.
+pub fn packs(graph: &Graph, extra_data: Option<&Map<String, Value>>) -> HashMap<String, String> {
+    let name = |properties: &Value| {
+        let text = |key: &str| properties.get(key).and_then(Value::as_str).filter(|name| !name.is_empty());
+        text("cnr_id").or_else(|| text("aux_id")).map(|name| text::clean(name).into_owned())
+    };
+    let of = |node: &Value| ["properties", "_meta"].into_iter().find_map(|key| name(node.get(key)?));
+    let mut packs: HashMap<_, _> = graph.iter().filter_map(|(id, node)| Some((id.clone(), of(node)?))).collect();
+    let page = extra_data.and_then(|extra| extra.get("extra_pnginfo")?.get("workflow")?.get("nodes")?.as_array());
+    for node in page.into_iter().flatten() {
+        let id = match node.get("id") {
+            Some(Value::Number(id)) => id.to_string(),
+            Some(Value::String(id)) => id.clone(),
+            _ => continue,
+        };
+        if let Some(pack) = of(node) {
+            packs.entry(id).or_insert(pack);
+        }
+    }
+    packs
+}
+
+/// What is wrong with one input of a node, for a server that said so in words of its own.
+pub fn input_fault(graph: &Graph, info: &ObjectInfo, node: &str, input: &str) -> Option<Fault> {
+    let nothing = HashSet::new();
+    let mut check = Check { graph, info, brought: &nothing, titles: graph::titles(graph), faults: Vec::new() };
+    check.node(node);
+    check.faults.into_iter().find(|fault| fault.input.as_deref() == Some(input))
+}
+
+/// The values that an input takes, where they are a list.
+pub fn choices<'i>(info: &'i ObjectInfo, class: &str, input: &str) -> Option<&'i [Value]> {
+    match info.class(class)?.input(input)?.widget()? {
+        Widget::Combo { options, .. } => Some(options),
+        _ => None,
+    }
+}
+
+struct Check<'a> {
+    graph: &'a Graph,
+    info: &'a ObjectInfo,
+    brought: &'a HashSet<InputRef>,
+    titles: BTreeMap<String, String>,
+    faults: Vec<Fault>,
+}
+
+impl<'a> Check<'a> {
+    fn title(&self, id: &str) -> String {
+        self.titles.get(id).cloned().unwrap_or_default()
+    }
+
+    fn fault(&mut self, node: Option<&str>, input: Option<&str>, words: String) {
+        let title = node.map(|id| self.title(id)).unwrap_or_default();
+        self.faults.push(Fault {
+            node: node.map(|id| text::clean(id).into_owned()),
+            title,
+            input: input.map(|name| text::clean(name).into_owned()),
+            words: text::clean(&words).into_owned(),
+        });
+    }
+
+    fn class_of(&self, id: &str) -> Option<&'a Class> {
+        self.info.class(class(self.graph.get(id)?)?)
+    }
+
+    /// Every node's class must be there, whether or not it leads to an output.
+    fn classes(&mut self, packs: &HashMap<String, String>) {
+        for (id, node) in self.graph {
+            let Some(name) = class(node).filter(|name| self.info.class(name).is_none()) else { continue };
+            let from = packs.get(id).map_or_else(String::new, |pack| format!("; `{pack}` brings it"));
+            let hint = text::did_you_mean(name, self.info.names());
+            self.fault(Some(id), None, format!("the server has no node `{name}`{hint}{from}"));
+            if self.faults.len() >= MOST {
+                return;
+            }
+        }
+    }
+
+    fn links(&self, id: &str) -> impl Iterator<Item = &'a str> {
+        let inputs = self.graph.get(id).and_then(|node| node.get("inputs")?.as_object());
+        inputs.into_iter().flat_map(Map::values).filter_map(link).filter(|from| self.graph.contains_key(*from))
+    }
+
+    /// The outputs, and all nodes above them, in the order of the graph.
+    fn leading_to(&self, outputs: &[&String]) -> Vec<String> {
+        let mut seen: HashSet<&str> = HashSet::new();
+        let mut line: Vec<&str> = outputs.iter().map(|id| id.as_str()).collect();
+        while let Some(id) = line.pop() {
+            if let Some((id, _)) = self.graph.get_key_value(id)
+                && seen.insert(id)
+            {
+                line.extend(self.links(id));
+            }
+        }
+        self.graph.keys().filter(|id| seen.contains(id.as_str())).cloned().collect()
+    }
+
+    /// Nodes that wait for each other.
+    fn circle(&mut self, outputs: &[&String]) {
+        let mut done: HashSet<&str> = HashSet::new();
+        for output in outputs {
+            let mut way: Vec<(&str, Vec<&str>)> = vec![(output, self.links(output).collect())];
+            let mut on_way: HashSet<&str> = HashSet::from([output.as_str()]);
+            while let Some((id, left)) = way.last_mut() {
+                let Some(next) = left.pop() else {
+                    done.insert(id);
+                    on_way.remove(id);
+                    way.pop();
+                    continue;
+                };
+                if on_way.contains(next) {
+                    let from = way.iter().position(|(id, _)| *id == next).unwrap_or(0);
+                    let mut names: Vec<String> =
+                        way.iter().skip(from).take(SHOWN).map(|(id, _)| format!("{} ({id})", self.title(id))).collect();
+                    names.push(format!("{} ({next})", self.title(next)));
+                    self.fault(Some(next), None, format!("it waits for itself: {}", names.join(" ← ")));
+                    return;
+                }
+                if !done.contains(next) {
+                    on_way.insert(next);
+                    way.push((next, self.links(next).collect()));
+                }
+            }
+        }
+    }
+
+    fn node(&mut self, id: &str) {
+        let Some(class) = self.class_of(id) else { return };
+        let Some(given) = self.graph.get(id).and_then(|node| node.get("inputs")?.as_object()) else { return };
+        self.inputs(id, "", &class.inputs, given, 0);
+    }
+
+    /// Declared inputs against those given; `prefix`: of the dynamic combo that they belong to.
+    fn inputs(&mut self, id: &str, prefix: &str, declared: &[Input], given: &Map<String, Value>, depth: usize) {
+        for input in declared {
+            let name = format!("{prefix}{}", input.name);
+            match given.get(&name) {
+                None => {
+                    // of a group that grows, each round is an input of its own
+                    if input.required && !matches!(input.form, Form::Autogrow(_)) {
+                        self.fault(Some(id), Some(&name), format!("`{name}` is missing: it takes {}", wanted(input)));
+                    }
+                }
+                Some(value) => self.value(id, &name, input, value),
+            }
+            if let Some(Widget::DynamicCombo(choices)) = input.widget()
+                && let Some(choice) = given.get(&name).and_then(|key| choices.iter().find(|choice| *key == choice.key))
+                && depth < 8
+            {
+                self.inputs(id, &format!("{name}."), &choice.inputs, given, depth + 1);
+            }
+        }
+    }
+
+    fn value(&mut self, id: &str, name: &str, input: &Input, value: &Value) {
+        if let Some(from) = link(value) {
+            let output = value.get(1).and_then(Value::as_u64).and_then(|at| usize::try_from(at).ok());
+            let Some(words) = self.link(input, from, output) else { return };
+            return self.fault(Some(id), Some(name), format!("`{name}` {words}"));
+        }
+        let Form::Widget(widget) = &input.form else { return };
+        let is_brought = self.brought.contains(&InputRef::new(id, name)) || input.upload.is_some();
+        let words = match widget {
+            Widget::Int | Widget::Float => number(input, value, *widget == Widget::Int),
+            Widget::Combo { many: false, refresh: false, options } if !is_brought => {
+                let custom = self.class_of(id).is_none_or(|class| class.python_module.starts_with("custom_nodes"));
+                // an extension that fills its lists in the page has none to tell
+                if options.is_empty() && custom { None } else { one_of(options, value, is_file(options)) }
+            }
+            Widget::DynamicCombo(choices) => {
+                let keys: Vec<Value> = choices.iter().map(|choice| Value::String(choice.key.clone())).collect();
+                if keys.is_empty() { None } else { one_of(&keys, value, false) }
+            }
+            _ => None,
+        };
+        if let Some(words) = words {
+            self.fault(Some(id), Some(name), format!("`{name}` {words}"));
+        }
+    }
+
+    fn link(&self, input: &Input, from: &str, output: Option<usize>) -> Option<String> {
+        if !self.graph.contains_key(from) {
+            return Some(format!("comes from node {from}, which is not there"));
+        }
+        let class = self.class_of(from)?;
+        let from = format!("{} ({from})", self.title(from));
+        let count = class.outputs.len();
+        let Some(output) = output.and_then(|at| class.outputs.get(at)) else {
+            let has = match count {
+                0 => "has none".to_owned(),
+                1 => "has one".to_owned(),
+                n => format!("has {n}"),
+            };
+            return Some(format!("comes from an output that {from} does not have: it {has}, counted from 0"));
+        };
+        let is_any = |kind: &str| kind == "*" || kind == "COMBO" || kind.is_empty() || kind.starts_with("COMFY_");
+        let overlap = input.kind.split(',').any(|a| output.kind.split(',').any(|b| a.trim() == b.trim()));
+        let fits = overlap || is_any(&input.kind) || is_any(&output.kind);
+        (!fits).then(|| format!("takes {}, and gets {} from {from}", input.kind, output.kind))
+    }
+}
+
+/// What an input takes, for people.
+fn wanted(input: &Input) -> String {
+    match &input.form {
+        Form::Widget(Widget::Int) => "a whole number".to_owned(),
+        Form::Widget(Widget::Float) => "a number".to_owned(),
+        Form::Widget(Widget::Boolean) => "true or false".to_owned(),
+        Form::Widget(Widget::Text { .. }) => "a text".to_owned(),
+        Form::Widget(Widget::Combo { options, .. }) if !options.is_empty() => format!("one of {}", list(options)),
+        _ => format!("a link of {}", input.kind),
+    }
+}
+
+/// Whether a list is one of files: its names have endings.
+fn is_file(options: &[Value]) -> bool {
+    let ending = |value: &Value| value.as_str().is_some_and(|text| text.rfind('.').is_some_and(|at| at > 0));
+    options.first().is_some_and(ending)
+}
+
+fn list(options: &[Value]) -> String {
+    let mut names: Vec<String> = options.iter().take(SHOWN).map(shown).collect();
+    if options.len() > SHOWN {
+        names.push(format!("… ({} in all)", options.len()));
+    }
+    names.join(", ")
+}
+
+fn shown(value: &Value) -> String {
+    value.as_str().map_or_else(|| value.to_string(), |text| text::clean(text).into_owned())
+}
+
+/// What keeps a value from being one of a list.
+fn one_of(options: &[Value], value: &Value, is_file: bool) -> Option<String> {
+    let same = |option: &Value| option == value || (option.as_f64().is_some() && option.as_f64() == value.as_f64());
+    if options.iter().any(same) {
+        return None;
+    }
+    let texts = || options.iter().filter_map(Value::as_str);
+    let hint = value.as_str().map(|text| nearest_file(text, texts())).unwrap_or_default();
+    let value = kind(value);
+    Some(if options.is_empty() {
+        format!("is {value}, and the server has none to choose from")
+    } else if is_file {
+        format!("is {value}, which the server does not have{hint}; it has {}", list(options))
+    } else {
+        format!("must be one of {}, not {value}{hint}", list(options))
+    })
+}
+
+/// The nearest of several names: of files, the one in another folder first.
+fn nearest_file<'t>(wrong: &str, names: impl Iterator<Item = &'t str> + Clone) -> String {
+    let base = |name: &str| name.rsplit(['/', '\\']).next().unwrap_or_default().to_lowercase();
+    let moved = names.clone().find(|name| base(name) == base(wrong));
+    moved.map_or_else(|| text::did_you_mean(wrong, names), |name| format!(" (did you mean `{}`?)", text::clean(name)))
+}
+
+/// What keeps a value from being the number that is wanted. The server takes texts that are numbers, and cuts fractions.
+fn number(input: &Input, value: &Value, whole: bool) -> Option<String> {
+    let number = match value {
+        Value::Number(number) => number.as_f64(),
+        Value::String(text) => text.trim().parse::<f64>().ok().filter(|n| !whole || n.fract() == 0.0),
+        Value::Bool(it) => Some(f64::from(u8::from(*it))),
+        _ => None,
+    };
+    let Some(number) = number else {
+        let what = if whole { "a whole number" } else { "a number" };
+        return Some(format!("must be {what}, not {}", kind(value)));
+    };
+    let limit = |limit: &Option<Number>| limit.as_ref().and_then(Number::as_f64);
+    let (min, max) = (limit(&input.min), limit(&input.max));
+    let fits = min.is_none_or(|min| number >= min) && max.is_none_or(|max| number <= max);
+    if fits {
+        return None;
+    }
+    let wanted = match (&input.min, &input.max) {
+        (Some(min), Some(max)) => format!("from {min} to {max}"),
+        (Some(min), None) => format!("at least {min}"),
+        (None, Some(max)) => format!("at most {max}"),
+        (None, None) => return None,
+    };
+    Some(format!("must be {wanted}, not {}", kind(value)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    fn info() -> ObjectInfo {
+        ObjectInfo::from_value(&json!({
+            "KSampler": {"input": {"required": {"model": ["MODEL"], "seed": ["INT", {"min": 0, "max": 100}],
+                "cfg": ["FLOAT", {"min": 0.0, "max": 100.0}], "sampler_name": [["euler", "heun"]], "latent_image": ["LATENT"]}},
+                "output": ["LATENT"], "python_module": "nodes"},
+            "UNETLoader": {"input": {"required": {"unet_name": [["wan/high.safetensors", "flux.safetensors"]]}},
+                "output": ["MODEL"], "python_module": "nodes"},
+            "LoadImage": {"input": {"required": {"image": [["a.png"], {"image_upload": true}]}}, "output": ["IMAGE", "MASK"]},
+            "VAEDecode": {"input": {"required": {"samples": ["LATENT"]}}, "output": ["IMAGE"]},
+            "SaveImage": {"input": {"required": {"images": ["IMAGE"], "filename_prefix": ["STRING"]}}, "output": [],
+                "output_node": true},
+            "Empty": {"input": {"required": {"pick": [[]]}}, "output": ["IMAGE"], "python_module": "custom_nodes.x"},
+        }))
+    }
+
+    fn graph(value: Value) -> Graph {
+        let Value::Object(graph) = value else { panic!("an object") };
+        graph
+    }
+
+    fn good() -> Value {
+        json!({
+            "1": {"class_type": "UNETLoader", "inputs": {"unet_name": "flux.safetensors"}},
+            "2": {"class_type": "KSampler", "inputs": {"model": ["1", 0], "seed": 1, "cfg": 1, "sampler_name": "euler",
+                "latent_image": ["2b", 0]}},
+            "2b": {"class_type": "Latents", "inputs": {}},
+            "3": {"class_type": "VAEDecode", "inputs": {"samples": ["2", 0]}, "_meta": {"title": "Decode"}},
+            "4": {"class_type": "SaveImage", "inputs": {"images": ["3", 0], "filename_prefix": "x"}},
+        })
+    }
+
+    fn faults(value: Value) -> Vec<String> {
+        let graph = graph(value);
+        check(&graph, &info(), &HashSet::new(), &packs(&graph, None)).iter().map(ToString::to_string).collect()
+    }
+
+    #[test]
+    fn everything_is_told_at_once_and_by_title() {
+        let mut value = good();
+        value["1"]["inputs"]["unet_name"] = json!("high.safetensors");
+        value["2"]["inputs"]["seed"] = json!(-3);
+        value["2"]["inputs"]["sampler_name"] = json!("eular");
+        value["2"]["inputs"].as_object_mut().expect("inputs").remove("cfg");
+        value["2b"]["properties"] = json!({"cnr_id": "comfyui-latents"});
+        value["3"]["inputs"]["samples"] = json!(["1", 0]);
+        value["4"]["inputs"]["images"] = json!(["3", 7]);
+        // looked at from the outputs: make the sampler lead to one
+        value["5"] = json!({"class_type": "SaveImage", "inputs": {"images": ["6", 0], "filename_prefix": "y"}});
+        value["6"] = json!({"class_type": "VAEDecode", "inputs": {"samples": ["2", 0]}});
+        assert_eq!(
+            faults(value),
+            [
+                "Latents (2b): the server has no node `Latents`; `comfyui-latents` brings it",
+                "UNETLoader (1): `unet_name` is the text \"high.safetensors\", which the server does not have (did you mean \
+                 `wan/high.safetensors`?); it has wan/high.safetensors, flux.safetensors",
+                "KSampler (2): `seed` must be from 0 to 100, not the number -3",
+                "KSampler (2): `cfg` is missing: it takes a number",
+                "KSampler (2): `sampler_name` must be one of euler, heun, not the text \"eular\" (did you mean `euler`?)",
+                "Decode (3): `samples` takes LATENT, and gets MODEL from UNETLoader (1)",
+                "SaveImage (4): `images` comes from an output that Decode (3) does not have: it has one, counted from 0",
+            ]
+        );
+    }
+
+    #[test]
+    fn where_the_server_is_lenient_nothing_is_said() {
+        let value = json!({
+            "1": {"class_type": "LoadImage", "inputs": {"image": "not-listed.png", "more": 1}},
+            "2": {"class_type": "Empty", "inputs": {"pick": "made in the page"}},
+            "3": {"class_type": "SaveImage", "inputs": {"images": ["1", 0], "filename_prefix": 5}},
+            "4": {"class_type": "SaveImage", "inputs": {"images": ["2", 0], "filename_prefix": ["1", 0]}},
+            // leads to no output
+            "5": {"class_type": "KSampler", "inputs": {}},
+        });
+        let told = faults(value);
+        assert_eq!(told, ["SaveImage (4): `filename_prefix` takes STRING, and gets IMAGE from LoadImage (1)"]);
+    }
+
+    #[test]
+    fn no_output_and_a_circle() {
+        assert!(
+            faults(json!({"1": {"class_type": "LoadImage", "inputs": {"image": "a"}}}))[0].contains("saves or shows")
+        );
+        let told = faults(json!({
+            "1": {"class_type": "VAEDecode", "inputs": {"samples": ["2", 0]}},
+            "2": {"class_type": "KSampler", "inputs": {"model": ["1", 0]}},
+            "3": {"class_type": "SaveImage", "inputs": {"images": ["1", 0], "filename_prefix": ""}},
+        }));
+        assert_eq!(told[0], "VAEDecode (1): it waits for itself: VAEDecode (1) ← KSampler (2) ← VAEDecode (1)");
+    }
+
+    #[test]
+    fn a_very_long_chain_costs_no_stack() {
+        let mut graph = Graph::new();
+        for at in 0..10_000 {
+            let node = json!({"class_type": "VAEDecode", "inputs": {"samples": [(at + 1).to_string(), 0]}});
+            graph.insert(at.to_string(), node);
+        }
+        graph.insert("10000".to_owned(), json!({"class_type": "LoadImage", "inputs": {"image": "a"}}));
+        graph.insert(
+            "end".to_owned(),
+            json!({"class_type": "SaveImage", "inputs": {"images": ["0", 0], "filename_prefix": ""}}),
+        );
+        assert!(check(&graph, &info(), &HashSet::new(), &HashMap::new()).len() <= MOST);
+    }
+}
