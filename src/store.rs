@@ -17,6 +17,7 @@ use thiserror::Error;
 use crate::estimate::NodeTimes;
 use crate::faults;
 use crate::job::{Change, Job, JobId};
+use crate::protocol::Look;
 use crate::workflow::{InputRef, SlotType};
 
 /// Marks the file as ours (`PRAGMA application_id`): "cftp".
@@ -191,6 +192,11 @@ pub enum Write {
         prompt_id: String,
         job: JobId,
         graph: String,
+    },
+    /// What was seen of an attempt's outputs, the main one first.
+    Looks {
+        prompt_id: String,
+        looks: Vec<Look>,
     },
     Meta {
         key: &'static str,
@@ -402,6 +408,13 @@ impl Store {
         text.flatten().map(|text| read("attempts", prompt_id, &text)).transpose()
     }
 
+    /// What was seen of an attempt's outputs, the main one first.
+    pub fn looks(&self, prompt_id: &str) -> Result<Vec<Look>, StoreError> {
+        let mut query = self.db.prepare_cached("SELECT look FROM looks WHERE prompt_id = ?1 ORDER BY place")?;
+        let rows = query.query_map([prompt_id], |r| r.get::<_, String>(0))?;
+        rows.map(|look| read("looks", prompt_id, &look?)).collect()
+    }
+
     /// What happened to a job, oldest first.
     pub fn events(&self, job: JobId) -> Result<Vec<(Timestamp, Change)>, StoreError> {
         let mut query = self.db.prepare("SELECT at, change FROM events WHERE job = ?1 ORDER BY seq")?;
@@ -526,6 +539,13 @@ fn apply(tx: &Transaction<'_>, write: &Write) -> Result<(), StoreError> {
         Write::Posted { prompt_id, job, graph } => {
             tx.prepare_cached("INSERT OR REPLACE INTO attempts (prompt_id, job, graph) VALUES (?1, ?2, ?3)")?
                 .execute(params![prompt_id, job.0.cast_signed(), graph])?;
+        }
+        Write::Looks { prompt_id, looks } => {
+            tx.execute("DELETE FROM looks WHERE prompt_id = ?1", [prompt_id])?;
+            for (place, look) in looks.iter().enumerate() {
+                tx.prepare_cached("INSERT INTO looks (prompt_id, place, look) VALUES (?1, ?2, ?3)")?
+                    .execute(params![prompt_id, i64::try_from(place).unwrap_or(i64::MAX), json(look)?])?;
+            }
         }
         Write::Meta { key, value } => {
             tx.execute("INSERT OR REPLACE INTO meta (key, value) VALUES (?1, ?2)", params![key, value])?;

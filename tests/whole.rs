@@ -10,6 +10,7 @@ mod whole {
     mod demo;
     mod drops;
     mod faults;
+    mod jobs;
     mod orders;
     mod places;
     #[cfg(unix)]
