@@ -263,8 +263,7 @@ mod tests {
             let body = serde_json::json!({"system": {}, "devices": [device]}).to_string();
             let sample = sample(&crate::comfy::answer::parse_system_stats(body.as_bytes()).unwrap()).unwrap();
             assert!(sample.torch <= sample.vram_used, "{sample:?} of {device}");
-            let reserved = device["torch_vram_total"].as_u64().unwrap();
-            reserves += u32::from(reserved > sample.vram_used);
+            reserves += u32::from(device["torch_vram_total"].as_u64().unwrap() > sample.vram_used);
         }
         assert!(reserves > 0, "the recording has moments in which the reserve is more than what is used");
     }
