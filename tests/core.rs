@@ -559,6 +559,23 @@ fn nothing_is_sent_while_a_forgotten_file_cannot_be_looked_for() {
 }
 
 #[test]
+fn what_is_taken_back_after_a_long_silence_may_have_been_rendered_in_it() {
+    let (mut w, _) = World::up(2, 2);
+    w.accept(1);
+    w.accept(2);
+    w.begin(1);
+    // The machine sleeps for hours; on waking, the server is heard again before anybody looks.
+    w.now = w.now.checked_add(SignedDuration::from_hours(6)).unwrap();
+    w.hear(Heard::Remaining(1));
+    w.ask(Request::Stop);
+    let effects = w.looked(2, Look::Unknown);
+    assert_eq!(collects(&effects), [(2, true)], "its file may be there");
+    let prompt_id = w.prompt(2);
+    w.step(Input::Collected { job: JobId(2), prompt_id, result: Ok(clip()) });
+    assert_eq!(w.word(2), "measuring");
+}
+
+#[test]
 fn an_answer_to_an_earlier_attempt_says_nothing_of_the_next() {
     let (mut w, _) = World::up(2, 1);
     let first = w.prompt(1);

@@ -11,7 +11,7 @@ use comfytop::engine::core::{
     About, Effect, Heard, Input, OpenFile, Policy, PostResult, Remembered, ServerSeat, State,
 };
 use comfytop::engine::hearing;
-use comfytop::job::{Job, JobId, JobState, Reason, SeedWish, Shape};
+use comfytop::job::{Change, Job, JobId, JobState, Reason, SeedWish, Shape};
 use comfytop::protocol::{EngineRow, Request, Update};
 use comfytop::sim::prompts;
 use comfytop::store::{FileRow, NewFile, Place, Prompt, Write};
@@ -404,6 +404,12 @@ impl World {
                 for write in &writes {
                     if let Write::Job { job, change, .. } = write {
                         self.tell(|| format!("    {} is {}: {change:?}", job.id, job.state.word()));
+                        // Until it is known whether it is back, others may go by.
+                        if matches!(change, Change::Recall)
+                            && let Some(story) = self.oracle.stories.get_mut(&job.name)
+                        {
+                            story.touched = true;
+                        }
                     }
                 }
                 self.disk.store.write(&writes).expect("written");

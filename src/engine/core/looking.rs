@@ -145,7 +145,10 @@ impl State {
     ) {
         let link = self.servers.get(server).map(|s| s.links);
         let unbroken = link.is_some_and(|link| self.sent.get(&id).is_some_and(|sent| sent.link == link));
-        let silent = self.servers.get(server).is_some_and(|s| since(now, s.heard_at) >= self.policy.quiet);
+        // Since it was last seen there.
+        let seen = self.sent.get(&id).map_or(0, |sent| sent.silences);
+        let silent =
+            self.servers.get(server).is_some_and(|s| since(now, s.heard_at) >= self.policy.quiet || s.silences != seen);
         // A POST whose answer never came may still arrive.
         let grace = self.unsure.get(&id).map(|(asked, _)| self.policy.post_grace.saturating_sub(since(now, *asked)));
         let grace = grace.filter(|left| !left.is_zero());
@@ -202,8 +205,10 @@ impl State {
             self.collecting.remove(&id);
             self.deleted.remove(&id);
             // A question that is still on its way may have come before it arrived.
+            let silences = self.server_of(id).and_then(|s| self.servers.get(s)).map_or(0, |s| s.silences);
             if let Some(sent) = self.sent.get_mut(&id) {
                 sent.looks = self.looks;
+                sent.silences = silences;
             }
         }
     }
@@ -232,7 +237,7 @@ impl State {
             self.takings += 1;
             let taken = !matches!(self.jobs.get(&id).map(|j| &j.state), Some(JobState::Submitting));
             let (after, before) = if taken { (self.takings, self.takings) } else { (0, u64::MAX) };
-            self.sent.insert(id, Sent { link: 0, after, before, looks: 0, again: false });
+            self.sent.insert(id, Sent { link: 0, after, before, looks: 0, again: false, silences: 0 });
         }
     }
 

@@ -108,9 +108,12 @@ impl State {
             notes: Vec::new(),
         };
         s.posting.insert(id);
-        let link = s.links;
+        let (link, silences) = (s.links, s.silences);
         if self.change(id, Change::Submit { attempt: Box::new(attempt) }, now) {
-            self.sent.insert(id, Sent { link, after: self.takings, before: u64::MAX, looks: self.looks, again: false });
+            self.sent.insert(
+                id,
+                Sent { link, after: self.takings, before: u64::MAX, looks: self.looks, again: false, silences },
+            );
             self.out.push(Effect::Submit { server, job: id, prompt_id, seed });
         }
     }
@@ -144,8 +147,17 @@ impl State {
             return;
         }
         s.posting.insert(id);
-        self.sent
-            .insert(id, Sent { link: s.links, after: self.takings, before: u64::MAX, looks: self.looks, again: true });
+        self.sent.insert(
+            id,
+            Sent {
+                link: s.links,
+                after: self.takings,
+                before: u64::MAX,
+                looks: self.looks,
+                again: true,
+                silences: s.silences,
+            },
+        );
         self.out.push(Effect::Submit { server, job: id, prompt_id, seed });
     }
 

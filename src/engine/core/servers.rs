@@ -240,7 +240,9 @@ impl State {
     }
 
     pub(super) fn heard(&mut self, server: usize, heard: Heard, now: Timestamp) {
+        let quiet = self.policy.quiet;
         let Some(s) = self.servers.get_mut(server) else { return };
+        s.silences += u64::from(since(now, s.heard_at) >= quiet);
         s.heard_at = now;
         match heard {
             Heard::Remaining(remaining) => self.remaining(server, remaining, now),
