@@ -124,7 +124,8 @@ fn bad_file() -> Failure {
     let workflow = Workflow::parse(name, json, Some(toml)).expect("it is well");
     let spec = job_file::parse(job_file::format::Format::Json, file).expect("JSON").remove(0);
     let fault = workflow.fill(&spec).expect_err("refused").remove(0);
-    let error = job_file::places::Places::new(job_file::format::Format::Json, file).error(0, &fault.path(), &fault.to_string());
+    let error =
+        job_file::places::Places::new(job_file::format::Format::Json, file).error(0, &fault.path(), &fault.to_string());
     Failure { kind: FailureKind::JobFile, node: None, message: error.to_string(), detail: error.excerpt }
 }
 
