@@ -77,13 +77,13 @@ fn run(args: Args) -> Result<Code, Trouble> {
         Some(Verb::New { workflow, output }) => {
             paper::new(&Place::as_it_is(&asks)?, workflow.as_deref(), output.as_deref(), out)
         }
-        Some(Verb::Extract { file, page }) => paper::extract(&file, page, out),
+        Some(Verb::Extract { file, page }) => Ok(paper::extract(&file, page, out)),
         Some(Verb::Workflow(WorkflowVerb::Convert { file, object_info })) => {
             convert(&asks, &file, object_info.as_deref(), out)
         }
         Some(Verb::Workflow(WorkflowVerb::Ls)) => paper::workflows(&Place::as_it_is(&asks)?, out),
         Some(Verb::Workflow(WorkflowVerb::Show { name })) => paper::workflow(&Place::as_it_is(&asks)?, &name, out),
-        Some(Verb::Workflow(WorkflowVerb::Infer { file })) => paper::infer(&file, out),
+        Some(Verb::Workflow(WorkflowVerb::Infer { file })) => Ok(paper::infer(&file, out)),
         Some(Verb::Requeue { jobs, group, new_seed }) => {
             let mut talk = starting(&Place::settle(&asks)?, false)?;
             let jobs = verbs::with_groups(&mut talk, ids(&jobs), group)?;
@@ -142,9 +142,24 @@ fn run(args: Args) -> Result<Code, Trouble> {
             Ok(verbs::wait(starting(&Place::settle(&asks)?, true)?, ids(&jobs), timeout)?)
         }
         Some(Verb::Status { json }) => Ok(verbs::status(&mut starting(&Place::settle(&asks)?, true)?, json, out)?),
-        Some(Verb::Measure { files, json }) => {
+        Some(Verb::Examine { order, file }) => {
+            let order = serde_json::from_str(&order).map_err(|error| Trouble::Usage(error.to_string()))?;
+            let answered = crate::video::apart::answer(&order, &file, out);
+            Ok(if answered.is_ok() { Code::Ok } else { Code::No })
+        }
+        Some(Verb::Repair(repair)) => {
+            refuse_place(&asks, "repair", "it needs no render folder")?;
+            let thresholds = Place::thresholds(&asks)?;
+            let options = crate::tools::measure::Options { json: repair.json, thresholds, ..Default::default() };
+            let told = crate::tools::repair::run(&repair.file, repair.named(), &options, out);
+            told.map_err(|error| Trouble::Repair { path: repair.file, error })?;
+            Ok(Code::Ok)
+        }
+        Some(Verb::Measure { files, curves, json }) => {
             refuse_place(&asks, "measure", "it needs no render folder")?;
-            let all = crate::tools::measure::run(&files, json, out).unwrap_or(false);
+            let thresholds = Place::thresholds(&asks)?;
+            let options = crate::tools::measure::Options { json, curves, thresholds, ..Default::default() };
+            let all = crate::tools::measure::run(&files, &options, out).unwrap_or(false);
             Ok(if all { Code::Ok } else { Code::No })
         }
         Some(Verb::Demo(options)) => {
@@ -253,6 +268,7 @@ fn engine(place: &Place, detached: bool, look_only: bool) -> Result<Code, Troubl
         server: place.server.clone(),
         simulated: false,
         ends_with_faces: look_only,
+        program: crate::video::apart::this_program(),
         log: log.display().to_string(),
     };
     let runtime = runtime()?;

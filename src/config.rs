@@ -15,6 +15,7 @@ use thiserror::Error;
 use url::Url;
 
 use crate::text;
+use crate::verdict::Thresholds;
 
 /// Where ComfyUI listens when nobody says otherwise.
 pub const DEFAULT_SERVER: &str = "http://127.0.0.1:8188";
@@ -36,6 +37,7 @@ pub struct Config {
     pub retry: RetryConfig,
     pub keep: KeepConfig,
     pub outputs: OutputsConfig,
+    pub verdict: Thresholds,
     pub ui: UiConfig,
 }
 
@@ -312,6 +314,18 @@ impl Config {
                 ui.ssim_bad, ui.ssim_good
             ));
         }
+        let Thresholds { slower, faster, colour, cut } = self.verdict;
+        if !(0.0..=1.0).contains(&slower)
+            || !(0.0..=10.0).contains(&faster)
+            || !(0.0..=255.0).contains(&colour)
+            || cut > 64
+        {
+            return Some(
+                "[verdict]: `slower` is a share (0 to 1), `faster` too (0 to 10), `colour` a number of levels (0 to 255), \
+                 and `cut` at most 64 frames"
+                    .to_owned(),
+            );
+        }
         for inbox in &self.inboxes {
             let path = inbox.path.display().to_string();
             let path = text::clean(&path);
@@ -448,7 +462,7 @@ mod tests {
         assert_eq!(
             error("[servers]\n"),
             "comfytop.toml: line 1, column 2: unknown key `servers` (did you mean `server`?); keys here: server, inbox, \
-             queue, retry, keep, outputs, ui"
+             queue, retry, keep, outputs, verdict, ui"
         );
         assert!(error("[ui]\nzebra = 1").contains("unknown key `zebra`; keys here: ssim_good"));
     }
@@ -470,6 +484,8 @@ mod tests {
             ("[ui\n", "line 1, column 4: "),
             ("[ui]\nssim_good = 0.5", "`ssim_bad` (0.612) must be below `ssim_good` (0.5)"),
             ("[ui]\nssim_good = nan", "must be below"),
+            ("[verdict]\nslower = nan", "`slower` is a share"),
+            ("[verdict]\ncut = 1000", "`cut` at most 64"),
         ] {
             let error = error(text);
             assert!(error.starts_with("comfytop.toml: ") && error.contains(wanted), "{text}: {error}");

@@ -164,6 +164,7 @@ pub async fn serve(root: &Path, jobs: usize, render_seconds: f64) -> Result<(), 
         server: None,
         simulated: true,
         ends_with_faces: true,
+        program: crate::video::apart::this_program(),
         log: root.join("demo.log").display().to_string(),
     })
     .await;

@@ -36,7 +36,7 @@ use crate::folder::{Folder, FolderError};
 use crate::inbox;
 use crate::job::{Job, JobId, JobState};
 use crate::link::{Address, LinkError, VERSION};
-use crate::protocol::{EngineRow, Flow, FromEngine, Level, Link, PROTOCOL, Request, ServerRow, Update};
+use crate::protocol::{EngineRow, Flow, FromEngine, Level, Link, Look, PROTOCOL, Request, ServerRow, Update};
 use crate::store::{Place, Store, StoreError, Write};
 use connection::Order;
 use core::{Effect, Input, OpenFile, Policy, PostResult, State};
@@ -63,6 +63,8 @@ pub struct Options {
     pub simulated: bool,
     /// End when the last face has gone.
     pub ends_with_faces: bool,
+    /// comfytop itself, started anew to look at each output; none: that is done in this process.
+    pub program: Option<PathBuf>,
     /// Where its log goes, for people.
     pub log: String,
 }
@@ -111,6 +113,12 @@ enum Event {
     Told(Box<preflight::Told>),
     /// More jobs are to be held against it: those after this one.
     LookAgain(JobId),
+    /// What was seen of a job's outputs.
+    Measured {
+        job: JobId,
+        prompt_id: String,
+        looks: Result<Vec<Look>, String>,
+    },
     Stop,
 }
 
@@ -148,6 +156,7 @@ struct Driver {
     next_job: u64,
     measuring: VecDeque<(JobId, Vec<crate::job::Output>)>,
     measures: bool,
+    measurer: errands::Measurer,
     progress_due: bool,
     /// Which servers were up when the log was told last.
     links: HashMap<String, bool>,
@@ -199,6 +208,7 @@ pub async fn run(options: Options) -> Result<(), EngineError> {
         next_job,
         measuring: VecDeque::new(),
         measures: false,
+        measurer: errands::Measurer { program: options.program.clone(), thresholds: options.config.verdict },
         progress_due: false,
         links: HashMap::new(),
         pending: Vec::new(),
@@ -319,17 +329,13 @@ impl Driver {
                         let server = *server;
                         self.ask_server(server);
                     }
-                    let measured = matches!(input, Input::Measured { .. });
                     self.step(input);
-                    if measured {
-                        self.measures = false;
-                        self.measure_next();
-                    }
                 }
                 Event::Face(event) => self.face(event),
                 Event::Uploaded { server, job, prompt_id, seed, names } => {
                     self.uploaded(server, job, prompt_id, seed, names);
                 }
+                Event::Measured { job, prompt_id, looks } => self.measured(job, prompt_id, looks),
                 Event::Copied(drop) => self.copied(*drop),
                 Event::Told(told) => self.told(*told),
                 Event::LookAgain(after) => self.look_again(Some(after)),

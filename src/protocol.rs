@@ -12,6 +12,7 @@ use serde_json::Value;
 
 use crate::job::{Attempt, CancelledBy, Change, FailureKind, Group, Job, JobId, JobState, Output, Shape};
 use crate::text::size_words;
+use crate::verdict::{Curves, Measurement};
 
 /// Raised when an older face or engine could not understand a newer one.
 pub const PROTOCOL: u32 = 1;
@@ -369,6 +370,9 @@ pub struct JobRow {
     pub ssim: Option<f64>,
     /// Why there is no SSIM, or what to know of it.
     pub measure_note: Option<String>,
+    /// All numbers of the main output.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub measured: Option<Box<Measurement>>,
     pub peak_vram: Option<u64>,
     /// It renders, and this was its last step: longer ago than such a step takes.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -405,9 +409,16 @@ impl JobRow {
             outputs: shown.map_or_else(Vec::new, |a| a.outputs.clone()),
             ssim: measurement.and_then(|m| m.ssim),
             measure_note: measurement.and_then(|m| m.note.clone()),
+            measured: measurement.cloned().map(Box::new),
             peak_vram: shown.and_then(|a| a.peak_vram),
             stalled_since: None,
         }
+    }
+
+    /// How the seam compares with an ordinary step: the noise-proof ratio where something moves, else that of
+    /// plain differences.
+    pub fn seam(&self) -> Option<f64> {
+        self.measured.as_ref().and_then(|known| known.motion_ratio.or(known.seam_ratio))
     }
 
     /// Rendering time so far, seconds.
@@ -422,6 +433,9 @@ pub fn job_json(row: &JobRow, now: Timestamp) -> Value {
     let time = |at: Option<Timestamp>| at.map(|at| format!("{at:.3}"));
     let fraction = row.progress.as_ref().and_then(|p| p.fraction);
     let round = |v: f64, by: f64| (v * by).round() / by;
+    let unknown = Measurement::default();
+    let known = row.measured.as_deref().unwrap_or(&unknown);
+    let three = |number: Option<f64>| number.map(|number| round(number, 1e3));
     serde_json::json!({
         "id": row.id,
         "name": row.name,
@@ -438,6 +452,16 @@ pub fn job_json(row: &JobRow, now: Timestamp) -> Value {
         "progress": fraction.map(|f| round(f, 1000.0)),
         "outputs": row.outputs,
         "ssim": row.ssim.map(|s| round(s, 1_000_000.0)),
+        "seam_ratio": three(known.seam_ratio),
+        "motion_ratio": three(known.motion_ratio),
+        "luma_step": three(known.luma_step),
+        "chroma_step": three(known.chroma_step),
+        "doubled": known.doubled(),
+        "verdict": known.verdict.map(crate::verdict::Verdict::word),
+        "advice": known.advice,
+        "best_cut": known.best_cut,
+        "frames": Some(known.frames).filter(|frames| *frames > 0),
+        "fps": three(known.fps),
         "error": error_of(row),
         "note": row.measure_note,
     })
@@ -589,6 +613,16 @@ pub struct Away {
     pub best_ssim: Option<f64>,
 }
 
+/// One output that was looked at.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Look {
+    /// As [`Output::path`].
+    pub path: String,
+    pub measurement: Measurement,
+    /// Shortened; empty where there are none.
+    pub curves: Curves,
+}
+
 /// All about one job.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Detail {
@@ -600,6 +634,9 @@ pub struct Detail {
     pub note: Option<String>,
     pub tags: Vec<String>,
     pub attempts: Vec<Attempt>,
+    /// What was seen of the latest attempt's outputs, the main one first.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub looks: Vec<Look>,
     /// The graph as it was posted, where asked for.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub graph: Option<Value>,

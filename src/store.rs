@@ -15,7 +15,9 @@ use serde_json::{Map, Value};
 use thiserror::Error;
 
 use crate::estimate::NodeTimes;
+use crate::faults;
 use crate::job::{Change, Job, JobId};
+use crate::protocol::Look;
 use crate::workflow::{InputRef, SlotType};
 
 /// Marks the file as ours (`PRAGMA application_id`): "cftp".
@@ -189,6 +191,11 @@ pub enum Write {
         job: JobId,
         graph: String,
     },
+    /// What was seen of an attempt's outputs, the main one first.
+    Looks {
+        prompt_id: String,
+        looks: Vec<Look>,
+    },
     Meta {
         key: &'static str,
         value: String,
@@ -243,7 +250,7 @@ impl Store {
             tx.pragma_update(None, "application_id", APPLICATION_ID).map_err(open)?;
             let version = i64::try_from(migrations::STEPS.len()).unwrap_or(i64::MAX);
             tx.pragma_update(None, "user_version", version).map_err(open)?;
-            tx.commit().map_err(open)?;
+            faults::step("store.migrate", || tx.commit()).map_err(open)?;
         }
         Ok(Self { db })
     }
@@ -328,7 +335,7 @@ impl Store {
                 ])?;
             }
         }
-        Ok(tx.commit()?)
+        Ok(faults::step("store.take", || tx.commit())?)
     }
 
     /// Whether a job file has named this file of a watched folder.
@@ -355,7 +362,8 @@ impl Store {
     /// A file is coming back from `failed/`, from here.
     pub fn returning(&mut self, file: u64, origin: &Path) -> Result<(), StoreError> {
         let (file, origin, place) = (file.cast_signed(), origin.to_string_lossy(), Place::Returning.word());
-        self.db.execute("UPDATE files SET place = ?3, origin = ?2 WHERE id = ?1", params![file, origin, place])?;
+        let sql = "UPDATE files SET place = ?3, origin = ?2 WHERE id = ?1";
+        faults::step("store.returning", || self.db.execute(sql, params![file, origin, place]))?;
         Ok(())
     }
 
@@ -368,7 +376,7 @@ impl Store {
                 tx.execute("DELETE FROM jobs WHERE id = ?1", [job.0.cast_signed()])?;
             }
         }
-        Ok(tx.commit()?)
+        Ok(faults::step("store.untake", || tx.commit())?)
     }
 
     /// Writes what a step decided, all of it or nothing.
@@ -377,7 +385,7 @@ impl Store {
         for write in writes {
             apply(&tx, write)?;
         }
-        Ok(tx.commit()?)
+        Ok(faults::step("store.write", || tx.commit())?)
     }
 
     /// What is needed to post this job; `None` for a rejected one.
@@ -396,6 +404,13 @@ impl Store {
             .query_row("SELECT graph FROM attempts WHERE prompt_id = ?1", [prompt_id], |r| r.get(0))
             .optional()?;
         text.flatten().map(|text| read("attempts", prompt_id, &text)).transpose()
+    }
+
+    /// What was seen of an attempt's outputs, the main one first.
+    pub fn looks(&self, prompt_id: &str) -> Result<Vec<Look>, StoreError> {
+        let mut query = self.db.prepare_cached("SELECT look FROM looks WHERE prompt_id = ?1 ORDER BY place")?;
+        let rows = query.query_map([prompt_id], |r| r.get::<_, String>(0))?;
+        rows.map(|look| read("looks", prompt_id, &look?)).collect()
     }
 
     /// What happened to a job, oldest first.
@@ -425,7 +440,7 @@ impl Store {
                 tx.execute("UPDATE attempts SET graph = NULL WHERE job = ?1", [job])?;
             }
         }
-        tx.commit()?;
+        faults::step("store.clean", || tx.commit())?;
         Ok((events, graphs))
     }
 
@@ -473,7 +488,8 @@ impl Store {
             return Ok(id);
         }
         let id = make();
-        self.db.execute("INSERT INTO servers (url, client_id) VALUES (?1, ?2)", [url, &id])?;
+        let sql = "INSERT INTO servers (url, client_id) VALUES (?1, ?2)";
+        faults::step("store.client_id", || self.db.execute(sql, [url, &id]))?;
         Ok(id)
     }
 
@@ -517,6 +533,13 @@ fn apply(tx: &Transaction<'_>, write: &Write) -> Result<(), StoreError> {
         Write::Posted { prompt_id, job, graph } => {
             tx.prepare_cached("INSERT OR REPLACE INTO attempts (prompt_id, job, graph) VALUES (?1, ?2, ?3)")?
                 .execute(params![prompt_id, job.0.cast_signed(), graph])?;
+        }
+        Write::Looks { prompt_id, looks } => {
+            tx.execute("DELETE FROM looks WHERE prompt_id = ?1", [prompt_id])?;
+            for (place, look) in looks.iter().enumerate() {
+                tx.prepare_cached("INSERT INTO looks (prompt_id, place, look) VALUES (?1, ?2, ?3)")?
+                    .execute(params![prompt_id, i64::try_from(place).unwrap_or(i64::MAX), json(look)?])?;
+            }
         }
         Write::Meta { key, value } => {
             tx.execute("INSERT OR REPLACE INTO meta (key, value) VALUES (?1, ?2)", params![key, value])?;

@@ -6,4 +6,5 @@ pub mod draft;
 pub mod extract;
 pub mod jobs;
 pub mod measure;
+pub mod repair;
 pub mod workflows;

@@ -2,64 +2,23 @@
 //!
 //! Pure: no files, no clock, no decoder. [`colour`] turns decoded YUV into RGB exactly as
 //! ffmpeg's swscale does, [`ssim`](fn@ssim) compares two RGB frames exactly as ffmpeg's `ssim`
-//! filter does, so that the numbers are those people already compare with.
-
-use serde::{Deserialize, Serialize};
+//! filter does, so that the numbers are those people already compare with. [`Watch`] sees the frames of
+//! a clip one after another, [`judge`](fn@judge) says how it loops; docs/verdict.md explains each number.
 
 pub mod colour;
+mod judge;
+mod measurement;
+mod motion;
+mod repair;
+mod small;
 mod ssim;
+mod watch;
 
+pub use judge::{Cut, FEWEST_JUDGED, Judgement, Thresholds, Verdict, judge};
+pub use measurement::{Curves, Measurement};
+pub use repair::Repair;
 pub use ssim::ssim;
-
-/// What is known of one output.
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
-pub struct Measurement {
-    /// Frames that are shown (an edit list may hide some that are stored).
-    pub frames: u64,
-    /// Pixels; 0 where unknown.
-    pub width: u32,
-    /// Pixels; 0 where unknown.
-    pub height: u32,
-    /// Frames a second, on average; none for a still.
-    pub fps: Option<f64>,
-    /// SSIM of the first and the last frame, "All" of ffmpeg's filter on RGB: 1 = equal.
-    pub ssim: Option<f64>,
-    /// Why there is no number, or what to know about it (`single frame`).
-    pub note: Option<String>,
-}
-
-impl Measurement {
-    /// The note of a file with one frame, whose SSIM is 1 by definition and says nothing.
-    pub const SINGLE_FRAME: &str = "single frame";
-
-    /// What two frames say; `last` is none where the file has but one.
-    #[must_use]
-    pub fn of_ends(first: &Rgb, last: Option<&Rgb>, frames: u64, fps: Option<f64>) -> Self {
-        let (ssim, note) = match last {
-            None => (Some(1.0), Some(Self::SINGLE_FRAME.to_owned())),
-            Some(last) => match ssim(first, last) {
-                Some(number) => (Some(number), None),
-                None => (None, Some(no_ssim(first, last))),
-            },
-        };
-        Self { frames, width: first.width(), height: first.height(), fps, ssim, note }
-    }
-}
-
-/// Why [`ssim`](fn@ssim) had no answer.
-fn no_ssim(first: &Rgb, last: &Rgb) -> String {
-    if first.width() == last.width() && first.height() == last.height() {
-        format!("n/a ({}x{} is smaller than 8x8)", first.width(), first.height())
-    } else {
-        format!(
-            "n/a (the first frame is {}x{}, the last {}x{})",
-            first.width(),
-            first.height(),
-            last.width(),
-            last.height()
-        )
-    }
-}
+pub use watch::{MOST_JUDGED, Seen, Watch};
 
 /// One frame, 8 bits a channel, planar: all of R, then all of G, then all of B, each row by row
 /// without padding. Planar, because both the conversion and the SSIM work plane by plane.
@@ -87,9 +46,12 @@ impl Rgb {
         if N < 3 || pixels.checked_mul(N)? != packed.len() {
             return None;
         }
-        let mut data = Vec::with_capacity(pixels.checked_mul(3)?);
-        for channel in 0..3 {
-            data.extend(packed.iter().skip(channel).step_by(N));
+        let mut data = vec![0; pixels.checked_mul(3)?];
+        let (red, rest) = data.split_at_mut(pixels);
+        let (green, blue) = rest.split_at_mut(pixels);
+        let planes = red.iter_mut().zip(green).zip(blue);
+        for (((red, green), blue), pixel) in planes.zip(packed.as_chunks::<N>().0) {
+            [*red, *green, *blue] = [pixel[0], pixel[1], pixel[2]];
         }
         Some(Self { width, height, data })
     }
@@ -136,14 +98,5 @@ mod tests {
         assert_eq!(frame.planes(), [&[1, 4][..], &[2, 5], &[3, 6]]);
         assert_eq!(Rgb::from_packed::<3>(2, 1, &[1, 2, 3]), None);
         assert_eq!(Rgb::from_planes(0, 5, vec![]), None);
-    }
-
-    #[test]
-    fn one_frame_is_one_with_a_note_and_a_tiny_frame_has_no_number() {
-        let tiny = Rgb::from_planes(4, 4, vec![9; 48]).unwrap();
-        let one = Measurement::of_ends(&tiny, None, 1, None);
-        assert_eq!((one.ssim, one.note.as_deref()), (Some(1.0), Some("single frame")));
-        let two = Measurement::of_ends(&tiny, Some(&tiny), 2, None);
-        assert_eq!((two.ssim, two.note.as_deref()), (None, Some("n/a (4x4 is smaller than 8x8)")));
     }
 }

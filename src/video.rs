@@ -1,4 +1,5 @@
-//! Files of pixels, decoded and measured: an output's path in, a [`Measurement`] out.
+//! Files of pixels, decoded and measured: an output's path in, a [`Measurement`] out. [`measure`] looks at the
+//! first and the last frame, [`examine`] at all of them.
 //!
 //! An edge: it reads files and may run one `ffmpeg`. It never writes a file, and never trusts
 //! one: the format is told by content, declared sizes are held against [`Limits`] before memory
@@ -19,13 +20,15 @@ use std::time::{Duration, Instant};
 
 use thiserror::Error;
 
-use crate::verdict::{Measurement, Rgb};
+use crate::verdict::{Curves, Measurement, Rgb, Thresholds, Watch};
 
+pub mod apart;
 mod boxes;
 mod ffmpeg;
 mod h264;
 mod images;
 mod mp4;
+pub mod repair;
 mod sps;
 mod webp;
 
@@ -130,6 +133,26 @@ struct Ends {
     fps: Option<f64>,
 }
 
+/// What frames are handed to, in the order of showing.
+type Sink<'a> = dyn FnMut(Rgb) -> Result<(), VideoError> + 'a;
+
+impl Ends {
+    /// Those of a file whose frames all come by; `frames` hands them over and tells the rate.
+    fn of(frames: impl FnOnce(&mut Sink) -> Result<Option<f64>, Refusal>) -> Result<Self, Refusal> {
+        let (mut first, mut last, mut count) = (None, None, 0);
+        let fps = frames(&mut |frame| {
+            count += 1;
+            if first.is_none() {
+                first = Some(frame);
+            } else {
+                last = Some(frame);
+            }
+            Ok(())
+        })?;
+        Ok(Self { first: first.ok_or(VideoError::NoFrames)?, last, frames: count, fps })
+    }
+}
+
 /// The limits, and when the time is up.
 struct Budget<'a> {
     limits: &'a Limits,
@@ -151,6 +174,15 @@ impl<'a> Budget<'a> {
             return Ok(());
         }
         Err(VideoError::TooLarge(format!("more than {} frames", self.limits.frames)))
+    }
+
+    /// Pictures of so many pixels that wait for their turn, in an order that no encoder writes.
+    fn waiting(&self, pictures: usize, pixels: usize) -> Result<(), VideoError> {
+        let bytes = (pictures as u64).saturating_mul(pixels as u64 * 3 / 2);
+        if pictures <= 32 && bytes <= self.limits.memory / 3 {
+            return Ok(());
+        }
+        Err(VideoError::TooLarge(format!("{pictures} frames wait for one that is shown before them")))
     }
 
     /// `planes` = bytes a pixel that the decoder holds at once, its references and our two frames included.
@@ -188,6 +220,32 @@ pub fn measure(path: &Path, limits: &Limits) -> Result<Measurement, VideoError> 
     }
 }
 
+/// Looks at every frame: SSIM(first, last) as [`measure`] gives it, how well it loops, and the curves.
+///
+/// # Errors
+/// As [`measure`]. A clip too large to be held frame by frame is measured by its ends, with a note.
+pub fn examine(path: &Path, limits: &Limits, thresholds: &Thresholds) -> Result<(Measurement, Curves), VideoError> {
+    let budget = Budget::new(limits);
+    let mut watch = Watch::new(thresholds.cut);
+    let frames = frames(path, &budget, &mut |frame| {
+        watch.see(frame);
+        Ok(())
+    });
+    let examined = match frames {
+        Ok(fps) => {
+            let seen = watch.close();
+            if seen.frames == 0 { Err(VideoError::NoFrames) } else { Ok(Measurement::of_clip(&seen, fps, thresholds)) }
+        }
+        Err(Refusal::Final(error)) => Err(error),
+        Err(Refusal::AskFfmpeg(otherwise)) => ffmpeg::examine(path, &budget, otherwise, thresholds),
+    };
+    let Err(VideoError::TooLarge(why)) = examined else { return examined };
+    // Two frames may fit where a whole clip does not.
+    let mut known = measure(path, limits).map_err(|_| VideoError::TooLarge(why.clone()))?;
+    known.note.get_or_insert_with(|| format!("not judged: {why}"));
+    Ok((known, Curves::default()))
+}
+
 /// The last and the first frame, in this order (the order in which the loop shows them).
 /// A file with one frame gives it twice.
 ///
@@ -203,31 +261,50 @@ pub fn last_and_first(path: &Path, limits: &Limits) -> Result<(Rgb, Rgb), VideoE
     Ok((ends.last.unwrap_or_else(|| ends.first.clone()), ends.first))
 }
 
-/// Opens the file and decodes its ends in this process, by what its first bytes are.
+/// Decodes the ends of a file in this process.
 fn ends(path: &Path, budget: &Budget) -> Result<Ends, Refusal> {
+    let (file, length, kind) = open(path, budget)?;
+    unpanicked(|| match kind {
+        Kind::Mp4 => h264::ends(mp4::open(file, length, budget)?, budget),
+        kind => Ends::of(|sink| show(file, length, kind, budget, sink)),
+    })
+}
+
+/// Decodes all frames of a file in this process; frames a second.
+fn frames(path: &Path, budget: &Budget, sink: &mut Sink) -> Result<Option<f64>, Refusal> {
+    let (file, length, kind) = open(path, budget)?;
+    unpanicked(|| show(file, length, kind, budget, sink))
+}
+
+fn show(file: File, length: u64, kind: Kind, budget: &Budget, sink: &mut Sink) -> Result<Option<f64>, Refusal> {
+    match kind {
+        Kind::Mp4 => h264::frames(mp4::open(file, length, budget)?, budget, sink),
+        Kind::Png => images::png(file, budget, sink),
+        Kind::Gif => images::gif(file, budget, sink),
+        Kind::Webp => webp::frames(file, length, budget, sink),
+        Kind::Foreign(codec) => Err(Refusal::needs_ffmpeg(codec)),
+    }
+}
+
+/// Opens a file; its length in bytes, and by its first bytes what it is.
+fn open(path: &Path, budget: &Budget) -> Result<(File, u64, Kind), VideoError> {
     let about = std::fs::metadata(path)?;
     if !about.is_file() {
-        return Err(VideoError::NotAFile.into());
+        return Err(VideoError::NotAFile);
     }
     if about.len() > budget.limits.bytes {
         let (size, most) = (about.len() >> 20, budget.limits.bytes >> 20);
-        return Err(VideoError::TooLarge(format!("{size} MB (at most {most} MB)")).into());
+        return Err(VideoError::TooLarge(format!("{size} MB (at most {most} MB)")));
     }
     let mut file = File::open(path)?;
     let mut head = Vec::with_capacity(4096);
     (&mut file).take(4096).read_to_end(&mut head)?;
     file.seek(SeekFrom::Start(0))?;
-    unpanicked(|| match Kind::of(&head)? {
-        Kind::Mp4 => h264::ends(mp4::open(file, about.len(), budget)?, budget),
-        Kind::Png => images::png(file, budget),
-        Kind::Gif => images::gif(file, budget),
-        Kind::Webp => webp::ends(file, about.len(), budget),
-        Kind::Foreign(codec) => Err(Refusal::needs_ffmpeg(codec)),
-    })
+    Ok((file, about.len(), Kind::of(&head)?))
 }
 
 /// What decodes a file.
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Kind {
     Mp4,
     Png,

@@ -180,7 +180,7 @@ fn every_setting_is_documented_and_in_the_example() {
 fn the_defaults_that_are_documented_are_the_defaults() {
     let text = read("docs/config.md");
     let mut written = String::new();
-    for table in ["queue", "retry", "keep", "outputs", "ui"] {
+    for table in ["queue", "retry", "keep", "outputs", "verdict", "ui"] {
         let section = text.split("\n## ").find(|section| section.starts_with(&format!("`[{table}]`"))).unwrap();
         writeln!(written, "[{table}]").unwrap();
         for row in prose(section).filter(|line| line.starts_with("| `")) {

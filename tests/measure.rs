@@ -7,8 +7,9 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
-use comfytop::verdict::{Measurement, Rgb};
-use comfytop::video::{Limits, VideoError, last_and_first, measure};
+use comfytop::tools::measure::Options;
+use comfytop::verdict::{Measurement, Rgb, Thresholds};
+use comfytop::video::{Limits, VideoError, examine, last_and_first, measure};
 use proptest::prelude::*;
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
@@ -87,12 +88,25 @@ fn what_is_decoded_here_equals_the_truth() {
     }
 }
 
+/// Every frame decoded gives the same number as the two ends alone.
+#[test]
+fn the_whole_and_its_ends_agree() {
+    for (name, truth) in truth().iter().filter(|(name, _)| !is_foreign(name)) {
+        let whole = examine(&media(name), &alone(), &Thresholds::default()).map(|(known, _)| known);
+        check(name, truth, &whole, 1.5e-6);
+        if let (Ok(whole), Ok(ends)) = (whole, measure(&media(name), &alone())) {
+            assert_eq!((whole.ssim, whole.fps, whole.note), (ends.ssim, ends.fps, ends.note), "{name}");
+        }
+    }
+}
+
 #[test]
 fn what_is_not_says_what_it_needs() {
     for (name, words) in FOREIGN {
         let error = measure(&media(name), &alone()).unwrap_err();
         assert_eq!(error.to_string(), words, "{name}");
         assert_eq!(last_and_first(&media(name), &alone()).unwrap_err().to_string(), words, "{name}");
+        assert_eq!(examine(&media(name), &alone(), &Thresholds::default()).unwrap_err().to_string(), words, "{name}");
     }
 }
 
@@ -105,6 +119,8 @@ fn with_ffmpeg_the_rest_equals_the_truth_too() {
         let measured = measure(&media(name), &limits);
         check(name, truth, &measured, 1e-3);
         assert!(measured.unwrap().fps.is_some(), "{name}");
+        let examined = examine(&media(name), &limits, &Thresholds::default());
+        check(name, truth, &examined.map(|(known, _)| known), 1.5e-6);
         let (last, first) = last_and_first(&media(name), &limits).unwrap();
         assert_eq!((last.width(), last.height()), (first.width(), first.height()), "{name}");
         assert_ne!(last, first, "{name}");
@@ -268,15 +284,17 @@ fn an_ffmpeg_that_hangs_floods_or_fails_is_an_answer() {
 fn the_verb_writes_a_line_a_file() {
     let files = ["one_frame.mp4", "two_frames.mp4"].map(media);
     let mut out = Vec::new();
-    assert!(comfytop::tools::measure::run(&files, true, &mut out).unwrap());
+    let json = Options { json: true, curves: true, ..Options::default() };
+    assert!(comfytop::tools::measure::run(&files, &json, &mut out).unwrap());
     let lines: Vec<Value> =
         out.split(|b| *b == b'\n').filter(|l| !l.is_empty()).map(|l| serde_json::from_slice(l).unwrap()).collect();
     assert_eq!(lines.len(), 2);
     assert_eq!((lines[0]["ssim"].as_f64(), lines[0]["note"].as_str()), (Some(1.0), Some("single frame")));
     assert_eq!((lines[1]["ssim"].as_f64(), &lines[1]["note"]), (Some(0.614_121), &Value::Null));
+    assert_eq!((&lines[1]["ssim_vs_first"], &lines[1]["verdict"]), (&json!([1.0, 0.614_121]), &json!("n/a")));
     let files = ["two_frames.mp4", "truncated.mp4"].map(media);
     let mut out = Vec::new();
-    assert!(!comfytop::tools::measure::run(&files, false, &mut out).unwrap());
+    assert!(!comfytop::tools::measure::run(&files, &Options::default(), &mut out).unwrap());
     let table = String::from_utf8(out).unwrap();
     assert!(table.contains("0.614121") && table.contains("cut off"), "{table}");
 }

@@ -6,6 +6,7 @@ use std::time::Duration;
 use clap::{Args as Group, Parser, Subcommand};
 
 use crate::sim;
+use crate::verdict::{Cut, Repair};
 
 /// top for ComfyUI: drop a job file into jobs/, watch it render, see how well it loops.
 ///
@@ -73,8 +74,11 @@ pub enum Verb {
     Check {
         #[arg(required = true)]
         files: Vec<PathBuf>,
-        /// A saved answer of a server's /object_info to hold them against [default: the server is asked]
-        #[arg(long, value_name = "FILE")]
+        #[arg(
+            long,
+            value_name = "FILE",
+            help = "A saved answer of a server's /object_info to hold them against [default: the server is asked]"
+        )]
         object_info: Option<PathBuf>,
     },
     /// Write a commented job file to begin with
@@ -85,7 +89,7 @@ pub enum Verb {
         #[arg(long, short, value_name = "FILE")]
         output: Option<PathBuf>,
     },
-    /// Print the graph that rendered a PNG, WebP, FLAC, MP4 or WebM of ComfyUI's
+    #[command(about = "Print the graph that rendered a PNG, WebP, FLAC, MP4 or WebM of ComfyUI's")]
     Extract {
         file: PathBuf,
         /// The graph of ComfyUI's page instead
@@ -175,10 +179,13 @@ pub enum Verb {
         #[arg(long, value_name = "S", value_parser = seconds)]
         timeout: Option<Duration>,
     },
-    /// SSIM of the first and the last frame of clips; needs no engine
+    /// How well clips loop: SSIM, seam, verdict, best cut; needs no engine
     Measure {
         #[arg(required = true)]
         files: Vec<PathBuf>,
+        /// SSIM frame by frame, too
+        #[arg(long)]
+        curves: bool,
         /// One JSON object a line
         #[arg(long)]
         json: bool,
@@ -186,6 +193,11 @@ pub enum Verb {
     /// Workflows: which there are, what a job fills in them, graphs of ComfyUI's page made fit to be run
     #[command(subcommand)]
     Workflow(WorkflowVerb),
+    /// Write a mended copy of a clip beside it; what its verdict advises where nothing is named. Needs ffmpeg
+    Repair(RepairArgs),
+    /// Look at one file for the engine, within limits
+    #[command(hide = true)]
+    Examine { order: String, file: PathBuf },
     /// Engine, servers and memory
     Status {
         /// One JSON object
@@ -239,6 +251,57 @@ pub enum WorkflowVerb {
         )]
         object_info: Option<PathBuf>,
     },
+}
+
+#[derive(Debug, Clone, Group)]
+pub struct RepairArgs {
+    pub file: PathBuf,
+    /// Leave the last N frames out
+    #[arg(long, value_name = "N", conflicts_with = "way")]
+    pub cut_end: Option<u32>,
+    /// Leave the first N frames out
+    #[arg(long, value_name = "N", conflicts_with = "way")]
+    pub cut_start: Option<u32>,
+    #[command(flatten)]
+    pub way: Way,
+    /// One JSON object a line
+    #[arg(long)]
+    pub json: bool,
+}
+
+#[derive(Debug, Clone, Group)]
+#[group(id = "way", multiple = false)]
+pub struct Way {
+    /// Leave the frames out that only repeat the one before
+    #[arg(long)]
+    pub drop_doubled: bool,
+    /// There and back, neither end twice
+    #[arg(long)]
+    pub boomerang: bool,
+    /// Blend the last N frames into the first N
+    #[arg(long, value_name = "N")]
+    pub crossfade: Option<u32>,
+    /// Take a step of light or colour back, a little in each frame
+    #[arg(long)]
+    pub level: bool,
+}
+
+impl RepairArgs {
+    /// The repair that is named; none where what the verdict advises is meant.
+    pub fn named(&self) -> Option<Repair> {
+        if self.cut_end.is_some() || self.cut_start.is_some() {
+            let (drop_start, drop_end) = (self.cut_start.unwrap_or(0), self.cut_end.unwrap_or(0));
+            return Some(Repair::Cut(Cut { drop_start, drop_end }));
+        }
+        let Way { drop_doubled, boomerang, crossfade, level } = self.way;
+        match (drop_doubled, boomerang, crossfade, level) {
+            (true, ..) => Some(Repair::DropDoubled),
+            (_, true, ..) => Some(Repair::Boomerang),
+            (_, _, Some(frames), _) => Some(Repair::Crossfade(frames)),
+            (.., true) => Some(Repair::Level),
+            _ => None,
+        }
+    }
 }
 
 #[derive(Debug, Clone, Group)]

@@ -12,6 +12,7 @@ use crate::folder::{self, CONFIG, Folder, Found, STATE};
 use crate::link::{Address, LinkError};
 use crate::tools;
 use crate::verbs::Code;
+use crate::verdict::Thresholds;
 
 /// A render folder with its settings.
 #[derive(Debug, Clone)]
@@ -38,6 +39,7 @@ pub enum Trouble {
     Engine(EngineError),
     Demo(String),
     Convert(tools::convert::Trouble),
+    Repair { path: PathBuf, error: crate::tools::repair::Trouble },
     Runtime(io::Error),
     Terminal(io::Error),
 }
@@ -77,6 +79,7 @@ impl fmt::Display for Trouble {
             Self::Folder { path, source } | Self::Log { path, source } => write!(f, "{}: {source}", super::shown(path)),
             Self::Link(error @ LinkError::NoEngine) => write!(f, "{error}; `comfytop` or `comfytop engine` starts one"),
             Self::Link(error) => error.fmt(f),
+            Self::Repair { path, error } => write!(f, "{}: {error}", crate::text::clean(&super::shown(path))),
             Self::Engine(error) => error.fmt(f),
             Self::Convert(error) => error.fmt(f),
             Self::Runtime(error) => write!(f, "the async runtime can't start: {error}"),
@@ -159,6 +162,14 @@ impl Place {
         let inboxes: Vec<PathBuf> = self.config.inboxes.iter().map(|inbox| inbox.path.clone()).collect();
         let folder = Folder::with(&self.root, &inboxes, &self.config.outputs.path, self.asked_state.as_deref());
         folder.map_err(|source| Trouble::Folder { path: self.root.clone(), source })
+    }
+
+    /// What clips are judged by: the render folder's settings where there is one, else the usual.
+    pub fn thresholds(args: &PlaceArgs) -> Result<Thresholds, Trouble> {
+        match Self::find(args)? {
+            Found::Here(root) => Ok(read(&root.join(CONFIG))?.verdict),
+            Found::New(_) => Ok(Thresholds::default()),
+        }
     }
 
     pub fn address(&self) -> Result<Address, Trouble> {

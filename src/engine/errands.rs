@@ -12,12 +12,16 @@ mod tests;
 
 use std::any::Any;
 use std::panic::AssertUnwindSafe;
+use std::path::{Path, PathBuf};
 
 use futures_util::FutureExt;
 
 use crate::folder::Folder;
 use crate::job::Output;
+use crate::protocol::Look;
 use crate::text;
+use crate::verdict::{Curves, Measurement, Thresholds};
+use crate::video::{self, Limits};
 
 pub use collect::Collect;
 pub use given::fetched;
@@ -50,31 +54,48 @@ fn is_measurable(path: &str) -> bool {
     MEASURABLE.contains(&ending.as_str())
 }
 
-/// Measures the outputs; the main one is the one with the most frames, then the first.
-pub fn measure(folder: &Folder, outputs: &[Output]) -> crate::verdict::Measurement {
-    let mut best: Option<crate::verdict::Measurement> = None;
-    let mut trouble = None;
-    let measurable = |o: &&Output| is_measurable(&o.path);
-    for output in outputs.iter().filter(measurable) {
-        match crate::video::measure(&folder.resolve(&output.path), &crate::video::Limits::default()) {
-            Ok(measured) => {
-                if best.as_ref().is_none_or(|b| measured.frames > b.frames) {
-                    best = Some(measured);
-                }
-            }
-            Err(error) => {
-                trouble.get_or_insert(error.to_string());
-            }
+/// How outputs are looked at.
+#[derive(Debug, Clone, Default)]
+pub struct Measurer {
+    /// comfytop itself, started anew for each file; none: on the caller's thread.
+    pub program: Option<PathBuf>,
+    pub thresholds: Thresholds,
+}
+
+impl Measurer {
+    fn look(&self, path: &Path) -> Result<(Measurement, Curves), String> {
+        let limits = Limits::default();
+        match &self.program {
+            Some(program) => video::apart::examine(program, path, limits.time, &self.thresholds),
+            None => video::examine(path, &limits, &self.thresholds)
+                .map(|(known, curves)| (known, curves.shortened()))
+                .map_err(|error| error.to_string()),
         }
     }
-    let is_still = outputs.iter().filter(measurable).all(|o| o.path.to_ascii_lowercase().ends_with(".png"));
-    match (best, trouble) {
-        (Some(mut still), _) if still.frames <= 1 && is_still => {
-            still.ssim = None;
-            still.note = Some("still image".to_owned());
-            still
+
+    /// Looks at every output that can be measured; the main one, with the most frames, comes first.
+    /// One that can't be measured has its reason as note.
+    pub fn looks(&self, folder: &Folder, outputs: &[Output]) -> Vec<Look> {
+        let mut looks: Vec<_> = outputs
+            .iter()
+            .filter(|output| is_measurable(&output.path))
+            .map(|output| {
+                let (measurement, curves) = self.look(&folder.resolve(&output.path)).unwrap_or_else(|why| {
+                    let note = Some(text::clean(&why).into_owned());
+                    (Measurement { note, ..Measurement::default() }, Curves::default())
+                });
+                Look { path: output.path.clone(), measurement, curves }
+            })
+            .collect();
+        looks.sort_by_key(|look| std::cmp::Reverse(look.measurement.frames));
+        let is_still = |look: &Look| look.measurement.frames <= 1 && look.path.to_ascii_lowercase().ends_with(".png");
+        if looks.iter().all(is_still)
+            && let Some(main) = looks.first_mut()
+            && main.measurement.frames == 1
+        {
+            main.measurement.ssim = None;
+            main.measurement.note = Some("still image".to_owned());
         }
-        (Some(measured), _) => measured,
-        (None, why) => crate::verdict::Measurement { note: why, ..Default::default() },
+        looks
     }
 }

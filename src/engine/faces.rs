@@ -148,7 +148,12 @@ impl Driver {
             Some(attempt) if graph => self.store.posted(&attempt.prompt_id).map_err(words)?,
             _ => None,
         };
+        let looks = match job.attempt() {
+            Some(attempt) => self.store.looks(&attempt.prompt_id).map_err(words)?,
+            None => Vec::new(),
+        };
         Ok(Answer::Detail(Box::new(Detail {
+            looks,
             row,
             file,
             slots: prompt.map(|p| p.slots).unwrap_or_default(),

@@ -347,7 +347,7 @@ impl Driver {
         }
         let first = JobId(self.next_job);
         let reader = Reader::new(&self.folder, &self.state, batch, first, drop, &mut self.intake.shelf);
-        let drafts = match reader.drafts() {
+        let drafts = match reader.knowing(&self.preflight).drafts() {
             Ok(drafts) => drafts,
             Err(Wait::NotThereYet(missing)) => return Ok(Made::NotYet(missing)),
             Err(Wait::Copies(paths)) => return Ok(Made::Copies(paths)),

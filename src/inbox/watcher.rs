@@ -35,6 +35,7 @@ pub(super) enum Message {
 }
 
 /// One folder that is really watched: a [`WatchedDir`], or its `held/`.
+#[expect(clippy::struct_excessive_bools, reason = "independent facts of a folder")]
 #[derive(Debug)]
 struct Place {
     path: PathBuf,

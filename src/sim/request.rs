@@ -59,6 +59,8 @@ pub enum Request {
     Free(Sent),
     /// A GET of `/ws` that is no websocket handshake.
     PlainWs,
+    /// One that is: refused where it is not answered 101.
+    Handshake,
     /// No such route, or not with this method.
     Unknown {
         get: bool,
@@ -85,6 +87,7 @@ pub const ROUTES: &[&str] = &[
     "GET /object_info",
     "POST /upload/image",
     "GET /view",
+    "GET /ws",
     "POST /free",
     "other",
 ];
@@ -156,6 +159,7 @@ impl Request {
             Self::Upload(_) => "POST /upload/image",
             Self::View(_) => "GET /view",
             Self::Free(_) => "POST /free",
+            Self::Handshake => "GET /ws",
             Self::Embeddings | Self::Models(_) | Self::PlainWs | Self::Unknown { .. } => "other",
         }
     }
@@ -187,11 +191,13 @@ pub struct Response {
     pub body: Body,
     /// Announce the whole body, send only this many bytes of it, then cut the connection.
     pub cut: Option<usize>,
+    /// Announce so many bytes instead, and cut the connection where the body ends.
+    pub announced: Option<u64>,
 }
 
 impl Response {
     pub fn new(status: u16, body: Body) -> Self {
-        Self { status, headers: Vec::new(), body, cut: None }
+        Self { status, headers: Vec::new(), body, cut: None, announced: None }
     }
 
     pub fn json(value: Value) -> Self {

@@ -48,4 +48,11 @@ pub const STEPS: &[&str] = &[
          PRIMARY KEY (url, version)
      );
      CREATE TABLE named (path TEXT PRIMARY KEY);    -- a job file named it: an input, never a job",
+    // 3: what was seen of each output: too large to be kept with the job
+    "CREATE TABLE looks (
+         prompt_id TEXT NOT NULL,
+         place     INTEGER NOT NULL,                -- 0 is the main output
+         look      TEXT NOT NULL,                   -- protocol::Look as JSON
+         PRIMARY KEY (prompt_id, place)
+     );",
 ];

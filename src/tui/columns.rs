@@ -26,6 +26,8 @@ pub struct Context<'a> {
     pub ends: Option<Timestamp>,
     /// When the waiting job should start.
     pub starts: Option<Timestamp>,
+    /// The row stands for a folded group of so many jobs.
+    pub folded: Option<usize>,
 }
 
 /// A cell's text (already cut to its width where cutting needs thought) and meaning.
@@ -89,7 +91,7 @@ pub const COLUMNS: &[Column] = &[
         json: Some("id"),
         words: "the job's number, never used again",
         widths: (3, 3, 3),
-        rank: 3,
+        rank: 4,
         align_right: true,
         sort: Some(|row| Some(Value::Whole(row.id.0))),
         high_first: false,
@@ -111,7 +113,7 @@ pub const COLUMNS: &[Column] = &[
         json: Some("workflow"),
         words: "the graph it fills",
         widths: (10, 15, 24),
-        rank: 7,
+        rank: 9,
         align_right: false,
         sort: Some(|row| Some(Value::Text(row.workflow.to_lowercase()))),
         high_first: false,
@@ -136,7 +138,7 @@ pub const COLUMNS: &[Column] = &[
         json: Some("elapsed_s"),
         words: "rendering time, never queue time; `≥` where the start was not seen",
         widths: (7, 7, 8),
-        rank: 4,
+        rank: 5,
         align_right: true,
         sort: Some(|row| match (row.started_at, row.finished_at) {
             (Some(_), Some(end)) => row.elapsed_s(end).map(Value::Number),
@@ -150,7 +152,7 @@ pub const COLUMNS: &[Column] = &[
         json: None,
         words: "running: time left; waiting: about when it starts; empty where nobody can know",
         widths: (6, 6, 8),
-        rank: 5,
+        rank: 6,
         align_right: true,
         sort: None,
         high_first: false,
@@ -161,7 +163,7 @@ pub const COLUMNS: &[Column] = &[
         json: Some("seed"),
         words: "as the job file gives it, or as it was drawn",
         widths: (8, 8, 20),
-        rank: 6,
+        rank: 8,
         align_right: true,
         sort: Some(|row| row.seed.map(Value::Whole)),
         high_first: false,
@@ -174,7 +176,7 @@ pub const COLUMNS: &[Column] = &[
         json: None,
         words: "width x height, and frames where there is room, as the workflow tells",
         widths: (9, 13, 13),
-        rank: 8,
+        rank: 10,
         align_right: true,
         sort: Some(|row| {
             let Shape { width, height, length, .. } = row.shape;
@@ -197,6 +199,30 @@ pub const COLUMNS: &[Column] = &[
         sort: Some(|row| row.ssim.map(Value::Number)),
         high_first: true,
         cell: ssim_cell,
+    },
+    Column {
+        title: "seam",
+        json: Some("motion_ratio"),
+        words: "how far last to first goes, in ordinary steps; 1.00 is one like any other ([verdict](verdict.md))",
+        widths: (5, 5, 6),
+        rank: 7,
+        align_right: true,
+        sort: Some(|row| row.seam().map(|seam| Value::Number((seam - 1.0).abs()))),
+        high_first: false,
+        cell: |_, row, _| {
+            (row.seam().map_or(Cow::Borrowed(""), |seam| format!("{:.2}", seam.min(99.0)).into()), Role::Plain)
+        },
+    },
+    Column {
+        title: "verdict",
+        json: Some("verdict"),
+        words: "`loops`, `nearly` (after a cut), `pulses` (a step of light), `jumps`, `still`, `n/a`",
+        widths: (7, 7, 8),
+        rank: 3,
+        align_right: false,
+        sort: Some(|row| row.measured.as_ref()?.verdict.map(|verdict| Value::Whole(verdict as u64))),
+        high_first: false,
+        cell: verdict_cell,
     },
 ];
 
@@ -267,16 +293,24 @@ pub fn shape(shape: Shape) -> String {
     }
 }
 
-fn name_cell<'a>(_: &Context<'_>, row: &'a JobRow, room: usize) -> Cell<'a> {
+fn name_cell<'a>(context: &Context<'_>, row: &'a JobRow, room: usize) -> Cell<'a> {
     let name = clean(&row.name);
-    if row.attempt < 2 || room < 12 {
+    // What tells it from the others of its group; folded, how many they are.
+    let tail = match (context.folded, &row.group) {
+        (Some(jobs), _) => format!("▸{jobs}"),
+        (None, _) if row.attempt >= 2 => format!("try {}", row.attempt),
+        (None, Some(group)) => clean(&group.label()).into_owned(),
+        (None, None) => String::new(),
+    };
+    if tail.is_empty() || room < 12 {
         return (name, Role::Plain);
     }
-    let tries = format!("try {}", row.attempt);
-    let left = room.saturating_sub(tries.len() + 1);
+    // The name itself keeps at least half.
+    let tail = fit(&tail, room / 2).into_owned();
+    let left = room.saturating_sub(width(&tail) + 1);
     let name = fit(&name, left);
     let pad = " ".repeat(left - width(&name).min(left) + 1);
-    (format!("{name}{pad}{tries}").into(), Role::Plain)
+    (format!("{name}{pad}{tail}").into(), Role::Plain)
 }
 
 fn state_cell<'a>(context: &Context<'_>, row: &'a JobRow, room: usize) -> Cell<'a> {
@@ -361,6 +395,11 @@ fn ssim_cell<'a>(context: &Context<'_>, row: &'a JobRow, _: usize) -> Cell<'a> {
     }
 }
 
+fn verdict_cell<'a>(_: &Context<'_>, row: &'a JobRow, _: usize) -> Cell<'a> {
+    let verdict = row.measured.as_ref().and_then(|known| known.verdict);
+    verdict.map_or(("".into(), Role::Plain), |verdict| (verdict.word().into(), theme::verdict(verdict)))
+}
+
 /// The table of columns for the documentation, in Markdown.
 pub fn markdown() -> String {
     let mut out = "| column | in JSON | what it shows |\n|---|---|---|\n".to_owned();
@@ -400,7 +439,7 @@ mod tests {
     fn narrow_screens_keep_name_state_and_ssim() {
         let titles = |room, screen| place(room, screen, 3).iter().map(|p| p.column.title).collect::<Vec<_>>();
         assert_eq!(titles(48, 50), ["name", "state", "SSIM"]);
-        assert_eq!(titles(78, 80), ["#", "name", "state", "elapsed", "eta", "seed", "SSIM"]);
+        assert_eq!(titles(78, 80), ["#", "name", "state", "elapsed", "eta", "SSIM", "seam", "verdict"]);
         // The list at 120 columns, beside the server.
         assert_eq!(titles(89, 120).len(), COLUMNS.len());
     }

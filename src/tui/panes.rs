@@ -11,6 +11,7 @@ use super::canvas;
 use super::layout::Pane;
 use super::theme::Role;
 
+mod curves;
 pub mod detail;
 pub mod footer;
 mod header;

@@ -7,6 +7,7 @@ use ratatui::style::{Color, Modifier, Style};
 
 use crate::config::UiConfig;
 use crate::job::{FailureKind, JobState};
+use crate::verdict::Verdict;
 
 /// What a piece of text means.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -95,6 +96,16 @@ pub fn failure(kind: FailureKind) -> &'static str {
         FailureKind::Stalled => "stalled",
         FailureKind::JobFile => "bad job file",
         FailureKind::After => "not begun",
+    }
+}
+
+/// What a verdict means.
+pub fn verdict(verdict: Verdict) -> Role {
+    match verdict {
+        Verdict::Loops => Role::Good,
+        Verdict::Nearly | Verdict::Pulses => Role::Nearly,
+        Verdict::Jumps => Role::Bad,
+        Verdict::Still | Verdict::Unknown => Role::Quiet,
     }
 }
 

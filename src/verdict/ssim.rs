@@ -3,6 +3,9 @@
 //! Pure. Formula and constants are those of `libavfilter/vf_ssim.c`: 8x8 windows that step by 4
 //! pixels, built of 4x4 blocks whose sums are shared; whatever does not fill a block at the right
 //! and the bottom is ignored. No other SSIM gives these numbers, so there is none to take.
+//!
+//! A frame of a clip is compared with the first and with the one before it, and half of the work
+//! of a comparison is the frame's own: [`Summed`] keeps that half.
 
 use super::Rgb;
 
@@ -17,92 +20,181 @@ const C2: i32 = 235_963;
 /// are; this answers by the formula.
 #[must_use]
 pub fn ssim(a: &Rgb, b: &Rgb) -> Option<f64> {
-    if a.width() != b.width() || a.height() != b.height() || a.width() < 8 || a.height() < 8 {
-        return None;
-    }
-    let width = a.width() as usize;
-    let sum: f64 = a.planes().into_iter().zip(b.planes()).map(|(a, b)| plane(a, b, width)).sum();
-    Some(sum / 3.0)
+    can_compare(a, b).then(|| of_planes(a, &Sums::of(a), b, &Sums::of(b)))
 }
 
-/// The sums of one row of 4x4 blocks, block by block.
-struct Blocks {
-    a: Vec<i32>,
-    b: Vec<i32>,
-    /// Of a² + b².
+fn can_compare(a: &Rgb, b: &Rgb) -> bool {
+    a.width() == b.width() && a.height() == b.height() && a.width() >= 8 && a.height() >= 8
+}
+
+/// A frame with its own sums.
+#[derive(Debug, Clone)]
+pub struct Summed {
+    frame: Rgb,
+    sums: Sums,
+}
+
+impl Summed {
+    #[must_use]
+    pub fn of(frame: Rgb) -> Self {
+        Self { sums: Sums::of(&frame), frame }
+    }
+
+    /// As [`ssim`](fn@ssim).
+    #[must_use]
+    pub fn ssim(&self, other: &Self) -> Option<f64> {
+        can_compare(&self.frame, &other.frame).then(|| of_planes(&self.frame, &self.sums, &other.frame, &other.sums))
+    }
+
+    #[must_use]
+    pub fn frame(&self) -> &Rgb {
+        &self.frame
+    }
+
+    #[must_use]
+    pub fn sums(&self) -> &Sums {
+        &self.sums
+    }
+}
+
+/// The sums of a frame's 4x4 blocks, row of blocks by row of blocks.
+#[derive(Debug, Clone)]
+pub struct Sums {
+    columns: usize,
+    rows: usize,
+    planes: [PlaneSums; 3],
+}
+
+#[derive(Debug, Clone)]
+struct PlaneSums {
+    /// Of 16 pixels: at most 4080.
+    pixels: Vec<i32>,
     squares: Vec<i32>,
-    /// Of a·b.
-    products: Vec<i32>,
 }
 
-impl Blocks {
-    fn new(count: usize) -> Self {
-        Self { a: vec![0; count], b: vec![0; count], squares: vec![0; count], products: vec![0; count] }
+impl Sums {
+    fn of(frame: &Rgb) -> Self {
+        let (width, height) = (frame.width() as usize, frame.height() as usize);
+        let planes = frame.planes().map(|plane| PlaneSums::of(plane, width));
+        Self { columns: width / 4, rows: height / 4, planes }
     }
 
-    /// Fills the sums from four rows of pixels; `columns` is room for one row's worth of column sums.
-    fn fill(&mut self, a: &[u8], b: &[u8], width: usize, columns: &mut Blocks) {
-        for sums in [&mut columns.a, &mut columns.b, &mut columns.squares, &mut columns.products] {
-            sums.fill(0);
-        }
+    /// Blocks in a row, and rows of them.
+    #[must_use]
+    pub fn size(&self) -> (usize, usize) {
+        (self.columns, self.rows)
+    }
+
+    /// The sums of the blocks' R, G and B pixels.
+    #[must_use]
+    pub fn blocks(&self) -> [&[i32]; 3] {
+        self.planes.each_ref().map(|plane| plane.pixels.as_slice())
+    }
+}
+
+impl PlaneSums {
+    fn of(plane: &[u8], width: usize) -> Self {
+        let blocks = plane.len() / 16;
+        let mut own = Self { pixels: Vec::with_capacity(blocks), squares: Vec::with_capacity(blocks) };
         // First down the columns, then across: the first, which is most of the work, vectorises.
-        for (a, b) in a.chunks_exact(width).zip(b.chunks_exact(width)) {
-            let sums =
-                columns.a.iter_mut().zip(&mut columns.b).zip(columns.squares.iter_mut().zip(&mut columns.products));
-            for ((a, b), ((sum_a, sum_b), (squares, products))) in a.iter().zip(b).zip(sums) {
-                let (a, b) = (i32::from(*a), i32::from(*b));
-                *sum_a += a;
-                *sum_b += b;
-                *squares += a * a + b * b;
-                *products += a * b;
+        let (mut sums, mut squares) = (vec![0; width], vec![0; width]);
+        for rows in plane.chunks_exact(4 * width) {
+            sums.fill(0);
+            squares.fill(0);
+            for row in rows.chunks_exact(width) {
+                for ((sum, square), pixel) in sums.iter_mut().zip(&mut squares).zip(row) {
+                    let pixel = i32::from(*pixel);
+                    *sum += pixel;
+                    *square += pixel * pixel;
+                }
+            }
+            own.pixels.extend(across(&sums));
+            own.squares.extend(across(&squares));
+        }
+        own
+    }
+}
+
+/// Sums of four columns each.
+fn across(columns: &[i32]) -> impl Iterator<Item = i32> {
+    columns.as_chunks::<4>().0.iter().map(|[a, b, c, d]| a + b + c + d)
+}
+
+/// The mean of the planes' numbers; the frames have one size, at least 8x8.
+fn of_planes(a: &Rgb, a_sums: &Sums, b: &Rgb, b_sums: &Sums) -> f64 {
+    let mut work = Work::new(a.width() as usize);
+    let planes = a.planes().into_iter().zip(b.planes());
+    let sums = a_sums.planes.iter().zip(&b_sums.planes);
+    let total: f64 = planes.zip(sums).map(|((a, b), (a_sums, b_sums))| work.plane(a, b, a_sums, b_sums)).sum();
+    total / 3.0
+}
+
+/// Room for the row in work.
+struct Work {
+    width: usize,
+    columns: Vec<i32>,
+    /// Sums of a·b of the row of blocks above, and of the one below it.
+    products: [Vec<i32>; 2],
+    windows: Vec<f32>,
+}
+
+impl Work {
+    fn new(width: usize) -> Self {
+        let blocks = width / 4;
+        let products = [vec![0; blocks], vec![0; blocks]];
+        Self { width, columns: vec![0; width], products, windows: vec![0.0; blocks - 1] }
+    }
+
+    /// The mean over the windows of one plane.
+    #[expect(clippy::cast_precision_loss, reason = "a count of windows is far below 2^52")]
+    fn plane(&mut self, a: &[u8], b: &[u8], a_sums: &PlaneSums, b_sums: &PlaneSums) -> f64 {
+        let (blocks, four_rows) = (self.width / 4, 4 * self.width);
+        let mut total = 0.0_f64;
+        let mut windows = 0;
+        for (row, (a, b)) in a.chunks_exact(four_rows).zip(b.chunks_exact(four_rows)).enumerate() {
+            self.products.swap(0, 1);
+            self.multiply(a, b);
+            let Some(above) = row.checked_sub(1) else { continue };
+            let sums = [&a_sums.pixels, &b_sums.pixels, &a_sums.squares, &b_sums.squares]
+                .map(|sums| sums.get(above * blocks..(row + 1) * blocks).unwrap_or_default());
+            self.row_of_windows(sums);
+            // As ffmpeg: a row is summed in single precision, the rows in double.
+            total += f64::from(self.windows.iter().sum::<f32>());
+            windows += self.windows.len();
+        }
+        total / windows as f64
+    }
+
+    /// The sums of a·b of a row of blocks, from its four rows of pixels.
+    fn multiply(&mut self, a: &[u8], b: &[u8]) {
+        self.columns.fill(0);
+        for (a, b) in a.chunks_exact(self.width).zip(b.chunks_exact(self.width)) {
+            for ((sum, a), b) in self.columns.iter_mut().zip(a).zip(b) {
+                *sum += i32::from(*a) * i32::from(*b);
             }
         }
-        across(&columns.a, &mut self.a);
-        across(&columns.b, &mut self.b);
-        across(&columns.squares, &mut self.squares);
-        across(&columns.products, &mut self.products);
-    }
-}
-
-fn across(columns: &[i32], blocks: &mut [i32]) {
-    for (block, four) in blocks.iter_mut().zip(columns.chunks_exact(4)) {
-        *block = four.iter().sum();
-    }
-}
-
-/// The mean over the windows of one plane, at least 8x8.
-#[expect(clippy::cast_precision_loss, reason = "a count of windows is far below 2^52")]
-fn plane(a: &[u8], b: &[u8], width: usize) -> f64 {
-    let blocks = width / 4;
-    let mut columns = Blocks::new(width);
-    let mut above = Blocks::new(blocks);
-    let mut below = Blocks::new(blocks);
-    let mut total = 0.0_f64;
-    let mut windows = 0_usize;
-    for (row, (a, b)) in a.chunks_exact(4 * width).zip(b.chunks_exact(4 * width)).enumerate() {
-        std::mem::swap(&mut above, &mut below);
-        below.fill(a, b, width, &mut columns);
-        if row > 0 {
-            // As ffmpeg: a row is summed in single precision, the rows in double.
-            total += f64::from(row_of_windows(&above, &below));
-            windows += blocks - 1;
+        let [_, below] = &mut self.products;
+        for (product, sum) in below.iter_mut().zip(across(&self.columns)) {
+            *product = sum;
         }
     }
-    total / windows as f64
+
+    /// The windows over two rows of blocks; `sums` are those of a, b, a² and b², the row above first.
+    fn row_of_windows(&mut self, sums: [&[i32]; 4]) {
+        let [a, b, a_squares, b_squares] = sums.map(|sums| sums.split_at(sums.len() / 2)).map(four);
+        let [above, below] = &self.products;
+        let products = four((above, below));
+        let inputs = a.zip(b).zip(a_squares.zip(b_squares)).zip(products);
+        for (number, (((a, b), (a_squares, b_squares)), products)) in self.windows.iter_mut().zip(inputs) {
+            *number = window(a, b, a_squares + b_squares, products);
+        }
+    }
 }
 
-fn row_of_windows(above: &Blocks, below: &Blocks) -> f32 {
-    fn four<'a>(above: &'a [i32], below: &'a [i32]) -> impl Iterator<Item = i32> + 'a {
-        above
-            .windows(2)
-            .zip(below.windows(2))
-            .map(|(above, below)| above.iter().sum::<i32>() + below.iter().sum::<i32>())
-    }
-    four(&above.a, &below.a)
-        .zip(four(&above.b, &below.b))
-        .zip(four(&above.squares, &below.squares).zip(four(&above.products, &below.products)))
-        .map(|((a, b), (squares, products))| window(a, b, squares, products))
-        .sum()
+/// Sums of the 2x2 blocks of each window over two rows of blocks.
+fn four<'a>((above, below): (&'a [i32], &'a [i32])) -> impl Iterator<Item = i32> + 'a {
+    let two = |row: &'a [i32]| row.iter().zip(row.get(1..).unwrap_or_default()).map(|(left, right)| left + right);
+    two(above).zip(two(below)).map(|(above, below)| above + below)
 }
 
 /// One 8x8 window, from its four sums (`ssim_end1`). Nothing overflows: the sums of 64 pixels

@@ -3,7 +3,7 @@
 //! Never hands ffmpeg a file that isn't known to be media, never lets it open anything but that
 //! file, never waits longer than the limits say, and never keeps more of its output than needed.
 
-use std::ffi::OsString;
+use std::ffi::{OsStr, OsString};
 use std::io::{BufRead, BufReader, Read};
 use std::path::Path;
 use std::process::{Child, ChildStdout, Command, ExitStatus, Stdio};
@@ -11,13 +11,17 @@ use std::sync::mpsc;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use super::{Budget, Ends, VideoError};
-use crate::verdict::{Measurement, Rgb};
+use super::{Budget, Ends, Limits, VideoError};
+use crate::verdict::{Curves, Measurement, Rgb, Thresholds, Watch};
 
 /// Every frame against the first, as the PNGs of the usual recipe would give it: RGB in as many
 /// bits as the source has, frames paired by number (not by time, which an edit list shifts).
 const EVERY_FRAME_AGAINST_THE_FIRST: &str = "[0:v:0]format=rgb24|rgb48be,setpts=N,split[m][s];\
      [s]trim=end_frame=1[f];[m][f]ssim=stats_file=-:eof_action=repeat:repeatlast=1";
+/// The same, told on stderr, and beside it the frames in 8 bits for us to look at.
+const ALL_FRAMES: &str = "[0:v:0]split[a][b];[a]format=rgb24|rgb48be,setpts=N,split[m][s];\
+     [s]trim=end_frame=1[f];[m][f]ssim=eof_action=repeat:repeatlast=1,\
+     metadata=mode=print:key=lavfi.ssim.All:file='pipe\\:2'[told];[b]format=rgb24[seen]";
 /// Kept of what ffmpeg says.
 const STDERR_HEAD: u64 = 32 << 10;
 const STDERR_TAIL: usize = 32 << 10;
@@ -41,7 +45,79 @@ pub(super) fn measure(path: &Path, budget: &Budget, otherwise: VideoError) -> Re
         None => Some("n/a (ffmpeg gives no SSIM)".to_owned()),
     };
     let fps = about.fps.filter(|_| !single);
-    Ok(Measurement { frames: run.result.frames, width: about.width, height: about.height, fps, ssim, note })
+    let (frames, width, height) = (run.result.frames, about.width, about.height);
+    Ok(Measurement { frames, width, height, fps, ssim, note, ..Measurement::default() })
+}
+
+/// Every frame by ffmpeg, in one process, or `otherwise` where there is none.
+pub(super) fn examine(
+    path: &Path,
+    budget: &Budget,
+    otherwise: VideoError,
+    thresholds: &Thresholds,
+) -> Result<(Measurement, Curves), VideoError> {
+    let (limits, cut) = (budget.limits.clone(), thresholds.cut);
+    let output: [&str; 19] = [
+        "-filter_complex",
+        ALL_FRAMES,
+        "-map",
+        "[told]",
+        "-fps_mode",
+        "passthrough",
+        "-f",
+        "null",
+        "-",
+        "-map",
+        "[seen]",
+        "-fps_mode",
+        "passthrough",
+        "-c:v",
+        "ppm",
+        "-f",
+        "image2pipe",
+        "-an",
+        "-",
+    ];
+    let run = run(path, &output, budget, move |stdout| {
+        let budget = Budget::new(&limits);
+        let mut watch = Watch::new(cut);
+        show(stdout, &budget, |frame| watch.see(frame)).map(|()| watch.close())
+    })?;
+    let Some(run) = run else {
+        return Err(otherwise);
+    };
+    let frames = run.result.as_ref().map_or(0, |seen| seen.frames as u64);
+    if run.result.is_ok() {
+        run.check(frames)?;
+    }
+    let about = about(&run.words);
+    let fps = about.fps.filter(|_| frames > 1);
+    let (mut known, curves) = Measurement::of_clip(&run.result?, fps, thresholds);
+    // More than 8 bits are compared in 16, as the usual recipe does.
+    if frames > 1
+        && let Some(exact) = last_told(&run.words)
+    {
+        (known.ssim, known.note) = (Some(exact), None);
+    }
+    Ok((known, curves))
+}
+
+/// The last number that the `metadata` filter wrote: `lavfi.ssim.All=0.960079`.
+fn last_told(words: &str) -> Option<f64> {
+    let told = words.lines().rev().find_map(|line| line.trim().strip_prefix("lavfi.ssim.All="))?;
+    told.parse().ok().filter(|number: &f64| number.is_finite())
+}
+
+/// Hands over the frames of a stream of PPMs.
+fn show(stdout: impl Read, budget: &Budget, mut sink: impl FnMut(Rgb)) -> Result<(), VideoError> {
+    let mut stdout = BufReader::with_capacity(1 << 16, stdout);
+    let mut frames = 0;
+    while let Some(frame) = read_ppm(&mut stdout, budget)? {
+        frames += 1;
+        budget.frames(frames)?;
+        sink(frame);
+    }
+    Ok(())
 }
 
 /// The first and the last frame by ffmpeg, 8 bits a channel.
@@ -51,17 +127,15 @@ pub(super) fn ends(path: &Path, budget: &Budget, otherwise: VideoError) -> Resul
         ["-map", "0:v:0", "-fps_mode", "passthrough", "-c:v", "ppm", "-pix_fmt", "rgb24", "-f", "image2pipe", "-"];
     let run = run(path, &output, budget, move |stdout| {
         let budget = Budget::new(&limits);
-        let mut stdout = BufReader::new(stdout);
         let (mut first, mut last, mut frames) = (None, None, 0);
-        while let Some(frame) = read_ppm(&mut stdout, &budget)? {
+        show(stdout, &budget, |frame| {
             frames += 1;
-            budget.frames(frames)?;
             if first.is_none() {
                 first = Some(frame);
             } else {
                 last = Some(frame);
             }
-        }
+        })?;
         Ok::<_, VideoError>((first, last, frames))
     })?;
     let Some(run) = run else {
@@ -74,6 +148,37 @@ pub(super) fn ends(path: &Path, budget: &Budget, otherwise: VideoError) -> Resul
     let fps = about(&run.words).fps;
     let (first, last, frames) = run.result?;
     Ok(Ends { first: first.ok_or(VideoError::NoFrames)?, last, frames, fps })
+}
+
+/// What a file is, as ffmpeg says; none where there is no ffmpeg.
+pub(super) fn look(path: &Path, limits: &Limits) -> Result<Option<About>, VideoError> {
+    let budget = Budget::new(limits);
+    let one_frame = ["-map", "0:v:0", "-frames:v", "1", "-f", "null", "-"];
+    let Some(run) = run(path, &one_frame, &budget, |mut stdout| std::io::copy(&mut stdout, &mut std::io::sink()))?
+    else {
+        return Ok(None);
+    };
+    run.check(1)?;
+    Ok(Some(about(&run.words)))
+}
+
+/// Writes a file anew, through a filter graph whose end is called `[out]`. A file that is there already is in the
+/// way, never overwritten.
+pub(super) fn write(
+    path: &Path,
+    filter: &str,
+    arguments: &[String],
+    to: &Path,
+    limits: &Limits,
+) -> Result<(), VideoError> {
+    let budget = Budget::new(limits);
+    let mut output = OsString::from("file:");
+    output.push(to);
+    let mut all: Vec<OsString> = vec!["-n".into(), "-filter_complex".into(), filter.into()];
+    all.extend(arguments.iter().map(OsString::from));
+    all.push(output);
+    let done = run(path, &all, &budget, |mut stdout| std::io::copy(&mut stdout, &mut std::io::sink()))?;
+    done.ok_or_else(|| VideoError::Ffmpeg("there is no ffmpeg any more".to_owned()))?.check(1)
 }
 
 /// What a process left behind.
@@ -111,7 +216,7 @@ impl Drop for Process {
 /// thread of its own, so that a time-out does not hang on a pipe that somebody holds open.
 fn run<T: Send + 'static>(
     path: &Path,
-    output: &[&str],
+    output: &[impl AsRef<OsStr>],
     budget: &Budget,
     read: impl FnOnce(ChildStdout) -> T + Send + 'static,
 ) -> Result<Option<Run<T>>, VideoError> {
@@ -119,6 +224,8 @@ fn run<T: Send + 'static>(
     input.push(path);
     let mut command = Command::new(budget.limits.ffmpeg());
     command.args(["-hide_banner", "-nostdin", "-nostats", "-loglevel", "info", "-protocol_whitelist", "file,pipe"]);
+    // Each of its threads holds pictures of its own: as many as a server has cores would be too many.
+    command.args(["-filter_complex_threads", "2", "-threads", "2"]);
     command.args(["-max_pixels", &budget.limits.pixels.to_string(), "-i"]).arg(input).arg("-an").args(output);
     command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
     #[cfg(windows)]
@@ -127,7 +234,7 @@ fn run<T: Send + 'static>(
         const CREATE_NO_WINDOW: u32 = 0x0800_0000;
         command.creation_flags(CREATE_NO_WINDOW);
     }
-    let mut process = match command.spawn() {
+    let mut process = match super::apart::unconfined(|| command.spawn()) {
         Ok(child) => Process(child),
         Err(error) if matches!(error.kind(), std::io::ErrorKind::NotFound | std::io::ErrorKind::PermissionDenied) => {
             return Ok(None);
@@ -204,17 +311,40 @@ fn read_words(mut stderr: impl Read) -> String {
 
 /// What ffmpeg prints of the input's video stream.
 #[derive(Debug, Default, PartialEq)]
-struct About {
-    width: u32,
-    height: u32,
-    fps: Option<f64>,
+pub(super) struct About {
+    pub(super) width: u32,
+    pub(super) height: u32,
+    pub(super) fps: Option<f64>,
+    /// As ffmpeg calls it: `h264`; empty where unknown.
+    pub(super) codec: String,
+    /// The pixel format, as ffmpeg calls it: `yuv420p`; empty where unknown.
+    pub(super) pixels: String,
+    /// Luma spans 0..=255.
+    pub(super) full_range: bool,
 }
 
 /// Reads `Stream #0:0…: Video: hevc (Main), yuv420p(tv), 96x64 [SAR 1:1 DAR 3:2], 16 fps, …`.
 fn about(words: &str) -> About {
     let mut about = About::default();
     let line = words.lines().map(str::trim).find(|line| line.starts_with("Stream #") && line.contains(" Video: "));
-    for part in line.unwrap_or_default().split(", ") {
+    let (_, video) = line.and_then(|line| line.split_once(" Video: ")).unwrap_or_default();
+    // Commas in brackets part nothing: `yuv420p(tv, bt709), 96x64 [SAR 1:1 DAR 3:2]`.
+    let mut depth = 0_i32;
+    let parts = video.split(|c| {
+        depth += i32::from(matches!(c, '(' | '[')) - i32::from(matches!(c, ')' | ']'));
+        c == ',' && depth == 0
+    });
+    for (n, part) in parts.map(str::trim).enumerate() {
+        let letters = |c: char| c.is_ascii_alphanumeric() || c == '_';
+        let (name, more) = part.split_at(part.find(|c| !letters(c)).unwrap_or(part.len()));
+        match n {
+            0 => name.clone_into(&mut about.codec),
+            1 => {
+                name.clone_into(&mut about.pixels);
+                about.full_range = more.starts_with("(pc") || name.starts_with("yuvj");
+            }
+            _ => {}
+        }
         let word = part.split(' ').next().unwrap_or_default();
         if let Some((width, height)) = word.split_once('x')
             && let (Ok(width), Ok(height), 0) = (width.parse(), height.parse(), about.width)
@@ -253,7 +383,6 @@ fn read_ppm(stream: &mut impl BufRead, budget: &Budget) -> Result<Option<Rgb>, V
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::video::Limits;
 
     #[test]
     fn the_last_line_counts_and_a_flood_is_cut() {
@@ -267,7 +396,11 @@ mod tests {
     fn size_and_rate_are_read_from_what_is_said_of_the_input() {
         let words = "Input #0\n  Stream #0:0[0x1](und): Video: hevc (Main) (hev1 / 0x31766568), \
                      yuv420p(tv, bt709), 96x64 [SAR 1:1 DAR 3:2], 35 kb/s, 23.98 fps, 16 tbr\nOutput";
-        assert_eq!(about(words), About { width: 96, height: 64, fps: Some(23.98) });
+        let (codec, pixels) = ("hevc".to_owned(), "yuv420p".to_owned());
+        let fps = Some(23.98);
+        assert_eq!(about(words), About { width: 96, height: 64, fps, codec, pixels, full_range: false });
+        let full = about("Stream #0:0: Video: h264 (High), yuvj420p(pc, progressive), 8x8, 25 fps");
+        assert_eq!((full.pixels.as_str(), full.full_range), ("yuvj420p", true));
         assert_eq!(about("nothing"), About::default());
     }
 

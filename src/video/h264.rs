@@ -1,14 +1,18 @@
-//! The first and the last picture of an H.264 track.
+//! The pictures of an H.264 track: its two ends, or all in the order of showing.
 //!
-//! Decodes as little as possible: from the sync sample before each of the two, and without the
-//! pictures that no other is predicted from. Never decodes what [`gate`] does not let through:
-//! a wrong picture would be worse than none.
+//! For the ends it decodes as little as possible: from the sync sample before each of the two, and
+//! without the pictures that no other is predicted from. Never decodes what [`gate`] does not let
+//! through: a wrong picture would be worse than none.
+
+use std::collections::BTreeMap;
+use std::sync::mpsc::{SyncSender, sync_channel};
+use std::thread;
 
 use rusty_h264_decoder::{DecodeError, Decoder};
 
 use super::mp4::Track;
 use super::sps::{Nal, Pps, Sps, nal_units};
-use super::{Budget, Ends, Refusal, VideoError};
+use super::{Budget, Ends, Refusal, Sink, VideoError};
 use crate::verdict::Rgb;
 use crate::verdict::colour::{Colour, Yuv420, rgb_from_yuv420};
 
@@ -71,7 +75,8 @@ fn append(annex_b: &mut Vec<u8>, nal: &[u8]) {
 pub(super) fn ends(mut track: Track, budget: &Budget) -> Result<Ends, Refusal> {
     let (frames, fps) = (track.frames, track.fps);
     let (first, last) = (track.first, track.last);
-    let mut search = Search { decoder: &mut Rusty(Decoder::new()), track: &mut track, budget, colour: None };
+    let decoder = &mut Rusty(Decoder::new());
+    let mut search = Search { decoder, track: &mut track, budget, colour: None, all: false };
     let (from_first, from_last) = (search.start_of(first), search.start_of(last));
     let (first, last) = if first == last {
         let [only, _] = search.pictures(from_first, [first, first])?;
@@ -91,6 +96,63 @@ pub(super) fn ends(mut track: Track, budget: &Budget) -> Result<Ends, Refusal> {
     Ok(Ends { first, last, frames, fps })
 }
 
+/// Pictures that wait to be converted and looked at, beside those that wait for their turn.
+const AHEAD: usize = 2;
+
+/// Hands over all pictures in the order of showing; frames a second. They are decoded on a thread of their own, one
+/// or two ahead of what is looked at.
+pub(super) fn frames(track: Track, budget: &Budget, sink: &mut Sink) -> Result<Option<f64>, Refusal> {
+    let fps = track.fps.filter(|_| track.frames > 1);
+    thread::scope(|scope| {
+        let (send, pictures) = sync_channel(AHEAD);
+        let decoder = scope.spawn(move || super::unpanicked(|| decode_all(track, budget, &send)));
+        let mut shown = Ok(());
+        for (picture, colour) in pictures {
+            shown = convert(&picture, colour).and_then(|frame| Ok(sink(frame)?));
+            if shown.is_err() {
+                // With nobody to send to the decoder ends.
+                break;
+            }
+        }
+        let outcome = decoder.join().unwrap_or_else(|_| Err(VideoError::NoFrames.into()));
+        shown.and(outcome).map(|()| fps)
+    })
+}
+
+/// Decodes every sample; sends those that are shown, each in its turn.
+fn decode_all(mut track: Track, budget: &Budget, send: &SyncSender<(Picture, Colour)>) -> Result<(), Refusal> {
+    let places = track.places();
+    let last = places.iter().rposition(Option::is_some).unwrap_or(0);
+    let decoder = &mut Rusty(Decoder::new());
+    let mut waiting = BTreeMap::new();
+    let mut next = 0;
+    let mut search = Search { decoder, track: &mut track, budget, colour: None, all: true };
+    search.decode(0, last, &|_| true, &mut |index, picture, colour| {
+        let Some(place) = places.get(index).copied().flatten() else { return Ok(true) };
+        let picture = picture.ok_or_else(|| no_picture(index))?;
+        budget.waiting(waiting.len(), picture.y.len())?;
+        waiting.insert(place, (picture, colour));
+        while let Some(ready) = waiting.remove(&next) {
+            next += 1;
+            if send.send(ready).is_err() {
+                return Ok(false);
+            }
+        }
+        Ok(true)
+    })
+}
+
+fn no_picture(index: usize) -> Refusal {
+    Refusal::AskFfmpeg(VideoError::Damaged(format!("there is no picture in its frame {index}")))
+}
+
+fn convert(picture: &Picture, colour: Colour) -> Result<Rgb, Refusal> {
+    let size = |size: usize| u32::try_from(size).unwrap_or(0);
+    let (width, height) = (size(picture.width), size(picture.height));
+    let frame = Yuv420 { width, height, y: &picture.y, u: &picture.u, v: &picture.v };
+    rgb_from_yuv420(&frame, colour).ok_or_else(|| Refusal::needs_ffmpeg(format!("h264 of {width}x{height}")))
+}
+
 /// In one picture. x264 writes one for each slice, and a few beside them.
 const NAL_UNITS: usize = 4096;
 
@@ -101,14 +163,17 @@ fn smuggles(nal: &[u8]) -> bool {
 }
 
 /// Lets through what decoder and conversion are known to do exactly.
-fn gate(sps: &Sps, budget: &Budget) -> Result<(), Refusal> {
+///
+/// `all`: pictures wait for their turn, and three frames are looked at, with their sums.
+fn gate(sps: &Sps, budget: &Budget, all: bool) -> Result<(), Refusal> {
     let what = match (sps.chroma_format, sps.depth, sps.colour.matrix) {
         (_, _, 0) => "h264 RGB".to_owned(),
         (1, 8, _) => {
             // Each reference and the picture in work: 1.5 bytes a pixel, its motion, its margins;
             // then three pictures as RGB and YUV. A level allows 16 references.
             let references = u64::from(sps.references).min(1 << 16) + 3;
-            return Ok(budget.picture(sps.width, sps.height, references * 5 / 2 + 6)?);
+            let beside = if all { references * 3 / 2 + 14 } else { 6 };
+            return Ok(budget.picture(sps.width, sps.height, references * 5 / 2 + beside)?);
         }
         (0, _, _) => "h264 gray".to_owned(),
         (2, depth, _) => format!("h264 4:2:2 {depth}-bit"),
@@ -136,7 +201,12 @@ struct Search<'a> {
     budget: &'a Budget<'a>,
     /// Of all parameter sets seen.
     colour: Option<Colour>,
+    /// All pictures are wanted.
+    all: bool,
 }
+
+/// What is done with a sample's picture; false = no more.
+type Take<'a> = dyn FnMut(usize, Option<Picture>, Colour) -> Result<bool, Refusal> + 'a;
 
 impl Search<'_> {
     /// Where decoding must start for a picture: the sync sample before it, unless the picture is
@@ -157,6 +227,26 @@ impl Search<'_> {
     }
 
     fn run(&mut self, start: usize, wanted: [usize; 2]) -> Result<[Option<Rgb>; 2], Refusal> {
+        let mut found = [None, None];
+        let last = wanted[0].max(wanted[1]);
+        self.decode(start, last, &|index| wanted.contains(&index), &mut |index, picture, colour| {
+            for (_, found) in wanted.iter().zip(&mut found).filter(|(wanted, _)| **wanted == index) {
+                let picture = picture.as_ref().ok_or_else(|| no_picture(index))?;
+                *found = Some(convert(picture, colour)?);
+            }
+            Ok(true)
+        })?;
+        Ok(found)
+    }
+
+    /// Decodes from sample `start` to `last`, but for those that no other needs and that are not `wanted`.
+    fn decode(
+        &mut self,
+        start: usize,
+        last: usize,
+        wanted: &dyn Fn(usize) -> bool,
+        take: &mut Take<'_>,
+    ) -> Result<(), Refusal> {
         self.decoder.restart();
         if self.track.sps.iter().chain(&self.track.pps).any(|set| smuggles(set)) {
             return Err(VideoError::Damaged("its parameters are no H.264".to_owned()).into());
@@ -169,13 +259,12 @@ impl Search<'_> {
             gate_picture_set(&set)?;
             self.decoder.parameters(&set)?;
         }
-        let mut found = [None, None];
         let mut access_unit = Vec::new();
-        for index in start..=wanted[0].max(wanted[1]) {
+        for index in start..=last {
             self.budget.time()?;
             let sample = self.track.read(index)?;
             access_unit.clear();
-            let mut needed = wanted.contains(&index);
+            let mut needed = wanted(index);
             for (count, nal) in nal_units(&sample, self.track.length_bytes).enumerate() {
                 match Nal::of(nal) {
                     Nal::Slice { reference } => needed |= reference,
@@ -198,14 +287,12 @@ impl Search<'_> {
                 continue;
             }
             let picture = self.decoder.picture(&access_unit)?;
-            for (wanted, found) in wanted.iter().zip(&mut found).filter(|(wanted, _)| **wanted == index) {
-                let picture = picture.as_ref();
-                let words =
-                    || Refusal::AskFfmpeg(VideoError::Damaged(format!("there is no picture in its frame {wanted}")));
-                *found = Some(self.convert(picture.ok_or_else(words)?)?);
+            let colour = self.colour.ok_or_else(|| VideoError::Damaged("it has no H.264 parameters".to_owned()))?;
+            if !take(index, picture, colour)? {
+                break;
             }
         }
-        Ok(found)
+        Ok(())
     }
 
     /// Holds a parameter set against the gate. All sets of a file must agree on the colour: which
@@ -214,20 +301,12 @@ impl Search<'_> {
         let Some(sps) = Sps::parse(nal) else {
             return Err(Refusal::AskFfmpeg(VideoError::Damaged("its H.264 parameters make no sense".to_owned())));
         };
-        gate(&sps, self.budget)?;
+        gate(&sps, self.budget, self.all)?;
         if self.colour.is_some_and(|colour| colour != sps.colour) {
             return Err(Refusal::needs_ffmpeg("h264 that changes its colour space"));
         }
         self.colour = Some(sps.colour);
         Ok(())
-    }
-
-    fn convert(&self, picture: &Picture) -> Result<Rgb, Refusal> {
-        let colour = self.colour.ok_or_else(|| VideoError::Damaged("it has no H.264 parameters".to_owned()))?;
-        let size = |size: usize| u32::try_from(size).unwrap_or(0);
-        let (width, height) = (size(picture.width), size(picture.height));
-        let frame = Yuv420 { width, height, y: &picture.y, u: &picture.u, v: &picture.v };
-        rgb_from_yuv420(&frame, colour).ok_or_else(|| Refusal::needs_ffmpeg(format!("h264 of {width}x{height}")))
     }
 }
 

@@ -1,6 +1,6 @@
 //! PNG, APNG and GIF, by the `image` crate.
 //!
-//! Never keeps more than the first frame and the one in work. Alpha is dropped, not blended,
+//! Never keeps a frame. Alpha is dropped, not blended,
 //! because that is what ffmpeg's conversion to RGB does.
 
 use std::fs::File;
@@ -11,52 +11,51 @@ use image::codecs::png::PngDecoder;
 use image::error::ImageError;
 use image::{AnimationDecoder, DynamicImage, Frame, ImageDecoder, RgbaImage};
 
-use super::{Budget, Ends, Refusal, VideoError};
+use super::{Budget, Refusal, Sink, VideoError};
 use crate::verdict::Rgb;
 
-/// Bytes a pixel of an animation: four canvases of RGBA and two frames of RGB.
-const ANIMATION: u64 = 22;
+/// Bytes a pixel of an animation: four canvases of RGBA, and three frames of RGB with their sums.
+const ANIMATION: u64 = 30;
 /// Bytes of whatever a PNG holds besides its pixels.
 const BESIDES: u64 = 16 << 20;
 
-/// A PNG: its one frame, or the ends of its animation.
-pub(super) fn png(file: File, budget: &Budget) -> Result<Ends, Refusal> {
+/// The frames of a PNG: one, or those of its animation; frames a second.
+pub(super) fn png(file: File, budget: &Budget, sink: &mut Sink) -> Result<Option<f64>, Refusal> {
     // What is set here also bounds texts and colour profiles, which may be tightly packed bombs.
     let mut decoder = PngDecoder::with_limits(BufReader::new(file), image_limits(BESIDES)).map_err(error)?;
     decoder.set_limits(image_limits(budget.limits.memory)).map_err(error)?;
     let (width, height) = decoder.dimensions();
     if decoder.is_apng().map_err(error)? {
         budget.picture(width.into(), height.into(), ANIMATION)?;
-        return animation(decoder.apng().map_err(error)?.into_frames(), budget, |_| {});
+        return animation(decoder.apng().map_err(error)?.into_frames(), budget, sink, |_| {});
     }
     // 8 bytes a pixel at most (16-bit RGBA), then RGB.
     budget.picture(width.into(), height.into(), 14)?;
     let image = DynamicImage::from_decoder(decoder).map_err(error)?;
-    let first = Rgb::from_packed::<3>(width, height, &image.into_rgb8()).ok_or(VideoError::NoFrames)?;
-    Ok(Ends { first, last: None, frames: 1, fps: None })
+    sink(Rgb::from_packed::<3>(width, height, &image.into_rgb8()).ok_or(VideoError::NoFrames)?)?;
+    Ok(None)
 }
 
-/// The ends of a GIF.
-pub(super) fn gif(file: File, budget: &Budget) -> Result<Ends, Refusal> {
+/// The frames of a GIF; frames a second.
+pub(super) fn gif(file: File, budget: &Budget, sink: &mut Sink) -> Result<Option<f64>, Refusal> {
     let mut decoder = GifDecoder::new(BufReader::new(file)).map_err(error)?;
     let (width, height) = decoder.dimensions();
     budget.picture(width.into(), height.into(), ANIMATION)?;
     decoder.set_limits(image_limits(budget.limits.memory)).map_err(error)?;
     // Where nothing was drawn ffmpeg's canvas is a transparent white, `image`'s a transparent black.
-    animation(decoder.into_frames(), budget, |canvas| {
+    animation(decoder.into_frames(), budget, sink, |canvas| {
         for pixel in canvas.pixels_mut().filter(|pixel| pixel.0[3] == 0) {
             pixel.0 = [255; 4];
         }
     })
 }
 
-fn animation(frames: image::Frames, budget: &Budget, mend: impl Fn(&mut RgbaImage)) -> Result<Ends, Refusal> {
-    let rgb = |mut canvas: RgbaImage| {
-        mend(&mut canvas);
-        Rgb::from_packed::<4>(canvas.width(), canvas.height(), &canvas).ok_or(VideoError::NoFrames)
-    };
-    let mut first = None;
-    let mut last = None;
+fn animation(
+    frames: image::Frames,
+    budget: &Budget,
+    sink: &mut Sink,
+    mend: impl Fn(&mut RgbaImage),
+) -> Result<Option<f64>, Refusal> {
     let mut count = 0_u64;
     let mut milliseconds = 0.0;
     for frame in frames {
@@ -66,16 +65,11 @@ fn animation(frames: image::Frames, budget: &Budget, mend: impl Fn(&mut RgbaImag
         budget.frames(count)?;
         let (numerator, denominator) = frame.delay().numer_denom_ms();
         milliseconds += f64::from(numerator) / f64::from(denominator.max(1));
-        let canvas = frame.into_buffer();
-        if first.is_none() {
-            first = Some(rgb(canvas)?);
-        } else {
-            last = Some(canvas);
-        }
+        let mut canvas = frame.into_buffer();
+        mend(&mut canvas);
+        sink(Rgb::from_packed::<4>(canvas.width(), canvas.height(), &canvas).ok_or(VideoError::NoFrames)?)?;
     }
-    let first = first.ok_or(VideoError::NoFrames)?;
-    let last = last.map(rgb).transpose()?;
-    Ok(Ends { first, last, frames: count, fps: frames_a_second(count, milliseconds) })
+    Ok(frames_a_second(count, milliseconds))
 }
 
 /// The mean over an animation that is shown for so long in all; none for a still.

@@ -21,6 +21,8 @@ pub(super) struct Sample {
     pub(super) sync: bool,
     /// When it is shown, in the track's time units, edit list not applied.
     pub(super) time: i64,
+    /// The edit list leaves it in.
+    pub(super) shown: bool,
 }
 
 /// The H.264 track of a file.
@@ -43,6 +45,19 @@ pub(super) struct Track {
 }
 
 impl Track {
+    /// Each sample's place in the order of showing, counted from 0; none for those that are not shown.
+    pub(super) fn places(&self) -> Vec<Option<usize>> {
+        let mut shown: Vec<_> = self.samples.iter().enumerate().filter(|(_, sample)| sample.shown).collect();
+        shown.sort_by_key(|(_, sample)| sample.time);
+        let mut places = vec![None; self.samples.len()];
+        for (place, (index, _)) in shown.into_iter().enumerate() {
+            if let Some(slot) = places.get_mut(index) {
+                *slot = Some(place);
+            }
+        }
+        places
+    }
+
     /// The bytes of a sample: NAL units, each behind its length.
     pub(super) fn read(&mut self, index: usize) -> Result<Vec<u8>, VideoError> {
         let Some(sample) = self.samples.get(index) else {
@@ -84,19 +99,18 @@ pub(super) fn open(file: File, length: u64, budget: &Budget) -> Result<Track, Re
     };
     let track = mp4.tracks().get(&entry.tkhd.track_id).ok_or(VideoError::NoVideo)?;
     let unshift = raw_minimum(entry);
+    let window = edit_window(entry, mp4.moov.mvhd.timescale)?;
     let samples: Vec<Sample> = track
         .samples
         .iter()
-        .map(|sample| Sample {
-            offset: sample.offset,
-            size: sample.size,
-            sync: sample.is_sync,
-            time: shown_at(sample, !mp4.moofs.is_empty()).saturating_add(unshift),
+        .map(|sample| {
+            let time = shown_at(sample, !mp4.moofs.is_empty()).saturating_add(unshift);
+            let shown = window.contains(time);
+            Sample { offset: sample.offset, size: sample.size, sync: sample.is_sync, time, shown }
         })
         .collect();
 
-    let window = edit_window(entry, mp4.moov.mvhd.timescale)?;
-    let shown = || samples.iter().enumerate().filter(|(_, sample)| window.contains(sample.time));
+    let shown = || samples.iter().enumerate().filter(|(_, sample)| sample.shown);
     let first = shown().min_by_key(|(_, sample)| sample.time);
     let last = shown().max_by_key(|(_, sample)| sample.time);
     let (Some((first, _)), Some((last, _))) = (first, last) else {

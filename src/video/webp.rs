@@ -10,16 +10,16 @@ use std::io::{BufRead, BufReader, Cursor, Read, Seek, SeekFrom};
 use image_webp::{DecodingError, WebPDecoder};
 
 use super::images::frames_a_second;
-use super::{Budget, Ends, Refusal, VideoError};
+use super::{Budget, Refusal, Sink, VideoError};
 use crate::verdict::Rgb;
 
-/// Bytes a pixel: canvas, a frame (decoded, and the decoder's own copies), two frames of RGB.
-const PLANES: u64 = 22;
+/// Bytes a pixel: canvas, a frame (decoded, and the decoder's own copies), three frames of RGB with their sums.
+const PLANES: u64 = 30;
 /// One frame's data is never this long below the pixel limit.
 const FRAME_BYTES: u64 = 32 << 20;
 
-/// Decodes the ends of a WebP file of `length` bytes.
-pub(super) fn ends(file: File, length: u64, budget: &Budget) -> Result<Ends, Refusal> {
+/// The frames of a WebP file of `length` bytes; frames a second.
+pub(super) fn frames(file: File, length: u64, budget: &Budget, sink: &mut Sink) -> Result<Option<f64>, Refusal> {
     let mut file = BufReader::new(file);
     let mut riff = [0; 12];
     file.read_exact(&mut riff).map_err(|_| cut_off())?;
@@ -30,7 +30,6 @@ pub(super) fn ends(file: File, length: u64, budget: &Budget) -> Result<Ends, Ref
     }
     let mut position = 12;
     let mut canvas: Option<Canvas> = None;
-    let mut first = None;
     let (mut frames, mut milliseconds) = (0, 0.0);
     while end.saturating_sub(position) >= 8 {
         file.seek(SeekFrom::Start(position))?;
@@ -49,24 +48,19 @@ pub(super) fn ends(file: File, length: u64, budget: &Budget) -> Result<Ends, Ref
                 frames += 1;
                 budget.frames(frames)?;
                 milliseconds += canvas.show(&body(&mut file, size)?, budget)?;
-                if first.is_none() {
-                    first = Some(canvas.rgb()?);
-                }
+                sink(canvas.rgb()?)?;
             }
             b"VP8 " | b"VP8L" | b"ALPH" if canvas.is_none() => {
                 file.seek(SeekFrom::Start(0))?;
                 let still = Still::decode(file, None, budget)?;
-                let first =
-                    Rgb::from_packed::<4>(still.width, still.height, &still.rgba).ok_or(VideoError::NoFrames)?;
-                return Ok(Ends { first, last: None, frames: 1, fps: None });
+                sink(Rgb::from_packed::<4>(still.width, still.height, &still.rgba).ok_or(VideoError::NoFrames)?)?;
+                return Ok(None);
             }
             _ => {}
         }
         position += 8 + size + size % 2;
     }
-    let first = first.ok_or(VideoError::NoFrames)?;
-    let last = canvas.filter(|_| frames > 1).map(|canvas| canvas.rgb()).transpose()?;
-    Ok(Ends { first, last, frames, fps: frames_a_second(frames, milliseconds) })
+    Ok(frames_a_second(frames, milliseconds))
 }
 
 /// What has been drawn so far, as RGBA; transparent black at first.

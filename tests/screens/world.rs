@@ -68,6 +68,7 @@ pub fn row(id: u64, name: &str, state: JobState) -> JobRow {
         outputs: Vec::new(),
         ssim: None,
         measure_note: None,
+        measured: None,
         peak_vram: None,
         stalled_since: None,
         trouble: None,
@@ -430,6 +431,7 @@ fn detail(row: JobRow, attempts: Vec<Attempt>) -> Detail {
         note: Some("try a longer one if this loops".into()),
         tags: vec!["swing".into()],
         attempts,
+        looks: Vec::new(),
         graph: None,
         row,
     }

@@ -8,7 +8,7 @@ use std::time::Instant;
 use portable_pty::{Child, CommandBuilder, MasterPty, PtySize, native_pty_system};
 use rustix::process::Signal;
 
-use super::stage::{PATIENCE, Stage, Wish, job, signal};
+use super::stage::{IMAGE, PATIENCE, Stage, Wish, job, signal};
 
 /// A terminal with the program in it.
 struct Screen {
@@ -225,8 +225,9 @@ fn a_dashboard_survives_its_engine_and_starts_the_next() {
 #[test]
 fn the_next_engine_works_at_the_server_that_a_flag_gave_to_the_one_before() {
     let stage = Stage::served(&Wish::default());
-    stage.put_image();
+    std::fs::create_dir_all(&stage.root).expect("made");
     let file = stage.at("first.json");
+    std::fs::write(stage.at("start.png"), IMAGE).expect("written");
     std::fs::write(&file, job("first", 1).to_string()).expect("written");
     // The flag is this verb's alone; who looks later does not repeat it.
     stage.run(&["add", file.to_str().expect("a path")]).well();

@@ -197,7 +197,10 @@ async fn the_main_output_is_first_and_the_measurement_is_its() {
     let main = collected.outputs.first().unwrap();
     assert_eq!(main.bytes, media("still.mp4").len() as u64);
     assert!(collected.to_measure);
-    assert!(measure(&folder, &collected.outputs).frames > 2);
+    let looks = Measurer::default().looks(&folder, &collected.outputs);
+    let frames: Vec<_> = looks.iter().map(|look| look.measurement.frames).collect();
+    assert_eq!(frames, [33, 2, 2]);
+    assert_eq!(looks[0].curves.ssim_first.len(), 33);
 }
 
 #[tokio::test]

@@ -55,6 +55,7 @@ fn start(dir: &Path) -> (Driver, mpsc::UnboundedReceiver<Event>) {
         next_ask: 1,
         measuring: VecDeque::new(),
         measures: false,
+        measurer: super::super::errands::Measurer::default(),
         progress_due: false,
         links: HashMap::new(),
         pending: Vec::new(),
@@ -512,7 +513,7 @@ fn a_picture_in_an_inbox_with_a_profile_is_a_job() {
     with_inbox(&mut world, toml);
     let offer = |world: &World, name: &str| {
         let path = world.path(&format!("jobs/{name}"));
-        let bytes = if name.ends_with(".json") { fs::read(&path).expect("there") } else { Vec::new() };
+        let bytes = if Format::of(name).is_some() { fs::read(&path).expect("there") } else { Vec::new() };
         inbox::Event::Offer { path, dir_index: 0, held: false, bytes, last_call: false }
     };
     world.write("jobs/cat.png", "a cat");

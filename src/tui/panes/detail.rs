@@ -7,8 +7,9 @@ use ratatui::layout::Rect;
 use ratatui::text::Span;
 use serde_json::Value;
 
+use super::curves;
 use crate::job::{Attempt, Ending, Failure, JobState, Reason};
-use crate::protocol::{Detail, JobRow, Progress};
+use crate::protocol::{Detail, JobRow, Look, Progress};
 use crate::text::{clean, clean_lines};
 use crate::tui::app::App;
 use crate::tui::canvas;
@@ -16,6 +17,7 @@ use crate::tui::figures;
 use crate::tui::layout::{Areas, Pane};
 use crate::tui::list::Entry;
 use crate::tui::theme::{self, Role};
+use crate::verdict::Measurement;
 
 /// Cells of the labels.
 const LABEL: usize = 10;
@@ -182,6 +184,9 @@ fn lines(app: &App, entry: &Entry, width: u16) -> Vec<Vec<Span<'static>>> {
     outputs(&mut page, row);
     times(&mut page, entry);
     if let Some(detail) = detail {
+        if !row.state.is_waiting() {
+            looks(&mut page, &detail.looks);
+        }
         slots(&mut page, detail);
         attempts(&mut page, detail);
         let mut from = Vec::new();
@@ -277,6 +282,48 @@ fn outputs(page: &mut Page<'_>, row: &JobRow) {
         }
         (None, Some(note)) => page.text("SSIM", &format!("n/a ({})", clean(note)), Role::Quiet),
         (None, None) => {}
+    }
+    if let Some(known) = &row.measured {
+        verdict(page, known);
+    }
+}
+
+/// The verdict in words, and the numbers behind it.
+fn verdict(page: &mut Page<'_>, known: &Measurement) {
+    let Some(verdict) = known.verdict else { return };
+    let theme = page.app.live_theme();
+    let mut words = vec![Span::styled(verdict.word(), theme.style(theme::verdict(verdict)))];
+    if let Some(advice) = &known.advice {
+        words.push(Span::raw(format!(": {}", clean(advice))));
+    }
+    page.row("verdict", words);
+    let mut numbers = Vec::new();
+    numbers.extend(known.seam_ratio.map(|ratio| format!("difference {ratio:.2} steps")));
+    numbers.extend(known.motion_ratio.map(|ratio| format!("motion {ratio:.2} steps")));
+    numbers.extend(known.luma_step.map(|step| format!("light {step:+.1}")));
+    numbers.extend(known.chroma_step.map(|step| format!("colour {step:.1}")));
+    if !numbers.is_empty() {
+        page.text("seam", &numbers.join(" · "), Role::Quiet);
+    }
+}
+
+/// The curves of the main output, and what is said of the others.
+fn looks(page: &mut Page<'_>, looks: &[Look]) {
+    let theme = page.app.live_theme();
+    if let Some(main) = looks.first() {
+        let room = page.width.saturating_sub(LABEL);
+        for (n, line) in curves::lines(main, room, theme).into_iter().enumerate() {
+            page.row(if n == 0 { "curves" } else { "" }, line);
+        }
+    }
+    for other in looks.iter().skip(1) {
+        let known = &other.measurement;
+        let mut parts = vec![other.path.clone()];
+        parts.extend(known.ssim.map(|ssim| format!("SSIM {ssim:.3}")));
+        parts.extend(known.verdict.map(|verdict| verdict.word().to_owned()));
+        parts.extend(known.advice.clone());
+        parts.extend(known.note.clone());
+        page.text("beside", &clean(&parts.join(" · ")), Role::Quiet);
     }
 }
 

@@ -1,0 +1,138 @@
+//! What can be done to a clip that does not loop.
+//!
+//! Pure: which repair, and why not. `video::repair` carries one out.
+
+use super::judge::{Cut, FEWEST_JUDGED, Verdict};
+use super::measurement::Measurement;
+
+/// One way to mend a loop.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Repair {
+    /// Leave frames out at the ends.
+    Cut(Cut),
+    /// Leave the frames out that only repeat the one before.
+    DropDoubled,
+    /// There and back, neither end twice.
+    Boomerang,
+    /// Blend the last so many frames into the first so many.
+    Crossfade(u32),
+    /// Take the step of light and colour back, a little in each frame.
+    Level,
+}
+
+impl Repair {
+    /// What the judge advises; none where nothing is wrong, or nothing but another render helps.
+    #[must_use]
+    pub fn advised(known: &Measurement) -> Option<Self> {
+        let doubled = known.doubled_frames.as_deref().unwrap_or_default();
+        match (known.verdict?, known.best_cut) {
+            // The doubled frame at the end is what the cut would drop, and there may be more of them inside.
+            (Verdict::Nearly, Some(Cut { drop_start: 0, drop_end: 1 })) if doubled.contains(&known.frames) => {
+                Some(Self::DropDoubled)
+            }
+            (Verdict::Nearly, Some(cut)) => Some(Self::Cut(cut)),
+            (Verdict::Pulses, _) => Some(Self::Level),
+            (Verdict::Loops, _) if !doubled.is_empty() => Some(Self::DropDoubled),
+            _ => None,
+        }
+    }
+
+    /// The word that a repaired file's name gets.
+    #[must_use]
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Cut(_) => "cut",
+            Self::DropDoubled => "undoubled",
+            Self::Boomerang => "boomerang",
+            Self::Crossfade(_) => "crossfaded",
+            Self::Level => "levelled",
+        }
+    }
+
+    /// Frames that the repaired clip has.
+    ///
+    /// # Errors
+    /// Words: why that can't be done to this clip.
+    pub fn frames(self, known: &Measurement) -> Result<u64, String> {
+        let fewest = FEWEST_JUDGED as u64;
+        let frames = known.frames;
+        let left = match self {
+            Self::Cut(Cut { drop_start: 0, drop_end: 0 }) => return Err("nothing is to be cut".to_owned()),
+            Self::Cut(cut) => frames.saturating_sub(u64::from(cut.drop_start) + u64::from(cut.drop_end)),
+            Self::DropDoubled => {
+                let doubled = known.doubled_frames.as_ref().map_or(0, Vec::len);
+                if doubled == 0 {
+                    return Err("it has no doubled frame".to_owned());
+                }
+                frames.saturating_sub(doubled as u64)
+            }
+            Self::Boomerang => (2 * frames).saturating_sub(2),
+            Self::Crossfade(0) => return Err("a crossfade takes at least one frame".to_owned()),
+            Self::Crossfade(over) => {
+                let over = u64::from(over);
+                // Something must be left between the two ends.
+                if frames < 2 * over + 2 {
+                    return Err(format!(
+                        "a crossfade over {over} frames needs {} of them, it has {frames}",
+                        2 * over + 2
+                    ));
+                }
+                frames - over
+            }
+            Self::Level => {
+                if known.luma_step.is_none() {
+                    return Err("nothing is known of its light".to_owned());
+                }
+                frames
+            }
+        };
+        if left < fewest.min(frames) || left < 2 {
+            return Err(format!("{left} of its {frames} frames would be left"));
+        }
+        Ok(left)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn known(verdict: Verdict, cut: Option<(u32, u32)>, doubled: &[u64]) -> Measurement {
+        Measurement {
+            frames: 33,
+            verdict: Some(verdict),
+            best_cut: cut.map(|(drop_start, drop_end)| Cut { drop_start, drop_end }),
+            doubled_frames: Some(doubled.to_vec()),
+            luma_step: Some(12.0),
+            ..Measurement::default()
+        }
+    }
+
+    #[test]
+    fn the_advice_is_a_repair() {
+        let advised = |verdict, cut, doubled| Repair::advised(&known(verdict, cut, doubled));
+        let cut = |drop_start, drop_end| Some(Repair::Cut(Cut { drop_start, drop_end }));
+        assert_eq!(advised(Verdict::Nearly, Some((0, 4)), &[]), cut(0, 4));
+        assert_eq!(advised(Verdict::Nearly, Some((2, 1)), &[33]), cut(2, 1));
+        assert_eq!(advised(Verdict::Nearly, Some((0, 1)), &[17, 33]), Some(Repair::DropDoubled));
+        assert_eq!(advised(Verdict::Pulses, None, &[]), Some(Repair::Level));
+        assert_eq!(advised(Verdict::Loops, None, &[]), None);
+        assert_eq!(advised(Verdict::Jumps, None, &[]), None);
+        assert_eq!(Repair::advised(&Measurement::default()), None);
+    }
+
+    #[test]
+    fn the_frames_that_are_left_are_known_beforehand() {
+        let clip = known(Verdict::Nearly, None, &[17, 33]);
+        let frames = |repair: Repair| repair.frames(&clip).unwrap();
+        assert_eq!(frames(Repair::Cut(Cut { drop_start: 1, drop_end: 4 })), 28);
+        assert_eq!(frames(Repair::DropDoubled), 31);
+        assert_eq!((frames(Repair::Boomerang), frames(Repair::Crossfade(6)), frames(Repair::Level)), (64, 27, 33));
+        for repair in
+            [Repair::Cut(Cut { drop_start: 0, drop_end: 33 }), Repair::Cut(Cut::default()), Repair::Crossfade(16)]
+        {
+            assert!(repair.frames(&clip).is_err(), "{repair:?}");
+        }
+        assert!(Repair::DropDoubled.frames(&known(Verdict::Loops, None, &[])).is_err());
+    }
+}

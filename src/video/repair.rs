@@ -1,0 +1,226 @@
+//! A mended copy of a clip beside it, by ffmpeg.
+//!
+//! Never writes over a file: the copy is made under a hidden name and then linked to one that is
+//! free. Frames are chosen by number, never by time, so that a cut is exact.
+
+use std::ffi::OsString;
+use std::path::{Path, PathBuf};
+
+use thiserror::Error;
+
+use super::{Limits, VideoError, ffmpeg, last_and_first};
+use crate::verdict::{Measurement, Repair, Rgb};
+
+/// Why there is no mended copy.
+#[derive(Debug, Error)]
+pub enum RepairError {
+    #[error("can't be repaired so: {0}")]
+    Impossible(String),
+    #[error(
+        "ffmpeg is needed to write a clip, and there is none: install it (Debian, Ubuntu: apt install ffmpeg; macOS: brew \
+         install ffmpeg; Windows: winget install ffmpeg), or name one in COMFYTOP_FFMPEG"
+    )]
+    NoFfmpeg,
+    #[error("{0}")]
+    Video(#[from] VideoError),
+    #[error("{path}: {source}")]
+    Write { path: PathBuf, source: std::io::Error },
+}
+
+/// Makes a mended copy of a clip of which `known` was measured; its path. Sound is left out.
+///
+/// # Errors
+/// Where that can't be done to this clip, or there is no ffmpeg.
+pub fn repair(path: &Path, how: Repair, known: &Measurement, limits: &Limits) -> Result<PathBuf, RepairError> {
+    let frames = how.frames(known).map_err(RepairError::Impossible)?;
+    let about = ffmpeg::look(path, limits)?.ok_or(RepairError::NoFfmpeg)?;
+    let filter = match how {
+        Repair::Level => {
+            let (last, first) = last_and_first(path, limits)?;
+            level(&first, &last, known.frames, about.full_range)
+        }
+        how => filter(how, known),
+    };
+    let ending = path.extension().unwrap_or_default().to_string_lossy().to_ascii_lowercase();
+    let encoder = Encoder::near(&about, &ending);
+    // Numbered anew: what is left out must not leave a gap.
+    let mut filter = format!("[0:v:0]{filter},setpts=N/FRAME_RATE/TB");
+    if encoder.codec == "gif" {
+        filter.push_str(",split[p][q];[p]palettegen[palette];[q][palette]paletteuse");
+    }
+    filter.push_str("[out]");
+
+    let part = beside(path, &format!(".{}.part", how.word()), true, 0);
+    let made = ffmpeg::write(path, &filter, &encoder.arguments(&about), &part, limits);
+    let named = made.and_then(|()| {
+        let written = super::measure(&part, limits)?;
+        if written.frames == frames {
+            return Ok(());
+        }
+        Err(VideoError::Ffmpeg(format!("it wrote {} frames instead of {frames}", written.frames)))
+    });
+    if let Err(error) = named {
+        let _ = std::fs::remove_file(&part);
+        return Err(error.into());
+    }
+    publish(path, &part, how.word())
+}
+
+/// Gives the finished copy the first name that is free.
+fn publish(path: &Path, part: &Path, word: &str) -> Result<PathBuf, RepairError> {
+    for number in 1..10_000 {
+        let name = beside(path, &format!("-{word}"), false, number);
+        let taken = match std::fs::hard_link(part, &name) {
+            Ok(()) => {
+                let _ = std::fs::remove_file(part);
+                return Ok(name);
+            }
+            Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => continue,
+            // Some disks know no links; there a name is looked for, and then taken.
+            Err(_) => name.exists(),
+        };
+        if !taken {
+            std::fs::rename(part, &name).map_err(|source| RepairError::Write { path: name.clone(), source })?;
+            return Ok(name);
+        }
+    }
+    let _ = std::fs::remove_file(part);
+    Err(RepairError::Impossible(format!("there are thousands of -{word} files beside it")))
+}
+
+/// `clip.mp4` → `clip-cut.mp4`, `clip-cut-2.mp4`; hidden: `.clip.cut.part.mp4`. The ending stays: ffmpeg goes by it.
+fn beside(path: &Path, word: &str, hidden: bool, number: u32) -> PathBuf {
+    let mut name = OsString::from(if hidden { "." } else { "" });
+    name.push(path.file_stem().unwrap_or_default());
+    name.push(word);
+    if number > 1 {
+        name.push(format!("-{number}"));
+    }
+    if hidden {
+        // Two repairs of one clip at a time don't share a file.
+        name.push(format!("{}", std::process::id()));
+    }
+    if let Some(ending) = path.extension() {
+        name.push(".");
+        name.push(ending);
+    }
+    path.with_file_name(name)
+}
+
+/// The filters of all repairs but levelling, frames counted from 0.
+fn filter(how: Repair, known: &Measurement) -> String {
+    let frames = known.frames;
+    match how {
+        Repair::Cut(cut) => {
+            let (start, end) = (u64::from(cut.drop_start), frames.saturating_sub(cut.drop_end.into()));
+            format!("trim=start_frame={start}:end_frame={end}")
+        }
+        Repair::DropDoubled => {
+            let doubled = known.doubled_frames.as_deref().unwrap_or_default();
+            let dropped: Vec<_> = doubled.iter().map(|n| format!("eq(n,{})", n.saturating_sub(1))).collect();
+            format!("select='not({})'", dropped.join("+"))
+        }
+        Repair::Boomerang => format!(
+            "split[there][again];[again]trim=start_frame=1:end_frame={},reverse[back];[there][back]concat",
+            frames.saturating_sub(1)
+        ),
+        Repair::Crossfade(over) => {
+            // The clip without its first frames, and over its last ones those first ones fade in.
+            let over = u64::from(over);
+            let alone = frames.saturating_sub(2 * over);
+            let share = format!("(N-{alone}+1)/{}", over + 1);
+            format!(
+                "split[whole][ends];[whole]trim=start_frame={over},setpts=N/FRAME_RATE/TB[clip];\
+                 [ends]trim=end_frame={over},setpts=N/FRAME_RATE/TB,tpad=start={alone}:start_mode=clone[first];\
+                 [clip][first]blend=all_expr='if(lt(N,{alone}),A,A*(1-{share})+B*{share})'"
+            )
+        }
+        Repair::Level => String::new(),
+    }
+}
+
+/// Takes the step of light back, ever more of it: luma by a factor, chroma by a difference.
+fn level(first: &Rgb, last: &Rgb, frames: u64, full_range: bool) -> String {
+    let (from, to) = (means(first), means(last));
+    let (black, white, colour) = if full_range { (0.0, 1.0, 1.0) } else { (16.0, 219.0 / 255.0, 224.0 / 255.0) };
+    let ratio = (to[0].max(1.0) / from[0].max(1.0)) - 1.0;
+    let chroma = [1, 2].map(|n| (to[n] - from[n]) * colour);
+    let share = format!("N/{}", frames.max(2) - 1);
+    let top = black + 255.0 * white;
+    let moved = |plane: &str, step: f64| format!("clip({plane}(X,Y)-({step:.5})*{share},0,255)");
+    format!(
+        "geq=lum='clip((lum(X,Y)-{black})/(1+({ratio:.6})*{share})+{black},{black},{top})':cb='{}':cr='{}'",
+        moved("cb", chroma[0]),
+        moved("cr", chroma[1])
+    )
+}
+
+/// Mean Y, Cb and Cr (ITU-R BT.601, full range; chroma about 0).
+#[expect(clippy::cast_precision_loss, reason = "a mean of bytes")]
+fn means(frame: &Rgb) -> [f64; 3] {
+    let mean = |plane: &[u8]| plane.iter().map(|p| u64::from(*p)).sum::<u64>() as f64 / plane.len().max(1) as f64;
+    let [red, green, blue] = frame.planes().map(mean);
+    let luma = 0.299 * red + 0.587 * green + 0.114 * blue;
+    [luma, (blue - luma) / 1.772, (red - luma) / 1.402]
+}
+
+/// What a copy is written with.
+struct Encoder {
+    codec: &'static str,
+    quality: &'static [&'static str],
+}
+
+impl Encoder {
+    /// The source's own codec where ffmpeg has a writer for it, so good that nobody sees the second compression.
+    fn near(about: &ffmpeg::About, ending: &str) -> Self {
+        let (codec, quality): (_, &[_]) = match about.codec.as_str() {
+            "hevc" => ("libx265", &["-crf", "16", "-tag:v", "hvc1", "-x265-params", "log-level=error"]),
+            "vp9" | "vp8" => ("libvpx-vp9", &["-crf", "18", "-b:v", "0"]),
+            "av1" => ("libaom-av1", &["-crf", "18", "-b:v", "0", "-cpu-used", "6"]),
+            "prores" => ("prores_ks", &["-profile:v", "3"]),
+            "ffv1" => ("ffv1", &[]),
+            "gif" => ("gif", &[]),
+            "apng" => ("apng", &["-plays", "0"]),
+            _ if ending == "webm" => ("libvpx-vp9", &["-crf", "18", "-b:v", "0"]),
+            _ if ending == "gif" => ("gif", &[]),
+            _ => ("libx264", &["-crf", "14"]),
+        };
+        Self { codec, quality }
+    }
+
+    fn arguments(&self, about: &ffmpeg::About) -> Vec<String> {
+        let mut arguments = vec!["-map", "[out]", "-an", "-fps_mode", "passthrough", "-c:v", self.codec];
+        arguments.extend(self.quality);
+        if !about.pixels.is_empty() && self.codec != "gif" {
+            arguments.extend(["-pix_fmt", about.pixels.as_str()]);
+        }
+        // ComfyUI's prompt and workflow are tags that mp4 does not know.
+        arguments.extend(["-map_metadata", "0", "-movflags", "+faststart+use_metadata_tags"]);
+        if matches!(self.codec, "gif" | "apng") {
+            let end = arguments.len().saturating_sub(2);
+            arguments.truncate(end);
+        }
+        arguments.into_iter().map(str::to_owned).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_name_is_never_taken_twice() {
+        let folder = tempfile::tempdir().unwrap();
+        let clip = folder.path().join("a clip.mp4");
+        let mut names = Vec::new();
+        for text in ["one", "two", "three"] {
+            let part = beside(&clip, ".cut.part", true, 0);
+            std::fs::write(&part, text).unwrap();
+            names.push(publish(&clip, &part, "cut").unwrap());
+            assert!(!part.exists());
+        }
+        let told: Vec<_> = names.iter().map(|name| name.file_name().unwrap().to_str().unwrap()).collect();
+        assert_eq!(told, ["a clip-cut.mp4", "a clip-cut-2.mp4", "a clip-cut-3.mp4"]);
+        assert_eq!(std::fs::read_to_string(&names[0]).unwrap(), "one");
+    }
+}

@@ -1,0 +1,255 @@
+//! The judge against clips whose truth is known: those of `tests/media/`, and many made up here.
+
+#![allow(clippy::unwrap_used, clippy::panic, clippy::float_cmp, reason = "tests fail by panicking")]
+
+mod judge {
+    pub mod clips;
+}
+
+use std::io::Write as _;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+use comfytop::verdict::{Curves, Cut, Measurement, Rgb, Thresholds, Verdict, Watch};
+use comfytop::video::{Limits, examine};
+use judge::clips::{Clip, Fault, Motion, Texture};
+use serde_json::Value;
+
+fn media(name: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/media").join(name)
+}
+
+fn truth() -> serde_json::Map<String, Value> {
+    serde_json::from_str(&std::fs::read_to_string(media("truth.json")).unwrap()).unwrap()
+}
+
+fn verdict_of(truth: &Value) -> Option<Verdict> {
+    match (truth["closes"].as_bool(), truth["fault"].as_str(), truth["best_drop_end"].as_u64()) {
+        (Some(true), ..) => Some(Verdict::Loops),
+        (_, Some("doubled_frame"), _) | (_, Some("seam"), Some(_)) => Some(Verdict::Nearly),
+        (_, Some("seam"), None) => Some(Verdict::Jumps),
+        (_, Some("colour_step"), _) => Some(Verdict::Pulses),
+        (_, Some("still"), _) => Some(Verdict::Still),
+        _ => None,
+    }
+}
+
+#[test]
+fn every_clip_with_a_truth_is_judged_right() {
+    let mut judged = 0;
+    for (name, truth) in &truth() {
+        let Some(expected) = verdict_of(truth) else { continue };
+        judged += 1;
+        let (known, curves) = examine(&media(name), &Limits::default(), &Thresholds::default()).unwrap();
+        println!(
+            "{name:24} {:7} {:.3?} {:.3?} {:?}",
+            known.verdict.unwrap().word(),
+            known.seam_ratio,
+            known.motion_ratio,
+            known.advice
+        );
+        assert_eq!(known.verdict, Some(expected), "{name}: {known:?}");
+        if let Some(drop) = truth["best_drop_end"].as_u64() {
+            let cut = known.best_cut.unwrap();
+            assert!(u64::from(cut.drop_end).abs_diff(drop) <= 1 && cut.drop_start == 0, "{name}: {cut:?}");
+        }
+        assert!((known.ssim.unwrap() - truth["ssim_first_last"].as_f64().unwrap()).abs() < 1.5e-6, "{name}");
+        if let Some(ratio) = truth["seam_ratio_rgb"].as_f64() {
+            assert!((known.seam_ratio.unwrap() - ratio).abs() < 0.05 * ratio, "{name}: {:?}", known.seam_ratio);
+        }
+        assert!((known.luma_step.unwrap() - truth["luma_step"].as_f64().unwrap()).abs() < 0.5, "{name}: {known:?}");
+        same(&curves.ssim_first, &truth["ssim_vs_first"], name);
+        same(&curves.ssim_before, &truth["ssim_adjacent"], name);
+    }
+    assert_eq!(judged, 10);
+}
+
+/// To the last printed digit of ffmpeg.
+fn same(curve: &[f64], truth: &Value, name: &str) {
+    let Some(truth) = truth.as_array() else { return };
+    assert_eq!(curve.len(), truth.len(), "{name}");
+    for (n, (ssim, truth)) in curve.iter().zip(truth).enumerate() {
+        assert!((ssim - truth.as_f64().unwrap()).abs() < 2e-6, "{name}, {n}: {ssim} is not {truth}");
+    }
+}
+
+#[test]
+fn the_doubled_frames_are_told_by_number() {
+    let of = |name: &str| examine(&media(name), &Limits::default(), &Thresholds::default()).unwrap().0;
+    let last = of("loop_doubled_last.mp4");
+    assert_eq!(last.doubled_frames, Some(vec![34]));
+    assert_eq!(last.advice.as_deref(), Some("drop the doubled frame (34)"));
+    assert_eq!(of("boomerang_naive.mp4").doubled_frames, Some(vec![17, 32]));
+    assert_eq!(of("loop_perfect.mp4").doubled(), Some(false));
+    // Too few to judge.
+    let two = of("two_frames.mp4");
+    assert_eq!((two.verdict, two.advice), (Some(Verdict::Unknown), None));
+}
+
+fn judged(frames: impl IntoIterator<Item = Rgb>) -> (Measurement, Curves) {
+    let thresholds = Thresholds::default();
+    let mut watch = Watch::new(thresholds.cut);
+    frames.into_iter().for_each(|frame| watch.see(frame));
+    Measurement::of_clip(&watch.close(), Some(16.0), &thresholds)
+}
+
+/// What is wrong with a judgement; none where it is right.
+fn wrong(clip: &Clip, known: &Measurement) -> Option<String> {
+    let (verdict, drop) = clip.truth();
+    let right = known.verdict == Some(verdict)
+        && drop.is_none_or(|drop| known.best_cut.is_some_and(|cut| cut.drop_end.abs_diff(drop) <= 1));
+    (!right).then(|| format!("{clip:?}\n  must be {verdict:?} {drop:?}, is {known:?}"))
+}
+
+fn all_right(clips: impl IntoIterator<Item = Clip>, show: impl Fn(&Clip) -> Vec<Rgb>) {
+    let wrong: Vec<_> = clips.into_iter().filter_map(|clip| wrong(&clip, &judged(show(&clip)).0)).collect();
+    assert!(wrong.is_empty(), "{} judged wrong:\n{}", wrong.len(), wrong.join("\n"));
+}
+
+const FAULTS: [Fault; 9] = [
+    Fault::None,
+    Fault::DoubledLast,
+    Fault::Skipped(1),
+    Fault::Skipped(3),
+    Fault::Tail(2),
+    Fault::Tail(6),
+    Fault::Head(3),
+    Fault::Brighter(0.12),
+    Fault::Half,
+];
+
+fn clip(texture: Texture, motion: Motion, fault: Fault) -> Clip {
+    Clip { width: 96, height: 64, frames: 24, texture, motion, fault, grain: 0.0, seed: 11 }
+}
+
+#[test]
+fn every_fault_is_seen_at_every_speed() {
+    let speeds = [0.6, 1.5, 4.0];
+    let clips = speeds
+        .iter()
+        .flat_map(|speed| FAULTS.map(|fault| clip(Texture::Clouds(4.0), Motion::Circle { speed: *speed }, fault)));
+    all_right(clips, Clip::frames);
+}
+
+#[test]
+fn textures_and_ways_of_moving_make_no_difference() {
+    let textures =
+        [Texture::Clouds(2.0), Texture::Clouds(16.0), Texture::Checks(29.0), Texture::Stripes(24.0), Texture::Discs];
+    let moving = textures.iter().flat_map(|texture| {
+        [Fault::None, Fault::DoubledLast, Fault::Brighter(0.12)]
+            .map(|fault| clip(*texture, Motion::Circle { speed: 1.5 }, fault))
+    });
+    let ways =
+        [Motion::Patch { speed: 1.5 }, Motion::Sway { degrees: 12.0 }, Motion::Swing { width: 30.0 }, Motion::Hues];
+    let ways =
+        ways.iter().flat_map(|way| [Fault::None, Fault::Brighter(0.12)].map(|f| clip(Texture::Clouds(4.0), *way, f)));
+    all_right(moving.chain(ways), Clip::frames);
+}
+
+#[test]
+fn a_pan_is_no_loop_and_its_boomerangs_are() {
+    let faults = [Fault::None, Fault::NaiveBoomerang, Fault::TrimmedBoomerang];
+    let clips = [0.6, 2.5]
+        .iter()
+        .flat_map(|speed| faults.map(|fault| clip(Texture::Clouds(4.0), Motion::Pan { speed: *speed }, fault)));
+    all_right(clips, Clip::frames);
+}
+
+#[test]
+fn grain_is_neither_motion_nor_a_seam() {
+    let grainy = |clip: Clip| [3.0, 8.0].map(|grain| Clip { grain, ..clip });
+    let still = clip(Texture::Clouds(4.0), Motion::Nothing, Fault::None);
+    let moving = [Fault::None, Fault::DoubledLast, Fault::Skipped(2), Fault::Tail(4), Fault::Brighter(0.12)]
+        .map(|fault| clip(Texture::Clouds(4.0), Motion::Circle { speed: 2.0 }, fault));
+    all_right(moving.into_iter().chain([still]).flat_map(grainy), Clip::frames);
+}
+
+#[test]
+fn sizes_from_tiny_to_large() {
+    let sizes = [(64, 64, 16), (64, 96, 81), (320, 240, 16), (480, 848, 12)];
+    let clips = sizes.iter().flat_map(|(width, height, frames)| {
+        let speed = (width.min(height) / 40) as f32;
+        [Fault::None, Fault::DoubledLast, Fault::Tail(3)].map(|fault| Clip {
+            width: *width,
+            height: *height,
+            frames: *frames,
+            ..clip(Texture::Clouds(8.0), Motion::Circle { speed }, fault)
+        })
+    });
+    all_right(clips, Clip::frames);
+}
+
+/// As `x264` leaves them. Not compared where there is no ffmpeg.
+#[test]
+fn compression_makes_no_difference() {
+    let found = Command::new("ffmpeg").arg("-version").stdout(Stdio::null()).stderr(Stdio::null()).status();
+    if !found.is_ok_and(|status| status.success()) {
+        assert_ne!(std::env::var("CI").as_deref(), Ok("true"), "CI must have ffmpeg installed");
+        println!("no ffmpeg here: nothing is compressed");
+        return;
+    }
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("clip.mp4");
+    let mut all = Vec::new();
+    for crf in [16, 24] {
+        for fault in [Fault::None, Fault::DoubledLast, Fault::Skipped(2), Fault::Tail(4), Fault::Brighter(0.12)] {
+            let clip =
+                Clip { width: 128, height: 96, ..clip(Texture::Clouds(4.0), Motion::Circle { speed: 2.0 }, fault) };
+            encode(&clip, crf, &file);
+            let (known, _) = examine(&file, &Limits::default(), &Thresholds::default()).unwrap();
+            all.extend(wrong(&clip, &known).map(|words| format!("crf {crf}: {words}")));
+        }
+    }
+    assert!(all.is_empty(), "{}", all.join("\n"));
+}
+
+fn encode(clip: &Clip, crf: u32, file: &Path) {
+    let size = format!("{}x{}", clip.width, clip.height);
+    let mut ffmpeg = Command::new("ffmpeg")
+        .args(["-v", "error", "-y", "-f", "rawvideo", "-pix_fmt", "gbrp", "-s", &size, "-r", "16", "-i", "-"])
+        .args(["-c:v", "libx264", "-preset", "veryfast", "-pix_fmt", "yuv420p", "-crf", &crf.to_string()])
+        .arg(file)
+        .stdin(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut stdin = ffmpeg.stdin.take().unwrap();
+    for frame in clip.frames() {
+        let [red, green, blue] = frame.planes();
+        [green, blue, red].iter().for_each(|plane| stdin.write_all(plane).unwrap());
+    }
+    drop(stdin);
+    assert!(ffmpeg.wait().unwrap().success());
+}
+
+#[test]
+fn a_clip_on_twos_is_no_row_of_faults() {
+    let clip = Clip { frames: 12, ..clip(Texture::Clouds(4.0), Motion::Circle { speed: 3.0 }, Fault::None) };
+    let (known, _) = judged(clip.frames().into_iter().flat_map(|frame| [frame.clone(), frame]));
+    assert_eq!((known.verdict, known.doubled()), (Some(Verdict::Loops), Some(false)), "{known:?}");
+}
+
+#[test]
+fn frames_of_several_sizes_and_tiny_ones_have_words_and_no_verdict() {
+    let frame = |width, height| Rgb::from_planes(width, height, vec![7; (width * height * 3) as usize]).unwrap();
+    let (known, curves) = judged((0..20).map(|n| frame(16 + n / 10, 16)));
+    assert_eq!(known.note.as_deref(), Some("n/a (the first frame is 16x16, the last 17x16)"));
+    assert_eq!((known.verdict, curves.ssim_first.len()), (Some(Verdict::Unknown), 10));
+    let (known, _) = judged((0..20).map(|_| frame(1, 1)));
+    assert_eq!((known.ssim, known.note.as_deref()), (None, Some("n/a (1x1 is smaller than 8x8)")));
+    let (known, _) = judged([frame(16, 16)]);
+    assert_eq!((known.verdict, known.note.as_deref()), (None, Some("single frame")));
+}
+
+#[test]
+fn the_thresholds_decide() {
+    let clip = clip(Texture::Clouds(4.0), Motion::Circle { speed: 2.0 }, Fault::Tail(6));
+    let judged = |thresholds: Thresholds| {
+        let mut watch = Watch::new(thresholds.cut);
+        clip.frames().into_iter().for_each(|frame| watch.see(frame));
+        Measurement::of_clip(&watch.close(), None, &thresholds).0
+    };
+    let few = judged(Thresholds { cut: 2, ..Thresholds::default() });
+    assert_eq!((few.verdict, few.best_cut), (Some(Verdict::Jumps), None));
+    let all = judged(Thresholds { faster: 10.0, ..Thresholds::default() });
+    assert_ne!(all.best_cut, Some(Cut { drop_start: 0, drop_end: 6 }));
+}
