@@ -124,9 +124,10 @@ impl Drop {
 
 fn log_taken(name: &str, jobs: &[JobId]) {
     let name = text::clean(name);
-    match jobs {
-        [first, .., last] => tracing::info!("{name} is taken: {first} to {last}"),
-        _ => tracing::info!("{name} is taken: {}", jobs.first().copied().unwrap_or(JobId(0))),
+    if let [first, .., last] = jobs {
+        tracing::info!("{name} is taken: {first} to {last}");
+    } else {
+        tracing::info!("{name} is taken: {}", jobs.first().copied().unwrap_or(JobId(0)));
     }
 }
 
