@@ -54,7 +54,6 @@ fn exit(code: Code) -> ExitCode {
     ExitCode::from(code as u8)
 }
 
-#[expect(clippy::too_many_lines, reason = "an arm for each verb")]
 fn run(args: Args) -> Result<Code, Trouble> {
     let out = &mut std::io::stdout().lock();
     let asks = args.place.clone();
