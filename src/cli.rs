@@ -6,6 +6,7 @@
 mod args;
 mod paper;
 mod place;
+mod queue;
 
 use std::ffi::OsString;
 use std::io::Write as _;
@@ -19,7 +20,7 @@ use clap::error::ErrorKind;
 use crate::folder::Folder;
 use crate::job::JobId;
 use crate::link::{self, Address, LinkError, Talk};
-use crate::protocol::{MoveTo, NewPriority, Request};
+use crate::protocol::Request;
 use crate::tools;
 use crate::tools::doctor::Patient;
 use crate::tui;
@@ -53,7 +54,6 @@ fn exit(code: Code) -> ExitCode {
     ExitCode::from(code as u8)
 }
 
-#[expect(clippy::too_many_lines, reason = "an arm for each verb")]
 fn run(args: Args) -> Result<Code, Trouble> {
     let out = &mut std::io::stdout().lock();
     let asks = args.place.clone();
@@ -90,31 +90,7 @@ fn run(args: Args) -> Result<Code, Trouble> {
             let jobs = verbs::with_groups(&mut talk, ids(&jobs), group)?;
             Ok(verbs::each(&mut talk, Request::Release { jobs }, out)?)
         }
-        Some(Verb::Pause { servers }) => {
-            Ok(verbs::flow(&mut running(&Place::settle(&asks)?)?, Request::Pause { servers }, out)?)
-        }
-        Some(Verb::Resume { servers }) => {
-            Ok(verbs::flow(&mut starting(&Place::settle(&asks)?, false)?, Request::Resume { servers }, out)?)
-        }
-        Some(Verb::Drain { servers }) => {
-            Ok(verbs::flow(&mut running(&Place::settle(&asks)?)?, Request::Drain { servers }, out)?)
-        }
-        Some(Verb::Move { jobs, top, bottom: _, before }) => {
-            let to = match before {
-                Some(before) => MoveTo::Before(JobId(before)),
-                None if top => MoveTo::Top,
-                None => MoveTo::Bottom,
-            };
-            Ok(verbs::each(&mut running(&Place::settle(&asks)?)?, Request::Move { jobs: ids(&jobs), to }, out)?)
-        }
-        Some(Verb::Priority { jobs }) => {
-            let request = priority(&jobs)?;
-            Ok(verbs::each(&mut running(&Place::settle(&asks)?)?, request, out)?)
-        }
-        Some(Verb::Edit { job }) => Ok(verbs::edit(&mut starting(&Place::settle(&asks)?, false)?, JobId(job), out)?),
-        Some(Verb::Log { job, json }) => {
-            Ok(verbs::log(&mut starting(&Place::settle(&asks)?, true)?, JobId(job), json, out)?)
-        }
+        Some(Verb::Queue(verb)) => queue::run(&asks, verb, out),
         Some(Verb::Doctor { json }) => doctor(&Place::settle(&asks)?, json),
         Some(Verb::Clean { dry_run }) => {
             Ok(verbs::clean_up(&mut starting(&Place::settle(&asks)?, true)?, dry_run, out)?)
@@ -162,14 +138,6 @@ fn run(args: Args) -> Result<Code, Trouble> {
             sim(&options)
         }
     }
-}
-
-/// `N… P`.
-fn priority(words: &[i64]) -> Result<Request, Trouble> {
-    let usage = || Trouble::Usage("write the jobs' numbers, and at last the priority".to_owned());
-    let (priority, jobs) = words.split_last().ok_or_else(usage)?;
-    let jobs = jobs.iter().map(|n| u64::try_from(*n).map(JobId)).collect::<Result<_, _>>().map_err(|_| usage())?;
-    Ok(Request::Priority { jobs, priority: NewPriority::Is(*priority) })
 }
 
 fn doctor(place: &Place, json: bool) -> Result<Code, Trouble> {

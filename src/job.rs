@@ -452,6 +452,10 @@ pub enum Change {
         priority: i64,
         rank: i64,
     },
+    /// Another rank, and the same place: room was made between others.
+    Rerank {
+        rank: i64,
+    },
     Hold,
     Release,
     /// These must be done first.
@@ -497,6 +501,7 @@ impl Change {
             Self::Requeue { .. } => "requeue",
             Self::Edit { .. } => "edit",
             Self::Move { .. } => "move",
+            Self::Rerank { .. } => "rerank",
             Self::Hold => "hold",
             Self::Release => "release",
             Self::Wait { .. } => "wait",
@@ -652,6 +657,7 @@ impl Job {
                 }
                 self.take_over(edit);
             }
+            (s, Change::Rerank { rank }) if s.is_waiting() || s.is_pending() => self.rank = *rank,
             (s, Change::Move { priority, rank }) if s.is_waiting() || s.is_pending() => {
                 self.priority = *priority;
                 self.rank = *rank;

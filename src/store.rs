@@ -172,8 +172,6 @@ pub enum Write {
         change: Change,
         at: Timestamp,
     },
-    /// A job's record alone: nothing happened to it that its history should tell.
-    Record(Box<Job>),
     /// [`Prompt::to_text`] of a job that was edited.
     Prompt {
         job: JobId,
@@ -520,10 +518,6 @@ fn apply(tx: &Transaction<'_>, write: &Write) -> Result<(), StoreError> {
                 at.to_string(),
                 json(change)?
             ])?;
-        }
-        Write::Record(job) => {
-            tx.prepare_cached("UPDATE jobs SET record = ?2 WHERE id = ?1")?
-                .execute(params![job.id.0.cast_signed(), json(job)?])?;
         }
         Write::Prompt { job, prompt } => {
             tx.prepare_cached("UPDATE jobs SET prompt = ?2 WHERE id = ?1")?

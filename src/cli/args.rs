@@ -131,44 +131,8 @@ pub enum Verb {
         #[arg(long)]
         group: bool,
     },
-    /// Send no more work, and take back what waits on the servers; what renders goes on
-    Pause {
-        /// Only these servers, by name
-        servers: Vec<String>,
-    },
-    /// Go on after a pause or a drain
-    Resume { servers: Vec<String> },
-    /// Send no more work, let end what the servers have, then pause
-    Drain { servers: Vec<String> },
-    /// Move waiting jobs in the queue
-    #[command(group(clap::ArgGroup::new("to").required(true).args(["top", "bottom", "before"])))]
-    Move {
-        #[arg(required = true)]
-        jobs: Vec<u64>,
-        /// Rendered next
-        #[arg(long)]
-        top: bool,
-        #[arg(long)]
-        bottom: bool,
-        /// Rendered before this job
-        #[arg(long, value_name = "M")]
-        before: Option<u64>,
-    },
-    /// Give waiting jobs a priority: `priority N… P`; the higher goes first
-    Priority {
-        /// Jobs, and at last the priority
-        #[arg(required = true, num_args = 2.., value_name = "N", allow_negative_numbers = true)]
-        jobs: Vec<i64>,
-    },
-    /// Edit a job's text in $EDITOR; one that has ended is rendered again
-    Edit { job: u64 },
-    /// What happened to a job, a line an event
-    Log {
-        job: u64,
-        /// One JSON object a line
-        #[arg(long)]
-        json: bool,
-    },
+    #[command(flatten)]
+    Queue(QueueVerb),
     /// Wait until jobs have ended: 0 all done, 1 any not, 3 timed out
     Wait {
         jobs: Vec<u64>,
@@ -231,6 +195,49 @@ pub enum Verb {
     Demo(DemoArgs),
     /// Serve a simulated ComfyUI
     Sim(SimArgs),
+}
+
+/// What steers the queue.
+#[derive(Debug, Subcommand)]
+pub enum QueueVerb {
+    /// Send no more work, and take back what waits on the servers; what renders goes on
+    Pause {
+        /// Only these servers, by name
+        servers: Vec<String>,
+    },
+    /// Go on after a pause or a drain
+    Resume { servers: Vec<String> },
+    /// Send no more work, let end what the servers have, then pause
+    Drain { servers: Vec<String> },
+    /// Move waiting jobs in the queue
+    #[command(group(clap::ArgGroup::new("to").required(true).args(["top", "bottom", "before"])))]
+    Move {
+        #[arg(required = true)]
+        jobs: Vec<u64>,
+        /// Rendered next
+        #[arg(long)]
+        top: bool,
+        #[arg(long)]
+        bottom: bool,
+        /// Rendered before this job
+        #[arg(long, value_name = "M")]
+        before: Option<u64>,
+    },
+    /// Give waiting jobs a priority: `priority N… P`; the higher goes first
+    Priority {
+        /// Jobs, and at last the priority
+        #[arg(required = true, num_args = 2.., value_name = "N", allow_negative_numbers = true)]
+        jobs: Vec<i64>,
+    },
+    /// Edit a job's text in $EDITOR; one that has ended is rendered again
+    Edit { job: u64 },
+    /// What happened to a job, a line an event
+    Log {
+        job: u64,
+        /// One JSON object a line
+        #[arg(long)]
+        json: bool,
+    },
 }
 
 #[derive(Debug, Subcommand)]

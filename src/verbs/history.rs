@@ -25,7 +25,8 @@ pub fn log(talk: &mut Talk, job: JobId, as_json: bool, out: &mut dyn Write) -> O
         }
         Err(error) => return Err(error),
     };
-    for (at, change) in &events {
+    // One that makes room for others tells nothing of this job.
+    for (at, change) in events.iter().filter(|(_, change)| !matches!(change, Change::Rerank { .. })) {
         let line = if as_json {
             let line = json!({"at": format!("{at:.3}"), "event": change.word(), "words": words(change)});
             json_text(&line.to_string()).into_owned()
@@ -79,6 +80,7 @@ fn words(change: &Change) -> String {
         Change::Edit { .. } => "edited".to_owned(),
         Change::Move { priority: 0, .. } => "moved".to_owned(),
         Change::Move { priority, .. } => format!("moved, priority {priority}"),
+        Change::Rerank { .. } => "makes room".to_owned(),
         Change::Hold => "held".to_owned(),
         Change::Release => "released".to_owned(),
         Change::Wait { after } => {

@@ -8,11 +8,10 @@ use std::collections::HashSet;
 
 use jiff::Timestamp;
 
-use super::{Effect, RANK_STEP, State};
+use super::{RANK_STEP, State};
 use crate::job::{Change, Job, JobId, JobState};
 use crate::job_file::MAX_PRIORITY;
 use crate::protocol::{MoveTo, NewPriority};
-use crate::store::Write;
 
 /// Lists that are shown one below the other; a move stays within its own.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -135,7 +134,7 @@ impl State {
     fn put_beside(&mut self, id: JobId, class: Class, mark: JobId, before: bool, now: Timestamp) {
         for spread in [false, true] {
             if spread {
-                self.spread(class, mark);
+                self.spread(class, mark, now);
             }
             let Some(at) = self.jobs.get(&mark).map(Job::order) else { return };
             let neighbour = self.beside(mark, class, !before);
@@ -160,22 +159,14 @@ impl State {
     }
 
     /// Makes room between the ranks of all of this list that share a priority; their order stays.
-    fn spread(&mut self, list: Class, like: JobId) {
+    fn spread(&mut self, list: Class, like: JobId, now: Timestamp) {
         let Some(priority) = self.jobs.get(&like).map(|j| j.priority) else { return };
         let mut orders: Vec<_> =
             self.jobs.values().filter(|j| j.priority == priority && class(j) == Some(list)).map(Job::order).collect();
         orders.sort_unstable();
         let mut rank = orders.first().map_or(0, |first| first.1);
         for order in orders {
-            let Some(job) = self.jobs.get_mut(&JobId(order.2)) else { continue };
-            let queued = self.queue.remove(&order);
-            job.rank = rank;
-            if queued {
-                self.queue.insert(job.order());
-            }
-            // Nobody moved it: its history has nothing to tell of it.
-            self.out.push(Effect::Write(Write::Record(Box::new(job.clone()))));
-            self.dirty_jobs.insert(job.id);
+            self.change(JobId(order.2), Change::Rerank { rank }, now);
             rank = rank.saturating_add(RANK_STEP);
         }
         self.next_rank = self.next_rank.max(rank);
