@@ -543,7 +543,6 @@ impl Job {
     }
 
     /// Applies one change, or says why it does not fit. On an error nothing is changed.
-    #[expect(clippy::too_many_lines, reason = "an arm for each change, and nowhere else")]
     pub fn apply(&mut self, change: &Change) -> Result<(), IllegalChange> {
         use JobState as S;
         let illegal = IllegalChange { id: self.id, state: self.state.word(), change: change.word() };

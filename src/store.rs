@@ -354,10 +354,9 @@ impl Store {
 
     /// Keeps what a server says of its nodes: the latest of each version.
     pub fn keep_object_info(&mut self, url: &str, version: &str, at: Timestamp, text: &str) -> Result<(), StoreError> {
-        self.db.execute(
-            "INSERT OR REPLACE INTO object_info (url, version, at, text) VALUES (?1, ?2, ?3, ?4)",
-            params![url, version, at.to_string(), text],
-        )?;
+        let sql = "INSERT OR REPLACE INTO object_info (url, version, at, text) VALUES (?1, ?2, ?3, ?4)";
+        let row = params![url, version, at.to_string(), text];
+        faults::step("store.object_info", || self.db.execute(sql, row))?;
         Ok(())
     }
 

@@ -2,6 +2,8 @@
 //! the design says: which states follow which, that nothing is posted without room, in another order, or twice.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a panic is how a test fails")]
+#![allow(clippy::too_many_lines, clippy::needless_pass_by_value, reason = "one arm a step, each step taken once")]
+#![allow(clippy::single_match_else, reason = "both outcomes of a change are checked, side by side")]
 
 use std::collections::BTreeMap;
 
@@ -33,6 +35,9 @@ fn job(id: u64, priority: i64) -> Job {
         shape: Shape::default(),
         note: None,
         tags: Vec::new(),
+        group: None,
+        after: Vec::new(),
+        no_preflight: false,
         fingerprint: Some(format!("print {id}")),
         queued_at: Timestamp::UNIX_EPOCH,
         next_reason: Reason::First,
@@ -224,6 +229,12 @@ impl World {
                     prop_assert_eq!(model.apply(&change), Ok(()), "a legal step");
                     prop_assert_eq!(&model, &*job, "the record is what the step makes of it");
                     self.stored.insert(job.id, model);
+                }
+                // Ranks are spread anew: nothing else changes.
+                Effect::Write(Write::Record(job)) => {
+                    let model = self.stored.get_mut(&job.id).expect("taken before");
+                    model.rank = job.rank;
+                    prop_assert_eq!(&*model, &*job);
                 }
                 Effect::Submit { job, prompt_id, .. } => {
                     let known = self.stored[&job].attempt().map(|a| a.prompt_id.clone());

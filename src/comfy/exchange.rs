@@ -112,7 +112,7 @@ pub(super) async fn exchange(request: RequestBuilder, at: String) -> Result<Answ
 
 /// Sends a `HEAD`: the answer without a body, and how long that would be.
 pub(super) async fn head(request: RequestBuilder, at: String) -> Result<(Answer, Option<u64>), ComfyError> {
-    let response = request.send().await.map_err(|error| failure(&at, error))?;
+    let response = faults::request("comfy.head", &at, request.send()).await.map_err(|error| failure(&at, error))?;
     let code = response.status().as_u16();
     let text = |name| response.headers().get(name).map(|it| String::from_utf8_lossy(it.as_bytes()).into_owned());
     let length = text(CONTENT_LENGTH).and_then(|length| length.parse().ok());

@@ -28,6 +28,8 @@ pub struct View {
     pub kind: Option<String>,
     pub preview: Option<String>,
     pub range: Option<String>,
+    /// Only whether it is there, and how large.
+    pub head: bool,
 }
 
 /// One HTTP request. `/api/X` has already become `/X`.
@@ -87,6 +89,7 @@ pub const ROUTES: &[&str] = &[
     "GET /object_info",
     "POST /upload/image",
     "GET /view",
+    "HEAD /view",
     "GET /ws",
     "POST /free",
     "other",
@@ -132,6 +135,7 @@ impl Request {
                 kind: one("type"),
                 preview: one("preview"),
                 range: None,
+                head: method == "HEAD",
             }),
             (_, ["prompt" | "queue" | "history"]) => Self::Unknown { get: false, allow: "GET,HEAD,POST" },
             _ => Self::Unknown { get: is_get, allow: "GET,HEAD" },
@@ -157,6 +161,7 @@ impl Request {
             Self::Features => "GET /features",
             Self::ObjectInfo | Self::ObjectInfoOf(_) => "GET /object_info",
             Self::Upload(_) => "POST /upload/image",
+            Self::View(View { head: true, .. }) => "HEAD /view",
             Self::View(_) => "GET /view",
             Self::Free(_) => "POST /free",
             Self::Handshake => "GET /ws",

@@ -25,6 +25,7 @@ use super::world::{Event, World};
 
 /// One server's connection.
 #[derive(Debug)]
+#[expect(clippy::struct_excessive_bools, reason = "each can be true without the others")]
 pub struct Conn {
     pub has_jobs: Rc<Cell<bool>>,
     pub socket: Option<u64>,
@@ -172,8 +173,15 @@ impl World {
     pub fn kill_engine(&mut self) {
         let Some(engine) = self.engine.take() else { return };
         self.tell(|| "the engine dies".to_owned());
-        // What was decided and may not have arrived can be overtaken.
-        for (_, job) in self.taken.iter() {
+        self.in_doubt(&engine);
+        self.hang_up(&engine);
+        let rest = self.rng.u64(50..40_000);
+        self.at(rest, Event::EngineUp);
+    }
+
+    /// What was decided and may not have arrived, or was being taken back, can be overtaken.
+    fn in_doubt(&mut self, engine: &Engine) {
+        for job in self.taken.values() {
             if let Some(now) = engine.state.job(job.id)
                 && matches!(now.state, JobState::Submitting)
                 && let Some(story) = self.oracle.stories.get_mut(&job.name)
@@ -181,9 +189,6 @@ impl World {
                 story.touched = true;
             }
         }
-        self.hang_up(&engine);
-        let rest = self.rng.u64(50..40_000);
-        self.at(rest, Event::EngineUp);
     }
 
     /// Its sockets end at the servers a moment later.
@@ -476,6 +481,7 @@ impl World {
             Effect::Exit => {
                 self.tell(|| "the engine ends".to_owned());
                 if let Some(engine) = self.engine.take() {
+                    self.in_doubt(&engine);
                     self.hang_up(&engine);
                 }
                 let rest = self.rng.u64(50..60_000);

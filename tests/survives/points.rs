@@ -82,10 +82,9 @@ impl<'a> Visit<'a> for Steps {
         let on_db =
             matches!(&*call.receiver, syn::Expr::Field(f) if matches!(&f.member, syn::Member::Named(n) if n == "db"));
         let is_step = match name.as_str() {
-            "commit" => true,
+            "commit" | "create_new" => true,
             "execute" => on_db,
             "send" => call.args.is_empty(),
-            "create_new" => true,
             _ => false,
         };
         if is_step {

@@ -391,6 +391,28 @@ fn a_demo_that_is_killed_leaves_nothing() {
 }
 
 #[test]
+fn a_demo_whose_engine_died_goes_on_with_the_jobs_that_it_has() {
+    let stage = Stage::bare();
+    let mut screen = demo(&stage);
+    screen.until_shown("0.854");
+    let folder = stage.temp().join(&demos(&stage)[0]);
+    let holder = std::fs::read_to_string(folder.join(".comfytop/engine.json")).expect("it runs");
+    let holder: serde_json::Value = serde_json::from_str(&holder).expect("JSON");
+    let pid = holder["pid"].as_u64().and_then(|pid| u32::try_from(pid).ok()).expect("a process");
+    signal(pid, Signal::KILL);
+    screen.until_shown("E starts it again");
+    screen.press("E");
+    screen.until("an engine", |screen| !screen.text().contains("E starts it again"));
+    screen.until_shown("in step");
+    assert!(!screen.text().contains("duplicate"), "{}", screen.text());
+    let left = std::fs::read_dir(folder.join("jobs")).expect("there").flatten();
+    let left: Vec<_> = left.map(|e| e.file_name()).filter(|name| name.to_string_lossy().ends_with(".json")).collect();
+    assert!(left.is_empty(), "nothing was dropped again: {left:?}");
+    screen.press("q");
+    screen.ended();
+}
+
+#[test]
 fn a_demo_whose_line_is_cut_leaves_nothing() {
     let stage = Stage::bare();
     let mut screen = demo(&stage);

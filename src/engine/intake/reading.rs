@@ -207,7 +207,7 @@ impl<'a> Reader<'a> {
         {
             // A server may say so any moment.
             if !self.drop.last_call {
-                return Err(Wait::NotThereYet("a server that knows its nodes".to_owned()));
+                return Err(Wait::NotThereYet("a server that says what its nodes can do".to_owned()));
             }
             why.kind = FailureKind::JobFile;
         }

@@ -563,3 +563,17 @@ fn what_comfyui_made_renders_again_where_the_inbox_says_so() {
     // another file under that name is another job
     assert!(world.there("jobs/failed/000002-bare.png.error.txt"));
 }
+
+#[test]
+fn an_inbox_on_a_share_is_polled_whatever_the_config_says() {
+    let dir = tempfile::tempdir().expect("a temporary folder");
+    let config = Config::parse("[[inbox]]\npath = \"jobs\"\n[[inbox]]\npath = \"share\"\n", "").expect("a config");
+    let inboxes: Vec<_> = config.inboxes.iter().map(|i| i.path.clone()).collect();
+    let folder = Folder::with(dir.path(), &inboxes, Path::new("outputs"), None).expect("a folder");
+    let watched = watched(&config, &folder, |path| path.ends_with("share"));
+    let told: Vec<_> = watched.iter().map(|dir| (dir.poll, dir.settle)).collect();
+    assert_eq!(told, [(false, inbox::SETTLE), (true, inbox::SETTLE_POLLED)]);
+    // No inbox is named: the usual one may lie on a share, too.
+    let usual = Folder::new(dir.path()).expect("a folder");
+    assert!(super::watched(&Config::default(), &usual, |_| true).iter().all(|dir| dir.poll));
+}
