@@ -14,11 +14,12 @@ use thiserror::Error;
 use crate::comfy::{Client, ComfyError};
 use crate::config::{DEFAULT_SERVER, ServerConfig};
 use crate::text::{clean, json_text};
+use crate::workflow::Graph;
 use crate::workflow::convert::{self, ConvertError, Converted, When};
 use crate::workflow::object_info::ObjectInfo;
 
-/// Larger graphs are not read: even those of 10,000 nodes are smaller.
-const LARGEST_GRAPH: u64 = 12 << 20;
+/// Larger graphs are not read.
+const LARGEST_GRAPH: u64 = 8 << 20;
 /// Of a server with hundreds of extensions; unzipped.
 const LARGEST_OBJECT_INFO: u64 = 128 << 20;
 
@@ -33,6 +34,8 @@ pub enum Trouble {
     NotJson { path: PathBuf, line: usize, column: usize, message: String },
     #[error("{path}: {source}", path = shown(.path))]
     Graph { path: PathBuf, source: ConvertError },
+    #[error("{path}: more in it than in any graph that can be converted", path = shown(.0))]
+    TooMuch(PathBuf),
     #[error("{0}")]
     Server(String),
 }
@@ -53,6 +56,9 @@ pub fn run(
     notes: &mut dyn Write,
 ) -> Result<(), Trouble> {
     let text = read(file, LARGEST_GRAPH)?;
+    if convert::is_too_large(&text) {
+        return Err(Trouble::TooMuch(file.to_owned()));
+    }
     let graph: Value = parse(&text, file, |text| serde_json::from_str(text))?;
     drop(text);
     let Converted { graph, warnings } =
@@ -61,10 +67,19 @@ pub fn run(
         let _ = writeln!(notes, "comfytop: {}: {warning}", shown(file));
     }
     // A closed pipe is no error of ours.
-    if let Ok(json) = serde_json::to_string_pretty(&graph) {
-        let _ = writeln!(out, "{}", json_text(&json));
-    }
+    let _ = print(&graph, out);
     Ok(())
+}
+
+/// A node at a time, so that the whole text is never in memory.
+fn print(graph: &Graph, out: &mut dyn Write) -> io::Result<()> {
+    let mut before = "{";
+    for (id, node) in graph {
+        let (id, node) = (serde_json::to_string(id)?, serde_json::to_string_pretty(node)?.replace('\n', "\n  "));
+        write!(out, "{before}\n  {}: {}", json_text(&id), json_text(&node))?;
+        before = ",";
+    }
+    writeln!(out, "{}", if graph.is_empty() { "{}" } else { "\n}" })
 }
 
 /// The node classes in a file that holds the answer of `/object_info`, gzipped or not.

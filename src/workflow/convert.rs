@@ -19,12 +19,14 @@ mod send;
 mod settle;
 mod sheet;
 mod text;
+mod weigh;
 mod widgets;
 
 use jiff::civil::DateTime;
 use serde_json::Value;
 
 pub use error::{ConvertError, Fault, MOST_FAULTS, Problem};
+pub use weigh::is_too_large;
 
 use super::graph::Graph;
 use super::object_info::ObjectInfo;
@@ -33,9 +35,11 @@ use crate::job_file;
 /// Subgraphs may be nested so deep.
 const DEEPEST: usize = 200;
 /// So many nodes may come of unfolding subgraphs.
-const MOST_NODES: usize = 20_000;
+const MOST_NODES: usize = 3_000;
 /// So large may the result be, about, in memory.
-const MOST_BYTES: usize = 24 << 20;
+const MOST_BYTES: usize = 12 << 20;
+/// So many values may stand in the text of a graph: one of 3000 nodes has some 100,000.
+const MOST_VALUES: usize = 150_000;
 
 /// What the page would take from the clock and from chance.
 #[derive(Debug, Clone, Copy)]

@@ -110,7 +110,7 @@ fn subgraphs_that_hold_themselves_or_too_many_are_refused() {
         let next = format!("a{}", n + 1);
         subgraph(&format!("a{n}"), json!([host(2 * n + 2, &next), host(2 * n + 3, &next)]))
     });
-    assert!(refusal(&with(double.collect())).contains("has more than 20000 nodes"));
+    assert!(refusal(&with(double.collect())).contains("has more than 3000 nodes"));
 
     let chain = |length: i64| {
         let last = subgraph(&format!("a{length}"), json!([node(999, "LoadImage", json!([]), json!([]))]));
@@ -128,7 +128,7 @@ fn subgraphs_that_hold_themselves_or_too_many_are_refused() {
 
 #[test]
 fn a_large_graph_is_converted_and_a_huge_one_refused() {
-    let count = 10_000;
+    let count = 2_500;
     let mut nodes = vec![node(0, "LoadImage", json!([]), json!([{"name": "IMAGE", "type": "IMAGE", "links": [1]}]))];
     let mut links = Vec::new();
     for id in 1..count {
@@ -144,7 +144,11 @@ fn a_large_graph_is_converted_and_a_huge_one_refused() {
     links.push(json!([count, count - 1, 0, count, 0, "*"]));
     let graph_of = converted(&graph(json!(nodes), json!(links))).unwrap().graph;
     assert_eq!(graph_of.len(), 2);
-    assert_eq!(graph_of["10000"]["inputs"]["images"], json!(["0", 0]));
+    assert_eq!(graph_of["2500"]["inputs"]["images"], json!(["0", 0]));
+
+    let many: Vec<Value> = (0..10_000).map(|id| node(id, "LoadImage", json!([]), json!([]))).collect();
+    let many = graph(json!(many), json!([]));
+    assert!(refusal(&many).starts_with("node 3000 (my LoadImage): ") && convert::is_too_large(&many.to_string()));
 
     // One long prompt, a thousand times over.
     let mut text = node(2, "StringConcatenate", json!([]), json!([]));

@@ -57,6 +57,9 @@ impl<'s, 'a> Unfolded<'s, 'a> {
         let root = Place { sheet: 0, up: None, prefix: String::new(), depth: 0, below: HashMap::new() };
         let mut this = Self { sheets, places: vec![root], everywhere: HashMap::new() };
         let mut nodes = sheets.all[0].nodes.len();
+        if let Some(node) = sheets.all[0].nodes.get(MOST_NODES) {
+            return Err(Fault::new(&node.id, node.shown(), Problem::TooManyNodes));
+        }
         let mut place = 0;
         while place < this.places.len() {
             let sheet = &sheets.all[this.places[place].sheet];
