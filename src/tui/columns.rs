@@ -431,6 +431,8 @@ mod tests {
         assert_eq!(titles(48, 50), ["name", "state", "SSIM"]);
         assert_eq!(titles(78, 80), ["#", "name", "state", "elapsed", "eta", "SSIM", "seam", "verdict"]);
         // The list at 120 columns, beside the server.
-        assert_eq!(titles(89, 120).len(), COLUMNS.len());
+        let wide = ["#", "name", "state", "elapsed", "eta", "seed", "SSIM", "seam", "verdict"];
+        assert_eq!(titles(89, 120), wide);
+        assert_eq!(titles(164, 200).len(), COLUMNS.len());
     }
 }
