@@ -53,6 +53,7 @@ fn exit(code: Code) -> ExitCode {
     ExitCode::from(code as u8)
 }
 
+#[expect(clippy::too_many_lines, reason = "an arm for each verb")]
 fn run(args: Args) -> Result<Code, Trouble> {
     let out = &mut std::io::stdout().lock();
     let asks = args.place.clone();
@@ -71,19 +72,9 @@ fn run(args: Args) -> Result<Code, Trouble> {
             let place = Place::settle_or_make(&asks)?;
             Ok(verbs::add(&mut starting(&place, false)?, &files, place.no_preflight, out)?)
         }
-        Some(Verb::Check { files, object_info }) => {
-            paper::check(&Place::as_it_is(&asks)?, &files, object_info.as_deref(), out)
+        Some(verb @ (Verb::Check { .. } | Verb::New { .. } | Verb::Extract { .. } | Verb::Workflow(_))) => {
+            on_paper(verb, &asks, out)
         }
-        Some(Verb::New { workflow, output }) => {
-            paper::new(&Place::as_it_is(&asks)?, workflow.as_deref(), output.as_deref(), out)
-        }
-        Some(Verb::Extract { file, page }) => paper::extract(&file, page, out),
-        Some(Verb::Workflow(WorkflowVerb::Convert { file, object_info })) => {
-            convert(&asks, &file, object_info.as_deref(), out)
-        }
-        Some(Verb::Workflow(WorkflowVerb::Ls)) => paper::workflows(&Place::as_it_is(&asks)?, out),
-        Some(Verb::Workflow(WorkflowVerb::Show { name })) => paper::workflow(&Place::as_it_is(&asks)?, &name, out),
-        Some(Verb::Workflow(WorkflowVerb::Infer { file })) => paper::infer(&file, out),
         Some(Verb::Requeue { jobs, group, new_seed }) => {
             let mut talk = starting(&Place::settle(&asks)?, false)?;
             let jobs = verbs::with_groups(&mut talk, ids(&jobs), group)?;
@@ -208,6 +199,27 @@ fn ask_for_terminal(else_there_is: &str) -> Result<(), Trouble> {
         return Ok(());
     }
     Err(Trouble::Usage(format!("the dashboard needs a terminal; {else_there_is}")))
+}
+
+/// The verbs about job files and workflows, which need no engine.
+fn on_paper(verb: Verb, asks: &PlaceArgs, out: &mut dyn std::io::Write) -> Result<Code, Trouble> {
+    match verb {
+        Verb::Check { files, object_info } => {
+            paper::check(&Place::as_it_is(asks)?, &files, object_info.as_deref(), out)
+        }
+        Verb::New { workflow, output } => {
+            paper::new(&Place::as_it_is(asks)?, workflow.as_deref(), output.as_deref(), out)
+        }
+        Verb::Extract { file, page } => Ok(paper::extract(&file, page, out)),
+        Verb::Workflow(WorkflowVerb::Convert { file, object_info }) => {
+            convert(asks, &file, object_info.as_deref(), out)
+        }
+        Verb::Workflow(WorkflowVerb::Ls) => paper::workflows(&Place::as_it_is(asks)?, out),
+        Verb::Workflow(WorkflowVerb::Show { name }) => paper::workflow(&Place::as_it_is(asks)?, &name, out),
+        Verb::Workflow(WorkflowVerb::Infer { file }) => Ok(paper::infer(&file, out)),
+        // the others are `run`'s
+        _ => Ok(Code::Usage),
+    }
 }
 
 fn ids(jobs: &[u64]) -> Vec<JobId> {

@@ -367,7 +367,7 @@ impl Driver {
             if !writes.is_empty()
                 && let Err(error) = self.store.write(&writes)
             {
-                self.not_written(error, writes, acts);
+                self.not_written(&error, writes, acts);
                 break;
             }
             self.is_written();

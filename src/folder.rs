@@ -26,6 +26,7 @@ pub use intake::{Ending, Finished, dropped_name, number_of};
 pub use stamp::Stamp;
 pub use workflows::{WorkflowFileError, WorkflowText};
 
+use crate::faults;
 use crate::text;
 use crate::workflow::{BUILT_IN, EXAMPLES};
 
@@ -188,8 +189,8 @@ impl Folder {
     /// Writes a file where none is: whole, or not at all.
     fn write_new(&self, path: &Path, text: &[u8]) -> io::Result<()> {
         let draft = self.hidden(path.parent().unwrap_or(&self.root), "draft");
-        std::fs::write(&draft.path, text)?;
-        match no_replace::rename(&draft.path, path) {
+        faults::step("folder.new.write", || std::fs::write(&draft.path, text))?;
+        match faults::step("folder.new.rename", || no_replace::rename(&draft.path, path)) {
             Ok(()) => draft.moved(),
             Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
             Err(error) => return Err(error),

@@ -81,7 +81,7 @@ pub enum Event {
     },
     /// All the files that have lain here for a moment, are not taken, and may still be: not whole, or something that
     /// they name is missing. Told when the list changes, with a second's delay.
-    Waiting(Vec<PathBuf>),
+    Waiting(Vec<Waited>),
     /// A folder that cannot be listed; told once, until it is [`Event::Well`] again.
     Trouble {
         dir: PathBuf,
@@ -90,6 +90,14 @@ pub enum Event {
     Well {
         dir: PathBuf,
     },
+}
+
+/// A file that is waited for.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Waited {
+    pub path: PathBuf,
+    /// False: its bytes are not, or can't be read.
+    pub is_whole: bool,
 }
 
 /// The watch. Dropping it ends the thread.

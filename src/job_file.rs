@@ -93,6 +93,8 @@ pub enum Source {
     Named(Option<String>),
     /// A graph in API format that came in the job file itself; shared by the jobs of an entry.
     Graph(Arc<Map<String, Value>>),
+    /// A graph as ComfyUI's page saves it: a server must say how it is to be run.
+    Page(Arc<Map<String, Value>>),
 }
 
 /// A job file that cannot be used.
@@ -262,9 +264,9 @@ mod tests {
     }
 
     #[test]
-    fn a_graph_of_the_page_is_refused_with_the_words_that_help() {
-        for text in [r#"{"nodes": [], "links": []}"#, r#"{"workflow": {"nodes": [], "links": []}}"#] {
-            assert!(error(text).message.contains("Export (API)"), "{text}");
+    fn a_graph_of_the_page_is_a_job_alone_or_under_workflow() {
+        for text in [r#"{"nodes": [], "links": []}"#, r#"{"workflow": {"nodes": [], "links": []}, "name": "x"}"#] {
+            assert!(matches!(one(text).workflow, Source::Page(page) if page.contains_key("nodes")), "{text}");
         }
     }
 
@@ -294,8 +296,10 @@ mod tests {
         let e = error("{\"workflow\": \"x\",\n  \"prompt\": \"a\",\n  \"seed\": 1, \"prompt\": \"b\"}");
         assert_eq!(e.place, Some(place(3, 14)));
         assert!(e.message.starts_with("`prompt` stands twice"), "{e}");
-        assert_eq!(e.excerpt.lines().last().map(|l| l.chars().count()), Some("3 |   \"seed\": 1, \"".chars().count()));
         assert!(error(r#"{"workflow": "x", "set": {"1.a": 1, "1.a": 2}}"#).message.contains("`1.a` stands twice"));
+        let lines = b"{\"seed\": 1}\n{\"seed\": 1, \"seed\": 2}\n";
+        let e = parse(Format::JsonLines, lines).expect_err("an error").remove(0);
+        assert_eq!(e.place, Some(place(2, 13)), "{e}");
         // In jobs of one list it does not.
         assert_eq!(parse(Format::Json, br#"[{"seed": 1}, {"seed": 1}]"#).expect("jobs").len(), 2);
     }
@@ -408,7 +412,7 @@ mod tests {
             r#"{"workflow": "w", "prompt": "a, \"b\"\nc", "seed": 7, "set": {"14.cfg": 1.5}, "priority": 2, "hold": true, "tags": ["x", "y"]}"#,
         );
         let toml = "workflow = \"w\"\nprompt = \"\"\"\na, \"b\"\nc\"\"\"\nseed = 7\npriority = 2\nhold = true\ntags = [\"x\", \"y\"]\n[set]\n\"14.cfg\" = 1.5\n";
-        assert_eq!(all(Format::Toml, toml), [want.clone()]);
+        assert_eq!(all(Format::Toml, toml), std::slice::from_ref(&want));
         let line = r#"{"workflow": "w", "prompt": "a, \"b\"\nc", "seed": 7, "set": {"14.cfg": 1.5}, "priority": 2, "hold": true, "tags": ["x", "y"]}"#;
         assert_eq!(all(Format::JsonLines, &format!("\n{line}\n\n{line}\n"))[0], want);
         for separator in [",", ";", "\t"] {

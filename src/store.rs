@@ -15,6 +15,7 @@ use serde_json::{Map, Value};
 use thiserror::Error;
 
 use crate::estimate::NodeTimes;
+use crate::faults;
 use crate::job::{Change, Job, JobId};
 use crate::protocol::Look;
 use crate::workflow::{InputRef, SlotType};
@@ -251,7 +252,7 @@ impl Store {
             tx.pragma_update(None, "application_id", APPLICATION_ID).map_err(open)?;
             let version = i64::try_from(migrations::STEPS.len()).unwrap_or(i64::MAX);
             tx.pragma_update(None, "user_version", version).map_err(open)?;
-            tx.commit().map_err(open)?;
+            faults::step("store.migrate", || tx.commit()).map_err(open)?;
         }
         Ok(Self { db })
     }
@@ -336,7 +337,7 @@ impl Store {
                 ])?;
             }
         }
-        Ok(tx.commit()?)
+        Ok(faults::step("store.take", || tx.commit())?)
     }
 
     /// Whether a job file has named this file of a watched folder.
@@ -353,17 +354,17 @@ impl Store {
 
     /// Keeps what a server says of its nodes: the latest of each version.
     pub fn keep_object_info(&mut self, url: &str, version: &str, at: Timestamp, text: &str) -> Result<(), StoreError> {
-        self.db.execute(
-            "INSERT OR REPLACE INTO object_info (url, version, at, text) VALUES (?1, ?2, ?3, ?4)",
-            params![url, version, at.to_string(), text],
-        )?;
+        let sql = "INSERT OR REPLACE INTO object_info (url, version, at, text) VALUES (?1, ?2, ?3, ?4)";
+        let row = params![url, version, at.to_string(), text];
+        faults::step("store.object_info", || self.db.execute(sql, row))?;
         Ok(())
     }
 
     /// A file is coming back from `failed/`, from here.
     pub fn returning(&mut self, file: u64, origin: &Path) -> Result<(), StoreError> {
         let (file, origin, place) = (file.cast_signed(), origin.to_string_lossy(), Place::Returning.word());
-        self.db.execute("UPDATE files SET place = ?3, origin = ?2 WHERE id = ?1", params![file, origin, place])?;
+        let sql = "UPDATE files SET place = ?3, origin = ?2 WHERE id = ?1";
+        faults::step("store.returning", || self.db.execute(sql, params![file, origin, place]))?;
         Ok(())
     }
 
@@ -376,7 +377,7 @@ impl Store {
                 tx.execute("DELETE FROM jobs WHERE id = ?1", [job.0.cast_signed()])?;
             }
         }
-        Ok(tx.commit()?)
+        Ok(faults::step("store.untake", || tx.commit())?)
     }
 
     /// Writes what a step decided, all of it or nothing.
@@ -385,7 +386,7 @@ impl Store {
         for write in writes {
             apply(&tx, write)?;
         }
-        Ok(tx.commit()?)
+        Ok(faults::step("store.write", || tx.commit())?)
     }
 
     /// What is needed to post this job; `None` for a rejected one.
@@ -440,7 +441,7 @@ impl Store {
                 tx.execute("UPDATE attempts SET graph = NULL WHERE job = ?1", [job])?;
             }
         }
-        tx.commit()?;
+        faults::step("store.clean", || tx.commit())?;
         Ok((events, graphs))
     }
 
@@ -488,7 +489,8 @@ impl Store {
             return Ok(id);
         }
         let id = make();
-        self.db.execute("INSERT INTO servers (url, client_id) VALUES (?1, ?2)", [url, &id])?;
+        let sql = "INSERT INTO servers (url, client_id) VALUES (?1, ?2)";
+        faults::step("store.client_id", || self.db.execute(sql, [url, &id]))?;
         Ok(id)
     }
 

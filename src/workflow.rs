@@ -24,6 +24,8 @@ pub use infer::{infer, slots_toml};
 pub use slots::{InputRef, Slot, SlotType};
 
 use crate::{job_file, text};
+use convert::When;
+use object_info::ObjectInfo;
 use slots::SlotsFile;
 
 /// Before a file name: the server's own, not one to upload.
@@ -68,6 +70,9 @@ pub enum WorkflowError {
     NotAGraph(String),
     #[error("{}", job_file::PAGE_GRAPH)]
     PageFormat,
+    /// Several lines: a fault each.
+    #[error("this graph of ComfyUI's page can't be made fit to run: {0}")]
+    Convert(#[from] convert::ConvertError),
     #[error("the graph has no nodes")]
     NoNodes,
     #[error("node {node} {why}")]
@@ -91,15 +96,29 @@ impl Workflow {
             WorkflowError::NotJson { line: error.line(), column: error.column(), message }
         })?;
         let Value::Object(graph) = value else { return Err(WorkflowError::NotAGraph(job_file::kind(&value))) };
-        let mut workflow = Self::from_graph(name, graph)?;
-        if let Some(toml) = slots_toml {
+        Self::from_graph(name, graph)?.with_slots(slots_toml)
+    }
+
+    /// The same where `NAME.json` is a graph as ComfyUI's page saves it.
+    pub fn from_page(
+        name: &str,
+        page: &Value,
+        slots_toml: Option<&str>,
+        info: &ObjectInfo,
+        when: When,
+    ) -> Result<Self, WorkflowError> {
+        Self::from_graph(name, convert::convert(page, info, when)?.graph)?.with_slots(slots_toml)
+    }
+
+    fn with_slots(mut self, toml: Option<&str>) -> Result<Self, WorkflowError> {
+        if let Some(toml) = toml {
             let file: SlotsFile =
                 toml::from_str(toml).map_err(|error| WorkflowError::Toml(text::clean_lines(&error.to_string())))?;
-            check_slots(&file.slots, &workflow.graph)?;
-            workflow.description = file.description;
-            workflow.slots = file.slots;
+            check_slots(&file.slots, &self.graph)?;
+            self.description = file.description;
+            self.slots = file.slots;
         }
-        Ok(workflow)
+        Ok(self)
     }
 
     /// A graph without a `.toml`: one that a job file brought along.

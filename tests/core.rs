@@ -303,8 +303,7 @@ fn an_unanswered_post_is_looked_up_and_posted_again_under_its_own_id() {
     assert_eq!(submitted(&w.nowhere(1)), [1]);
     assert_eq!(w.prompt(1), id, "the same id: should both arrive, one copy is deleted");
     w.accept(1);
-    let effects = w.step(Input::Up { server: 0, about: About::default() });
-    assert_eq!(looks(&effects), [(First::Nothing, vec![1])]);
+    assert_eq!(looks(&w.wait(11)), [(First::Nothing, vec![1])], "the first may have arrived after all");
     let effects = w.looked(1, Look::Pending { copies: 2 });
     assert!(effects.iter().any(|e| matches!(e, Effect::Delete { .. })));
 }
@@ -557,6 +556,36 @@ fn nothing_is_sent_while_a_forgotten_file_cannot_be_looked_for() {
     assert!(submitted(&w.take(2)).is_empty(), "the one before it may have to go first");
     assert!(looks(&w.wait(6)).contains(&(First::Nothing, vec![1])));
     assert_eq!(submitted(&w.nowhere(1)), [1], "in its old place");
+}
+
+#[test]
+fn an_answer_to_an_earlier_attempt_says_nothing_of_the_next() {
+    let (mut w, _) = World::up(2, 1);
+    let first = w.prompt(1);
+    // It fails before its POST is answered, and is wanted once more.
+    let why = Failure { kind: FailureKind::Node, node: None, message: "no".to_owned(), detail: String::new() };
+    w.hear(Heard::Failed { prompt: first.clone(), node: None, why });
+    assert_eq!(submitted(&w.ask(Request::Requeue { jobs: vec![JobId(1)], new_seed: false })), [1]);
+    let result = PostResult::Accepted { notes: Vec::new(), nodes: Vec::new() };
+    w.step(Input::Posted { server: 0, job: JobId(1), prompt_id: first, result });
+    // The second is still on its way: what a look does not find may yet arrive.
+    w.step(Input::Up { server: 0, about: About::default() });
+    w.looked(1, Look::Unknown);
+    assert!(submitted(&w.wait(30)).is_empty() && w.word(1) == "submitting");
+}
+
+#[test]
+fn a_slow_answer_that_is_older_than_one_which_found_it_says_nothing() {
+    let (mut w, _) = World::up(2, 1);
+    w.posted(1, PostResult::Unsure { why: "cut".to_owned(), refused: false, nodes: Vec::new() });
+    w.wait(11);
+    let found = |w: &World, look| vec![(JobId(1), w.prompt(1), look)];
+    // The second of two questions is answered first.
+    let second = found(&w, Look::Pending { copies: 1 });
+    w.step(Input::Looked { server: 0, asked: 2, found: second });
+    let first = found(&w, Look::Unknown);
+    let effects = w.step(Input::Looked { server: 0, asked: 1, found: first });
+    assert!(pings(&effects).is_empty() && collects(&effects).is_empty(), "{effects:?}");
 }
 
 #[test]

@@ -24,8 +24,10 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use simulation::world::World;
 
 /// Seeds that failed once, and what they found.
-const REGRESSIONS: &[u64] =
-    &[7, 26, 37, 52, 60, 75, 91, 96, 113, 132, 253, 261, 319, 416, 527, 533, 550, 577, 729, 734, 785, 836, 952];
+const REGRESSIONS: &[u64] = &[
+    7, 26, 37, 52, 60, 75, 91, 96, 113, 132, 253, 261, 319, 416, 527, 533, 550, 577, 729, 734, 785, 836, 952, 2784,
+    2977, 3359, 3393, 3515, 3763, 3939,
+];
 
 fn number(name: &str) -> Option<u64> {
     std::env::var(name).ok().map(|text| text.parse().unwrap_or_else(|_| panic!("{name} is a number, not `{text}`")))

@@ -9,6 +9,8 @@ mod whole {
     mod crashes;
     mod demo;
     mod drops;
+    mod faults;
+    mod jobs;
     mod orders;
     mod places;
     #[cfg(unix)]

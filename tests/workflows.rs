@@ -363,7 +363,7 @@ fn check_file(format: Format, text: &str, place: &str) -> Vec<String> {
             Source::Graph(graph) => {
                 Workflow::from_graph("graph", (**graph).clone()).unwrap_or_else(|error| panic!("{place}: {error}"))
             }
-            Source::Named(None) => panic!("{place}: an example names its workflow"),
+            Source::Named(None) | Source::Page(_) => panic!("{place}: an example names its workflow"),
         };
         let filled = workflow.fill(&job).unwrap_or_else(|faults| panic!("{place}: {faults:?}"));
         files.extend(filled.files.into_iter().filter_map(|file| match file.value {

@@ -74,8 +74,11 @@ pub enum Verb {
     Check {
         #[arg(required = true)]
         files: Vec<PathBuf>,
-        /// A saved answer of a server's /object_info to hold them against [default: the server is asked]
-        #[arg(long, value_name = "FILE")]
+        #[arg(
+            long,
+            value_name = "FILE",
+            help = "A saved answer of a server's /object_info to hold them against [default: the server is asked]"
+        )]
         object_info: Option<PathBuf>,
     },
     /// Write a commented job file to begin with
@@ -86,7 +89,7 @@ pub enum Verb {
         #[arg(long, short, value_name = "FILE")]
         output: Option<PathBuf>,
     },
-    /// Print the graph that rendered a PNG, WebP, FLAC, MP4 or WebM of ComfyUI's
+    #[command(about = "Print the graph that rendered a PNG, WebP, FLAC, MP4 or WebM of ComfyUI's")]
     Extract {
         file: PathBuf,
         /// The graph of ComfyUI's page instead

@@ -18,9 +18,9 @@ fn servers(place: &Place) -> Vec<ServerConfig> {
     if place.config.servers.is_empty() { vec![ServerConfig::at(DEFAULT_SERVER)] } else { place.config.servers.clone() }
 }
 
-fn written(result: std::io::Result<bool>) -> Result<Code, Trouble> {
+fn written(result: std::io::Result<bool>) -> Code {
     // A closed pipe is no error of ours.
-    Ok(result.map_or(Code::No, code))
+    result.map_or(Code::No, code)
 }
 
 pub(super) fn check(
@@ -49,14 +49,17 @@ pub(super) fn check(
         workflow: place.config.inboxes.first().and_then(|inbox| inbox.workflow.as_deref()),
         info: info.as_ref().map(|(info, name)| (info, name.as_str())),
     };
-    written(jobs::check(&ground, files, out))
+    Ok(written(jobs::check(&ground, files, out)))
 }
 
 pub(super) fn dry_run(place: &Place, files: &[PathBuf], out: &mut dyn Write) -> Result<Code, Trouble> {
     let folder = place.folder()?;
     let names: Vec<String> = servers(place).iter().map(ServerConfig::label).collect();
     let workflow = place.config.inboxes.first().and_then(|inbox| inbox.workflow.as_deref());
-    written(jobs::dry_run(&Ground { folder: &folder, servers: &names, workflow, info: None }, files, out))
+    // for graphs of the page; what is wrong at the server is `check`'s to say
+    let asked = runtime()?.block_on(convert::ask(&place.config.servers)).ok();
+    let info = asked.as_ref().map(|info| (info, "the server"));
+    Ok(written(jobs::dry_run(&Ground { folder: &folder, servers: &names, workflow, info }, files, out)))
 }
 
 pub(super) fn new(
@@ -70,7 +73,7 @@ pub(super) fn new(
     let Some(name) = workflow.or_else(|| names.first().map(String::as_str)) else {
         return Err(Trouble::Usage("there are no workflows yet: put a graph into workflows/".to_owned()));
     };
-    let workflow = workflows::read_workflow(&folder, name).map_err(Trouble::Usage)?;
+    let workflow = workflows::read_workflow(&folder, name, None).map_err(Trouble::Usage)?;
     let text = draft::job_file(&workflow, &names);
     if output == Some(Path::new("-")) {
         let _ = out.write_all(text.as_bytes());
@@ -93,23 +96,23 @@ pub(super) fn new(
     Ok(Code::Ok)
 }
 
-pub(super) fn extract(file: &Path, page: bool, out: &mut dyn Write) -> Result<Code, Trouble> {
+pub(super) fn extract(file: &Path, page: bool, out: &mut dyn Write) -> Code {
     match extracting::run(file, page, out) {
-        Ok(()) => Ok(Code::Ok),
+        Ok(()) => Code::Ok,
         Err(error) => {
             eprintln!("comfytop: {}: {error}", shown(file));
-            Ok(Code::No)
+            Code::No
         }
     }
 }
 
 pub(super) fn workflows(place: &Place, out: &mut dyn Write) -> Result<Code, Trouble> {
-    written(workflows::ls(&place.folder()?, out))
+    Ok(written(workflows::ls(&place.folder()?, out)))
 }
 
 pub(super) fn workflow(place: &Place, name: &str, out: &mut dyn Write) -> Result<Code, Trouble> {
-    match workflows::read_workflow(&place.folder()?, name) {
-        Ok(workflow) => written(workflows::show(&workflow, out).map(|()| true)),
+    match workflows::read_workflow(&place.folder()?, name, None) {
+        Ok(workflow) => Ok(written(workflows::show(&workflow, out).map(|()| true))),
         Err(why) => {
             eprintln!("comfytop: {why}");
             Ok(Code::No)
@@ -117,12 +120,12 @@ pub(super) fn workflow(place: &Place, name: &str, out: &mut dyn Write) -> Result
     }
 }
 
-pub(super) fn infer(file: &Path, out: &mut dyn Write) -> Result<Code, Trouble> {
+pub(super) fn infer(file: &Path, out: &mut dyn Write) -> Code {
     match workflows::infer(file, out) {
-        Ok(()) => Ok(Code::Ok),
+        Ok(()) => Code::Ok,
         Err(why) => {
             eprintln!("comfytop: {}: {why}", shown(file));
-            Ok(Code::No)
+            Code::No
         }
     }
 }

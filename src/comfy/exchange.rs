@@ -6,6 +6,7 @@ use reqwest::header::{CONTENT_LENGTH, CONTENT_TYPE, HeaderValue, LOCATION};
 use reqwest::{RequestBuilder, Response};
 
 use super::error::{ComfyError, excerpt, root};
+use crate::faults;
 
 /// The biggest body that is read into memory. 300 pending jobs with prompts of 40 KB are 12 MB.
 const BODY_LIMIT: u64 = 64 << 20;
@@ -80,7 +81,7 @@ fn html_page(text: &str) -> String {
 
 /// Sends a request and reads its answer, whatever its status.
 pub(super) async fn exchange(request: RequestBuilder, at: String) -> Result<Answer, ComfyError> {
-    let mut response = request.send().await.map_err(|error| failure(&at, error))?;
+    let mut response = faults::request("comfy", &at, request.send()).await.map_err(|error| failure(&at, error))?;
     let code = response.status().as_u16();
     let limit = if response.status().is_success() { BODY_LIMIT } else { ERROR_LIMIT };
     let mut html = is_html(&response);
@@ -111,7 +112,7 @@ pub(super) async fn exchange(request: RequestBuilder, at: String) -> Result<Answ
 
 /// Sends a `HEAD`: the answer without a body, and how long that would be.
 pub(super) async fn head(request: RequestBuilder, at: String) -> Result<(Answer, Option<u64>), ComfyError> {
-    let response = request.send().await.map_err(|error| failure(&at, error))?;
+    let response = faults::request("comfy.head", &at, request.send()).await.map_err(|error| failure(&at, error))?;
     let code = response.status().as_u16();
     let text = |name| response.headers().get(name).map(|it| String::from_utf8_lossy(it.as_bytes()).into_owned());
     let length = text(CONTENT_LENGTH).and_then(|length| length.parse().ok());

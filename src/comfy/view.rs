@@ -14,6 +14,7 @@ use super::error::ComfyError;
 use super::exchange::{failure, is_html, verdict};
 use super::history::OutputRef;
 use super::rest::{Client, Patience};
+use crate::faults;
 
 /// A file that is about to come.
 #[derive(Debug)]
@@ -41,7 +42,7 @@ impl Client {
         if from > 0 {
             request = request.header(RANGE, format!("bytes={from}-"));
         }
-        let response = timeout(patience.request, request.send())
+        let response = timeout(patience.request, faults::request("comfy", &at, request.send()))
             .await
             .map_err(|_| ComfyError::TimedOut { at: at.clone(), connecting: false })?
             .map_err(|error| failure(&at, error))?;
@@ -126,7 +127,7 @@ impl Download {
             if self.position > max_bytes {
                 return Err(too_big(&self.at, self.position));
             }
-            writer.write_all(&piece).await.map_err(file)?;
+            faults::request("comfy.view.write", "", writer.write_all(&piece)).await.map_err(file)?;
             written += piece.len() as u64;
         }
         writer.flush().await.map_err(file)?;

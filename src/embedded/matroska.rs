@@ -1,4 +1,4 @@
-//! Matroska and WebM: `Segment/Tags/Tag/SimpleTag`, of which `TagName` and `TagString` count.
+//! Matroska and `WebM`: `Segment/Tags/Tag/SimpleTag`, of which `TagName` and `TagString` count.
 
 use std::io::{self, Read, Seek};
 

@@ -8,9 +8,9 @@ pub(super) fn read(file: &mut (impl Read + Seek), found: &mut Embedded) -> io::R
     let mut at = 12_u64;
     for _ in 0..PIECES {
         go(file, at)?;
-        let Some([a, b, c, d, e, f, g, h]) = array::<8>(file)? else { return Ok(()) };
-        let length = u64::from(u32::from_le_bytes([e, f, g, h]));
-        if [a, b, c, d] == *b"EXIF" {
+        let (Some(kind), Some(length)) = (array::<4>(file)?, array::<4>(file)?) else { return Ok(()) };
+        let length = u64::from(u32::from_le_bytes(length));
+        if kind == *b"EXIF" {
             if let Some(data) = bytes(file, length)? {
                 exif(&data, found);
             }

@@ -11,6 +11,7 @@ use jiff::{SignedDuration, Timestamp};
 
 use super::Driver;
 use super::core::Input;
+use crate::faults;
 use crate::folder::disk_free;
 use crate::job::{Job, JobId};
 use crate::text::size_words;
@@ -58,7 +59,7 @@ impl Driver {
         if old > 0 && new + old > keep.log {
             lines.push(format!("log: {} of the older part", size_words(old)));
             if !pretend {
-                let _ = fs::remove_file(log.with_extension("log.1"));
+                let _ = faults::step("clean.log", || fs::remove_file(log.with_extension("log.1")));
             }
         }
         Ok(lines)
@@ -94,7 +95,7 @@ fn trim(what: &str, folder: &Path, most: u64, needed: &HashSet<PathBuf>, pretend
         if total <= most {
             break;
         }
-        if pretend || fs::remove_file(&path).is_ok() {
+        if pretend || faults::step("clean.file", || fs::remove_file(&path)).is_ok() {
             total -= bytes;
             freed += bytes;
             count += 1;

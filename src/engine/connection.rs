@@ -258,15 +258,15 @@ mod tests {
         let path = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/wire/gpu-0.3.64/27-wan-loop-gpu.json");
         let recording: serde_json::Value = serde_json::from_slice(&std::fs::read(path).unwrap()).unwrap();
         let stats = recording["exchanges"].as_array().unwrap().iter().filter_map(|e| e.get("stats"));
-        let mut reserves = 0;
+        let mut moments = 0;
         for device in stats {
             let body = serde_json::json!({"system": {}, "devices": [device]}).to_string();
             let sample = sample(&crate::comfy::answer::parse_system_stats(body.as_bytes()).unwrap()).unwrap();
             assert!(sample.torch <= sample.vram_used, "{sample:?} of {device}");
             let reserved = device["torch_vram_total"].as_u64().unwrap();
-            reserves += u32::from(reserved > sample.vram_used);
+            moments += u32::from(reserved > sample.vram_used);
         }
-        assert!(reserves > 0, "the recording has moments in which the reserve is more than what is used");
+        assert!(moments > 0, "the recording has moments in which the reserve is more than what is used");
     }
 
     #[test]

@@ -138,6 +138,8 @@ struct Sent {
     before: u64,
     /// Looks up to this one were asked before it could have arrived: that they did not find it says nothing.
     looks: u64,
+    /// Posted before, and nowhere: the first may still arrive.
+    again: bool,
 }
 
 /// A render that is being watched.

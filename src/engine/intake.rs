@@ -21,7 +21,7 @@ use super::core::{Effect, Input, OpenFile};
 use super::{Driver, Event};
 use crate::config::{Config, InboxConfig};
 use crate::folder::{Folder, KeptInput, dropped_name, number_of};
-use crate::inbox::{self, WatchedDir};
+use crate::inbox::{self, Waited, WatchedDir};
 use crate::job::{JobId, JobState};
 use crate::job_file::Format;
 use crate::protocol::{Answer, Level};
@@ -45,7 +45,7 @@ pub(super) struct Intake {
     /// Files that name another which is not there: which.
     wants: HashMap<PathBuf, String>,
     /// Files that have lain a moment and can't be taken yet.
-    waiting: Vec<PathBuf>,
+    waiting: Vec<Waited>,
 }
 
 /// The folders to watch, in the order of [`Folder::inboxes`]. `is_share`: a folder that sends no events; it is
@@ -124,9 +124,10 @@ impl Drop {
 
 fn log_taken(name: &str, jobs: &[JobId]) {
     let name = text::clean(name);
-    match jobs {
-        [first, .., last] => tracing::info!("{name} is taken: {first} to {last}"),
-        _ => tracing::info!("{name} is taken: {}", jobs.first().copied().unwrap_or(JobId(0))),
+    if let [first, .., last] = jobs {
+        tracing::info!("{name} is taken: {first} to {last}");
+    } else {
+        tracing::info!("{name} is taken: {}", jobs.first().copied().unwrap_or(JobId(0)));
     }
 }
 
@@ -163,9 +164,9 @@ impl Driver {
                 inbox::Event::Gone { path } => {
                     self.intake.untaken.remove(&path);
                 }
-                inbox::Event::Waiting(paths) => {
-                    self.intake.wants.retain(|path, _| paths.contains(path));
-                    self.intake.waiting = paths;
+                inbox::Event::Waiting(waiting) => {
+                    self.intake.wants.retain(|path, _| waiting.iter().any(|w| w.path == *path));
+                    self.intake.waiting = waiting;
                 }
                 inbox::Event::Trouble { dir, why } => {
                     self.intake.folders.insert(dir, why);
@@ -196,13 +197,17 @@ impl Driver {
         if let Some(why) = self.intake.untaken.values().next() {
             banners.push(format!("{why}{}; it is tried again", more(self.intake.untaken.len())));
         }
-        if let Some(path) = self.intake.waiting.first() {
-            let name = text::clean(&path.file_name().unwrap_or_default().to_string_lossy()).into_owned();
-            let why = match self.intake.wants.get(path) {
-                Some(missing) => format!("{name} waits for {missing}"),
-                None => format!("{name} is not whole JSON yet"),
-            };
-            banners.push(format!("{why}{}", more(self.intake.waiting.len())));
+        let why = |waited: &Waited| {
+            let name = text::clean(&waited.path.file_name().unwrap_or_default().to_string_lossy()).into_owned();
+            match self.intake.wants.get(&waited.path) {
+                _ if !waited.is_whole => Some(format!("{name} is not whole yet")),
+                // Without, it is on its way: large files of it are copied.
+                missing => missing.map(|missing| format!("{name} waits for {missing}")),
+            }
+        };
+        let waiting: Vec<_> = self.intake.waiting.iter().filter_map(why).collect();
+        if let Some(first) = waiting.first() {
+            banners.push(format!("{first}{}", more(waiting.len())));
         }
         banners
     }
@@ -295,7 +300,7 @@ impl Driver {
                 (Ok(true), path) => {
                     if let Some(path) = path {
                         self.intake.untaken.remove(&path);
-                        self.intake.waiting.retain(|other| *other != path);
+                        self.intake.waiting.retain(|other| other.path != path);
                     }
                     log_taken(&row.name, &ids);
                     // Not written: the place stays `taking`, and the next start sets it right.
@@ -347,7 +352,7 @@ impl Driver {
         }
         let first = JobId(self.next_job);
         let reader = Reader::new(&self.folder, &self.state, batch, first, drop, &mut self.intake.shelf);
-        let drafts = match reader.drafts() {
+        let drafts = match reader.knowing(&self.preflight).drafts() {
             Ok(drafts) => drafts,
             Err(Wait::NotThereYet(missing)) => return Ok(Made::NotYet(missing)),
             Err(Wait::Copies(paths)) => return Ok(Made::Copies(paths)),

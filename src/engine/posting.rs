@@ -9,7 +9,7 @@ use tokio::sync::mpsc;
 
 use super::core::{CollectFailure, Effect, First, Input, PostResult};
 use super::errands::{self, Uploaded};
-use super::preflight::{self, Known, Told};
+use super::preflight::{self, Sight, Told};
 use super::{Driver, Event, hearing};
 use crate::comfy::Client;
 use crate::job::{Change, Failure, FailureKind, JobId, Output};
@@ -85,9 +85,13 @@ impl Driver {
         prompt.files.is_empty().then(|| self.fill_in(prompt, prompt_id, seed, Vec::new()))
     }
 
-    /// Nothing that is known of the server speaks against it.
+    /// What is known of the server speaks for it.
     fn looks_fit(&self, server: usize, job: JobId, prompt: &Prompt) -> bool {
-        self.known_for(server, job).is_none_or(|known| preflight::faults(prompt, &known.info).is_empty())
+        match self.sight(server, job) {
+            Sight::Blind => true,
+            Sight::First(_) => false,
+            Sight::Known(known) => preflight::faults(prompt, &known.info).is_empty(),
+        }
     }
 
     /// What is known of a server.
@@ -95,10 +99,15 @@ impl Driver {
         self.preflight.known.get(server)?.as_ref().map(|known| Arc::clone(&known.info))
     }
 
-    /// What is known of a server, where a job is to be held against it.
-    fn known_for(&self, server: usize, job: JobId) -> Option<Known> {
+    /// What a job is held against before it is posted there.
+    fn sight(&self, server: usize, job: JobId) -> Sight {
         let wanted = self.preflights() && self.state.job(job).is_some_and(|job| !job.no_preflight);
-        self.preflight.known.get(server).filter(|_| wanted)?.clone()
+        let known = self.preflight.known.get(server).filter(|_| wanted).cloned();
+        match (known, self.first_of(server)) {
+            (Some(Some(known)), _) => Sight::Known(known),
+            (Some(None), Some(first)) => Sight::First(first),
+            _ => Sight::Blind,
+        }
     }
 
     /// The core hears of the nodes before the POST: messages may come before its answer.
@@ -133,10 +142,10 @@ impl Driver {
                 let (client, events) = (Arc::clone(&end.client), self.events.clone());
                 let folder = Arc::clone(&self.folder);
                 let given = self.given(&prompt.files);
-                let known = self.known_for(server, job);
+                let sight = self.sight(server, job);
                 let name = self.state.server_names().nth(server).unwrap_or_default().to_owned();
                 tokio::spawn(async move {
-                    let (fit, said) = preflight::last_look(&client, &name, known, &prompt).await;
+                    let (fit, said) = preflight::last_look(&client, &name, sight, &prompt).await;
                     if said.is_some() {
                         let _ = events.send(Event::Told(Box::new(Told { server, said, fresh: true })));
                     }

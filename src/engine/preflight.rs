@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 use serde_json::{Map, Value};
+use tokio::sync::OnceCell;
 use tokio::time::Instant;
 
 use super::core::Input;
@@ -34,11 +35,16 @@ pub(super) struct Known {
     pub asked: Option<Instant>,
 }
 
+/// Asked once, whoever asks first.
+pub(super) type First = Arc<OnceCell<(String, Arc<ObjectInfo>)>>;
+
 /// What the driver remembers of it.
 #[derive(Debug, Default)]
 pub(super) struct Preflight {
     /// By server.
     pub known: Vec<Option<Known>>,
+    /// The first answer of each, for all who wait for it.
+    first: Vec<First>,
     /// Servers that are being asked.
     asking: HashSet<usize>,
     /// Jobs that were not found fit yet.
@@ -49,7 +55,7 @@ pub(super) struct Preflight {
 pub(super) struct Told {
     pub server: usize,
     /// What it said, to be kept; nothing where it could not be asked.
-    pub said: Option<(String, ObjectInfo)>,
+    pub said: Option<(String, Arc<ObjectInfo>)>,
     pub fresh: bool,
 }
 
@@ -99,6 +105,7 @@ impl Driver {
     /// What was kept of the servers, until they answer.
     pub(super) fn recall_servers(&mut self) {
         self.preflight.known = vec![None; self.servers.len()];
+        self.preflight.first = self.servers.iter().map(|_| First::default()).collect();
         if !self.preflights() {
             return;
         }
@@ -107,7 +114,7 @@ impl Driver {
             let events = self.events.clone();
             tokio::task::spawn_blocking(move || {
                 if let Ok(info) = ObjectInfo::parse(&text) {
-                    let told = Told { server, said: Some((String::new(), info)), fresh: false };
+                    let told = Told { server, said: Some((String::new(), Arc::new(info))), fresh: false };
                     let _ = events.send(Event::Told(Box::new(told)));
                 }
             });
@@ -121,8 +128,12 @@ impl Driver {
             return;
         }
         let (client, events) = (Arc::clone(&end.client), self.events.clone());
+        let first = self.first_of(server);
         tokio::spawn(async move {
-            let said = fetch(&client).await;
+            let said = match first {
+                Some(first) => wait_for(&first, &client).await,
+                None => fetch(&client).await,
+            };
             let _ = events.send(Event::Told(Box::new(Told { server, said, fresh: true })));
         });
     }
@@ -133,7 +144,7 @@ impl Driver {
             self.preflight.asking.remove(&server);
         }
         let Some((text, info)) = said else { return };
-        let known = Known { info: Arc::new(info), asked: fresh.then(Instant::now) };
+        let known = Known { info, asked: fresh.then(Instant::now) };
         if let Some(slot) = self.preflight.known.get_mut(server)
             && (fresh || slot.is_none())
         {
@@ -147,6 +158,12 @@ impl Driver {
             }
         }
         self.look_again(None);
+    }
+
+    /// Where the first answer of a server is waited for; `None` once something is known of it.
+    pub(super) fn first_of(&self, server: usize) -> Option<First> {
+        let known = self.preflight.known.get(server).is_some_and(Option::is_some);
+        self.preflight.first.get(server).filter(|_| !known).cloned()
     }
 
     /// New jobs: those that no server would have are looked at again when the servers have been asked.
@@ -218,29 +235,46 @@ impl Driver {
     }
 }
 
-async fn fetch(client: &Client) -> Option<(String, ObjectInfo)> {
+async fn fetch(client: &Client) -> Option<(String, Arc<ObjectInfo>)> {
     let text = client.object_info_text().await.inspect_err(|error| tracing::warn!("its nodes: {error}")).ok()?;
-    let parsed = errands::blocking(move || ObjectInfo::parse(&text).map(|info| (text, info))).await.ok()?;
+    let parsed = errands::blocking(move || ObjectInfo::parse(&text).map(|info| (text, Arc::new(info)))).await.ok()?;
     parsed.inspect_err(|error| tracing::warn!("its nodes: {error}")).ok()
 }
 
-/// Looks once more right before a job is posted: what is known first, then what the server says now.
+async fn wait_for(first: &First, client: &Client) -> Option<(String, Arc<ObjectInfo>)> {
+    first.get_or_try_init(|| async { fetch(client).await.ok_or(()) }).await.ok().cloned()
+}
+
+/// What is known of a server when a job is about to be posted.
+pub(super) enum Sight {
+    /// Not to be looked at.
+    Blind,
+    /// Nothing yet: its first answer is waited for.
+    First(First),
+    Known(Known),
+}
+
+/// Looks once more right before a job is posted: what is known first, then what the server says now. What can't be
+/// asked is left to the server itself.
 pub(super) async fn last_look(
     client: &Client,
     server: &str,
-    known: Option<Known>,
+    sight: Sight,
     prompt: &Prompt,
-) -> (Result<(), Failure>, Option<(String, ObjectInfo)>) {
-    let Some(known) = known else { return (Ok(()), None) };
+) -> (Result<(), Failure>, Option<(String, Arc<ObjectInfo>)>) {
+    let verdict = |told: &[Fault]| if told.is_empty() { Ok(()) } else { Err(failure(server, told)) };
+    let known = match sight {
+        Sight::Blind => return (Ok(()), None),
+        Sight::First(first) => {
+            let Some(said) = wait_for(&first, client).await else { return (Ok(()), None) };
+            return (verdict(&faults(prompt, &said.1)), Some(said));
+        }
+        Sight::Known(known) => known,
+    };
     let told = faults(prompt, &known.info);
-    if told.is_empty() {
-        return (Ok(()), None);
+    if told.is_empty() || known.asked.is_some_and(|at| at.elapsed() <= FRESH) {
+        return (verdict(&told), None);
     }
-    if known.asked.is_some_and(|at| at.elapsed() <= FRESH) {
-        return (Err(failure(server, &told)), None);
-    }
-    // What can't be asked is left to the server itself.
-    let Some((text, info)) = fetch(client).await else { return (Ok(()), None) };
-    let told = faults(prompt, &info);
-    (if told.is_empty() { Ok(()) } else { Err(failure(server, &told)) }, Some((text, info)))
+    let Some(said) = fetch(client).await else { return (Ok(()), None) };
+    (verdict(&faults(prompt, &said.1)), Some(said))
 }

@@ -41,7 +41,7 @@ impl Driver {
         }
     }
 
-    pub(super) fn not_written(&mut self, error: StoreError, writes: Vec<Write>, acts: Vec<Act>) {
+    pub(super) fn not_written(&mut self, error: &StoreError, writes: Vec<Write>, acts: Vec<Act>) {
         let why = error.to_string();
         if !error.may_pass() {
             // Let the next engine start from what is written.
@@ -87,6 +87,8 @@ impl Driver {
         let (answers, rest) = std::mem::take(&mut self.pending).into_iter().partition(looks);
         self.pending = rest;
         let answers: Vec<Effect> = answers;
-        answers.into_iter().for_each(|answer| self.act(answer));
+        for answer in answers {
+            self.act(answer);
+        }
     }
 }

@@ -14,6 +14,7 @@ use serde::{Deserialize, Serialize};
 
 use super::outputs::HiddenFile;
 use super::{Folder, name, named, no_replace};
+use crate::faults;
 
 /// So many files of one name, and then something is wrong.
 const MAX_OF_ONE_NAME: u32 = 100_000;
@@ -153,7 +154,7 @@ impl Collecting {
             if !part.exists() && is_file_of(&target, entry.bytes) {
                 return Ok(target);
             }
-            match no_replace::rename(&part, &target) {
+            match faults::step("folder.name", || no_replace::rename(&part, &target)) {
                 Ok(()) => return Ok(target),
                 Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
                     if self.is_resumed && no_replace::is_half_done(&part, &target)? {
@@ -199,11 +200,11 @@ impl Collecting {
         let draft = path.with_extension("draft");
         let write = || {
             use std::io::Write;
-            let mut file = File::create(&draft)?;
+            let mut file = faults::step("folder.record.write", || File::create(&draft))?;
             file.write_all(&serde_json::to_vec(&self.record)?)?;
             file.sync_all()?;
             drop(file);
-            fs::rename(&draft, &path)
+            faults::step("folder.record.rename", || fs::rename(&draft, &path))
         };
         write().map_err(|error| named(&path, &error))?;
         sync_folder(&dir);
@@ -215,7 +216,7 @@ impl Collecting {
         let start = part_start(&self.prompt_id);
         for entry in fs::read_dir(&self.folder.outputs).into_iter().flatten().filter_map(Result::ok) {
             if entry.file_name().to_str().is_some_and(|name| name.starts_with(&start)) {
-                let _ = fs::remove_file(entry.path());
+                let _ = faults::step("folder.part.drop", || fs::remove_file(entry.path()));
             }
         }
         self.folder.collected(&self.prompt_id);
@@ -258,8 +259,10 @@ impl Part {
         fs::create_dir_all(&self.dir).map_err(|error| named(&self.dir, &error))?;
         let path = self.partial();
         // of an earlier try; never written through, should it be a link
-        let _ = fs::remove_file(&path);
-        let open = fs::OpenOptions::new().read(true).write(true).create_new(true).open(&path);
+        let _ = faults::step("folder.part.stale", || fs::remove_file(&path));
+        let open = faults::step("folder.part.begin", || {
+            fs::OpenOptions::new().read(true).write(true).create_new(true).open(&path)
+        });
         open.map_err(|error| named(&path, &error))
     }
 
@@ -272,7 +275,7 @@ impl Part {
         file.sync_all().map_err(|error| named(&path, &error))?;
         // Windows renames no open file
         drop(file);
-        fs::rename(&path, self.whole()).map_err(|error| named(&path, &error))
+        faults::step("folder.part.whole", || fs::rename(&path, self.whole())).map_err(|error| named(&path, &error))
     }
 
     /// Takes it from the server's own output folder, where that is readable here: hard-linked, or copied from
@@ -285,12 +288,12 @@ impl Part {
     pub fn adopt(&self, server_folder: &Path, subfolder: &str, filename: &str) -> io::Result<bool> {
         let Some(source) = super::outputs::inside(server_folder, subfolder, filename) else { return Ok(false) };
         fs::create_dir_all(&self.dir).map_err(|error| named(&self.dir, &error))?;
-        if fs::hard_link(&source, self.whole()).is_ok() {
+        if faults::step("folder.part.link", || fs::hard_link(&source, self.whole())).is_ok() {
             return Ok(true);
         }
         let Ok(mut from) = File::open(&source) else { return Ok(false) };
         let mut file = self.begin()?;
-        io::copy(&mut from, &mut file).map_err(|error| named(&source, &error))?;
+        faults::step("folder.part.copy", || io::copy(&mut from, &mut file)).map_err(|error| named(&source, &error))?;
         self.finish(file)?;
         Ok(true)
     }
@@ -298,7 +301,7 @@ impl Part {
     /// Removes what there is of it without a name.
     pub fn discard(&self) {
         for path in [self.partial(), self.whole()] {
-            let _ = fs::remove_file(path);
+            let _ = faults::step("folder.part.discard", || fs::remove_file(path));
         }
     }
 }
@@ -306,7 +309,7 @@ impl Part {
 impl Folder {
     /// An attempt's outputs stand in the store: nothing about them is left to remember here.
     pub fn collected(&self, prompt_id: &str) {
-        let _ = fs::remove_file(self.record_path(prompt_id));
+        let _ = faults::step("folder.record.drop", || fs::remove_file(self.record_path(prompt_id)));
     }
 
     fn records(&self) -> PathBuf {
@@ -334,7 +337,7 @@ impl Folder {
             let prompt = path.file_stem().and_then(|stem| stem.to_str()).filter(|prompt| is_open(prompt));
             let is_record = path.extension().is_some_and(|ending| ending == "json");
             if prompt.is_none() || !is_record {
-                let _ = fs::remove_file(&path);
+                let _ = faults::step("folder.record.sweep", || fs::remove_file(&path));
                 continue;
             }
             let record = fs::read(&path).ok().and_then(|bytes| serde_json::from_slice::<Record>(&bytes).ok());

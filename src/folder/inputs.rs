@@ -11,6 +11,7 @@ use std::path::{Path, PathBuf};
 use sha2::{Digest, Sha256};
 
 use super::{Folder, name, named, no_replace};
+use crate::faults;
 
 /// A kept file.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -37,13 +38,14 @@ impl Folder {
         let inputs = self.inputs();
         fs::create_dir_all(&inputs).map_err(|error| named(&inputs, &error))?;
         let copy = self.hidden(&inputs, "copy");
-        let bytes = fs::copy(path, &copy.path).map_err(|error| named(path, &error))?;
+        let bytes =
+            faults::step("folder.input.copy", || fs::copy(path, &copy.path)).map_err(|error| named(path, &error))?;
         // the copy is hashed, not the original: what was hashed is what is kept
         let hash = hash(&copy.path).map_err(|error| named(&copy.path, &error))?;
         let original = path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
         let ending = name::safe_ending(&original);
         let stored = inputs.join(format!("{hash}{ending}"));
-        match no_replace::rename(&copy.path, &stored) {
+        match faults::step("folder.input.rename", || no_replace::rename(&copy.path, &stored)) {
             Ok(()) => copy.moved(),
             Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
             Err(error) => return Err(named(&stored, &error)),

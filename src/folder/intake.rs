@@ -6,6 +6,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use super::{Folder, HELD, named, no_replace};
+use crate::faults;
 
 /// How the jobs of a file ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -41,7 +42,7 @@ impl Folder {
     /// `AlreadyExists` when that name is taken (another engine with the same number on a shared inbox).
     pub fn take(&self, file: &Path, number: u64, name: &str) -> io::Result<Option<PathBuf>> {
         let target = self.queued_path(Some(file), number, name);
-        match no_replace::rename(file, &target) {
+        match faults::step("folder.take", || no_replace::rename(file, &target)) {
             Ok(()) => Ok(Some(target)),
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
                 // either the file is gone, or queued/ is: only the first is no error
@@ -96,17 +97,20 @@ impl Folder {
         let sidecar = dir.join(sidecar);
         // whole or not at all, and over the one of an earlier round: it is ours, numbered
         let draft = self.hidden(&dir, "text");
-        fs::write(&draft.path, sidecar_text).map_err(|error| named(&sidecar, &error))?;
-        fs::rename(&draft.path, &sidecar).map_err(|error| named(&sidecar, &error))?;
+        faults::step("folder.sidecar.write", || fs::write(&draft.path, sidecar_text))
+            .map_err(|error| named(&sidecar, &error))?;
+        faults::step("folder.sidecar.rename", || fs::rename(&draft.path, &sidecar))
+            .map_err(|error| named(&sidecar, &error))?;
         draft.moved();
         if ending == Ending::Done {
             // What was wrong with it in an earlier round is mended.
             let mut stale = name.to_owned();
             stale.push(".error.txt");
-            let _ = fs::remove_file(inbox_of(queued).join("failed").join(stale));
+            let stale = inbox_of(queued).join("failed").join(stale);
+            let _ = faults::step("folder.finish.stale", || fs::remove_file(stale));
         }
         let target = dir.join(name);
-        let file = match no_replace::rename(queued, &target) {
+        let file = match faults::step("folder.finish", || no_replace::rename(queued, &target)) {
             Ok(()) => Some(target),
             Err(error) if error.kind() == io::ErrorKind::NotFound => None,
             Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Some(beside(queued, &target)?),
@@ -124,7 +128,7 @@ impl Folder {
         let name = queued.file_name().ok_or_else(|| io::Error::new(io::ErrorKind::InvalidInput, "no file name"))?;
         for (folder, suffix) in [("done", ".result.json"), ("failed", ".error.txt")] {
             let put_away = inbox_of(queued).join(folder).join(name);
-            match no_replace::rename(&put_away, queued) {
+            match faults::step("folder.reopen", || no_replace::rename(&put_away, queued)) {
                 Ok(()) => {}
                 // It lies in `queued/` already, or was taken away by hand.
                 Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::AlreadyExists) => {}
@@ -132,7 +136,7 @@ impl Folder {
             }
             let mut stale = put_away.into_os_string();
             stale.push(suffix);
-            let _ = fs::remove_file(stale);
+            let _ = faults::step("folder.reopen.stale", || fs::remove_file(stale));
         }
         Ok(())
     }
@@ -149,7 +153,7 @@ impl Folder {
         });
         fs::create_dir_all(&dir).map_err(|error| named(&dir, &error))?;
         let target = dir.join(name);
-        match no_replace::rename(queued, &target) {
+        match faults::step("folder.put_back", || no_replace::rename(queued, &target)) {
             Ok(()) => Ok(()),
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
             Err(error) if error.kind() == io::ErrorKind::AlreadyExists => beside(queued, &target).map(|_| ()),
@@ -209,14 +213,14 @@ fn cut(text: &str, most: usize) -> &str {
 fn beside(queued: &Path, target: &Path) -> io::Result<PathBuf> {
     let same = |other: &Path| Ok::<_, io::Error>(fs::read(queued)? == fs::read(other)?);
     if same(target).map_err(|error| named(target, &error))? {
-        fs::remove_file(queued).map_err(|error| named(queued, &error))?;
+        faults::step("folder.finish.twin", || fs::remove_file(queued)).map_err(|error| named(queued, &error))?;
         return Ok(target.to_owned());
     }
     let stem = target.file_stem().unwrap_or_default().to_string_lossy().into_owned();
     let ending = target.extension().map_or_else(String::new, |ending| format!(".{}", ending.to_string_lossy()));
     for count in 2..1000 {
         let other = target.with_file_name(format!("{stem}-{count}{ending}"));
-        match no_replace::rename(queued, &other) {
+        match faults::step("folder.finish.beside", || no_replace::rename(queued, &other)) {
             Ok(()) => return Ok(other),
             Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
             Err(error) => return Err(named(&other, &error)),
@@ -230,7 +234,7 @@ fn take_again(file: &Path, target: &Path) -> io::Result<PathBuf> {
     if let Some(queued) = target.parent() {
         fs::create_dir_all(queued).map_err(|error| named(queued, &error))?;
     }
-    no_replace::rename(file, target).map_err(|error| named(target, &error))?;
+    faults::step("folder.take.again", || no_replace::rename(file, target)).map_err(|error| named(target, &error))?;
     Ok(target.to_owned())
 }
 

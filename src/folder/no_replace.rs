@@ -4,6 +4,8 @@ use std::fs;
 use std::io::{self, BufRead, BufReader};
 use std::path::Path;
 
+use crate::faults;
+
 /// Renames, and fails with `AlreadyExists` when the new name is taken.
 ///
 /// In one step where the system can (Linux, macOS). Elsewhere, and on disks that can't, the file first gets its
@@ -28,17 +30,17 @@ pub(super) fn rename(from: &Path, to: &Path) -> io::Result<()> {
 }
 
 fn by_link(from: &Path, to: &Path) -> io::Result<()> {
-    fs::hard_link(from, to)?;
+    faults::step("folder.rename.link", || fs::hard_link(from, to))?;
     // with both names it is renamed well enough
-    let _ = fs::remove_file(from);
+    let _ = faults::step("folder.rename.unlink", || fs::remove_file(from));
     Ok(())
 }
 
 fn by_placeholder(from: &Path, to: &Path) -> io::Result<()> {
-    fs::OpenOptions::new().write(true).create_new(true).open(to)?;
-    fs::rename(from, to).inspect_err(|_| {
+    faults::step("folder.rename.place", || fs::OpenOptions::new().write(true).create_new(true).open(to))?;
+    faults::step("folder.rename.over", || fs::rename(from, to)).inspect_err(|_| {
         // ours and empty: nobody misses it
-        let _ = fs::remove_file(to);
+        let _ = faults::step("folder.rename.undo", || fs::remove_file(to));
     })
 }
 
@@ -54,7 +56,11 @@ pub(super) fn is_half_done(from: &Path, to: &Path) -> io::Result<bool> {
 
 /// Ends a [`rename`] that [`is_half_done`].
 pub(super) fn complete(from: &Path, to: &Path) -> io::Result<()> {
-    if to.symlink_metadata()?.len() == 0 { fs::rename(from, to) } else { fs::remove_file(from) }
+    if to.symlink_metadata()?.len() == 0 {
+        faults::step("folder.complete.rename", || fs::rename(from, to))
+    } else {
+        faults::step("folder.complete.remove", || fs::remove_file(from))
+    }
 }
 
 fn same_bytes(a: &Path, b: &Path) -> io::Result<bool> {

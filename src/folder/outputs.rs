@@ -5,6 +5,7 @@ use std::path::{Component, Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use super::Folder;
+use crate::faults;
 
 impl Folder {
     /// Removes the hidden files that a crash of this render folder's engine left, and says how many there were.
@@ -25,7 +26,7 @@ impl Folder {
                     name.starts_with(HiddenFile::PREFIX) && name.contains(&mark) && !named.contains(name)
                 })
             })
-            .filter(|entry| fs::remove_file(entry.path()).is_ok())
+            .filter(|entry| faults::step("folder.sweep", || fs::remove_file(entry.path())).is_ok())
             .count()
     }
 
@@ -77,7 +78,7 @@ impl HiddenFile {
 impl Drop for HiddenFile {
     fn drop(&mut self) {
         if !self.kept {
-            let _ = fs::remove_file(&self.path);
+            let _ = faults::step("folder.draft.drop", || fs::remove_file(&self.path));
         }
     }
 }

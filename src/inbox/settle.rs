@@ -283,13 +283,19 @@ impl Settle {
     }
 
     /// The files that have been waited for longer than a moment, sorted.
-    pub(super) fn waiting(&self, now: Duration) -> Vec<PathBuf> {
-        let waits = |entry: &Entry| {
-            matches!(entry.phase, Phase::Torn { .. } | Phase::Wanting { .. }) && now >= entry.since + PATIENCE
+    pub(super) fn waiting(&self, now: Duration) -> Vec<Waited> {
+        let waited = |(path, entry): (&PathBuf, &Entry)| {
+            let is_whole = match entry.phase {
+                Phase::Torn { .. } => false,
+                // What is offered again each second has not been taken before.
+                Phase::Wanting { .. } | Phase::Offered { .. } => true,
+                Phase::Resting { .. } | Phase::Closed | Phase::TooBig => return None,
+            };
+            (now >= entry.since + PATIENCE).then(|| Waited { path: path.clone(), is_whole })
         };
-        let mut paths: Vec<_> = self.entries.iter().filter(|(_, e)| waits(e)).map(|(path, _)| path.clone()).collect();
-        paths.sort_unstable();
-        paths
+        let mut waiting: Vec<_> = self.entries.iter().filter_map(waited).collect();
+        waiting.sort_unstable();
+        waiting
     }
 
     /// Forgets everything, so that all that lies there is offered again.
@@ -355,6 +361,7 @@ impl Settle {
 
 #[cfg(test)]
 mod tests {
+    use super::Waited;
     use super::*;
     use crate::job_file::MAX_BYTES;
 
@@ -494,14 +501,17 @@ mod tests {
 
     #[test]
     fn what_is_waited_for_is_told_after_a_moment_and_no_longer_than_it_is_waited_for() {
+        let waited = |is_whole| [Waited { path: path().to_owned(), is_whole }];
         let mut s = settle();
         step(&mut s, 5, Cause::Ended, Read::Torn, ms(0));
         assert!(s.waiting(ms(1999)).is_empty());
-        assert_eq!(s.waiting(ms(2000)), [path()]);
+        assert_eq!(s.waiting(ms(2000)), waited(false));
         assert_eq!(step(&mut s, 6, Cause::Ended, Read::Whole, ms(3000)), OFFER);
-        assert!(s.waiting(ms(9000)).is_empty(), "told of, and not answered");
+        assert!(s.waiting(ms(4999)).is_empty(), "it was changed, and may be taken any moment");
         s.not_yet(path());
-        assert_eq!(s.waiting(ms(9000)), [path()], "it names something that is missing");
+        assert_eq!(s.waiting(ms(5000)), waited(true), "it names something that is missing");
+        assert_eq!(step(&mut s, 6, Cause::Due, Read::Whole, ms(5000)), OFFER);
+        assert_eq!(s.waiting(ms(5000)), waited(true), "also while it is offered again");
         s.gone(path());
         assert!(s.waiting(ms(9000)).is_empty());
     }

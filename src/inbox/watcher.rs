@@ -35,6 +35,7 @@ pub(super) enum Message {
 }
 
 /// One folder that is really watched: a [`WatchedDir`], or its `held/`.
+#[expect(clippy::struct_excessive_bools, reason = "independent facts of a folder")]
 #[derive(Debug)]
 struct Place {
     path: PathBuf,
@@ -67,7 +68,7 @@ pub(super) struct Thread<F> {
     started: Instant,
     next_scan: Duration,
     /// What was last told to be waited for, and when.
-    told_waiting: (Vec<PathBuf>, Duration),
+    told_waiting: (Vec<Waited>, Duration),
     on_event: F,
 }
 

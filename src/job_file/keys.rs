@@ -47,6 +47,10 @@ const fn key(name: &'static str, takes: Takes, words: &'static str) -> Key {
     Key { name, takes, words }
 }
 
+/// As many as a file may have jobs.
+#[expect(clippy::cast_possible_wrap, reason = "a thousand")]
+const MAX_REPEAT: i64 = MAX_JOBS as i64;
+
 /// All of them, in the order in which people write them.
 pub const KEYS: &[Key] = &[
     key("workflow", Takes::Workflow, "the name of a workflow in workflows/, or a graph right here"),
@@ -56,7 +60,7 @@ pub const KEYS: &[Key] = &[
         "what the job and its outputs are called; the file's name where left out",
     ),
     key("set", Takes::Edits, "edits of single inputs: node id, title or class, dot, input"),
-    key("repeat", Takes::Whole { least: 1, most: MAX_JOBS as i64 }, "so many jobs of this one, in one group"),
+    key("repeat", Takes::Whole { least: 1, most: MAX_REPEAT }, "so many jobs of this one, in one group"),
     key("sweep", Takes::Lists, "lists of values by slot or input: every combination is a job, all in one group"),
     key("priority", Takes::Whole { least: -MAX_PRIORITY, most: MAX_PRIORITY }, "higher goes first; 0 where left out"),
     key("server", Takes::Text { most: MAX_NAME }, "the name of the only server that may render it"),

@@ -13,8 +13,8 @@ use super::{JobFileError, JobSpec, Source};
 use crate::text;
 
 /// What is said of a graph in the format of ComfyUI's page.
-pub(crate) const PAGE_GRAPH: &str = "this is a graph as ComfyUI's page saves it, which a server does not run; \
-    in ComfyUI use Workflow > Export (API) and take that file";
+pub(crate) const PAGE_GRAPH: &str = "this is a graph as ComfyUI's page saves it: how it is to be run only a server can \
+    tell, and none has answered yet. Start it, or in ComfyUI use Workflow > Export (API) and take that file";
 
 /// What `POST /prompt` takes beside the graph, and we make ourselves.
 const POSTED: &[&str] = &["client_id", "prompt_id", "number", "front", "partial_execution_targets"];
@@ -61,8 +61,8 @@ impl Reader<'_> {
             variant: None,
         };
         if is_page_graph(&map) {
-            self.error(&[], PAGE_GRAPH);
-            return None;
+            spec.workflow = Source::Page(Arc::new(map));
+            return Some((spec, Ways::one()));
         }
         if is_api_graph(&map) {
             spec.workflow = Source::Graph(Arc::new(map));
@@ -88,7 +88,7 @@ impl Reader<'_> {
         // what the own keys left behind for later
         let (repeat, sweep) = (map.shift_remove(REPEAT), map.shift_remove(SWEEP));
         spec.slots = map;
-        let ways = vary::ways(self, &mut spec, repeat, sweep);
+        let ways = vary::ways(self, &mut spec, repeat.as_ref(), sweep);
         (self.errors.len() == before).then_some((spec, ways))
     }
 
@@ -158,10 +158,7 @@ impl Reader<'_> {
                 None
             }
             Value::String(name) => Some(Source::Named(Some(name))),
-            Value::Object(map) if is_page_graph(&map) => {
-                self.error(&["workflow"], PAGE_GRAPH);
-                None
-            }
+            Value::Object(map) if is_page_graph(&map) => Some(Source::Page(Arc::new(map))),
             Value::Object(map) if is_api_graph(&map) => Some(Source::Graph(Arc::new(map))),
             other => {
                 self.wrong("workflow", "the name of a workflow, or a graph in API format", &other);

@@ -29,12 +29,13 @@ pub fn schema() -> Value {
     json!({
         "$schema": "https://json-schema.org/draft/2020-12/schema",
         "title": "comfytop job file",
-        "description": "One job, a list of jobs, a graph in API format, or the body of a POST to /prompt.",
+        "description": "One job, a list of jobs, a graph, or the body of a POST to /prompt.",
         "anyOf": [
             {"$ref": "#/$defs/job"},
             {"type": "array", "minItems": 1, "maxItems": MAX_JOBS, "items": {"$ref": "#/$defs/job"}},
             {"$ref": "#/$defs/graph"},
             {"$ref": "#/$defs/posted"},
+            {"$ref": "#/$defs/page"},
         ],
         "$defs": {
             "job": {
@@ -59,6 +60,12 @@ pub fn schema() -> Value {
                     "properties": {"class_type": {"type": "string"}, "inputs": {"type": "object"}},
                 },
             },
+            "page": {
+                "description": "a graph as ComfyUI's page saves it",
+                "type": "object",
+                "required": ["nodes", "links"],
+                "properties": {"nodes": {"type": "array"}},
+            },
             "posted": {
                 "description": "the body of a POST to /prompt",
                 "type": "object",
@@ -71,7 +78,9 @@ pub fn schema() -> Value {
 
 fn takes(takes: Takes) -> Value {
     match takes {
-        Takes::Workflow => json!({"anyOf": [{"type": "string", "minLength": 1}, {"$ref": "#/$defs/graph"}]}),
+        Takes::Workflow => {
+            json!({"anyOf": [{"type": "string", "minLength": 1}, {"$ref": "#/$defs/graph"}, {"$ref": "#/$defs/page"}]})
+        }
         Takes::Text { most } => json!({"type": "string", "minLength": 1, "maxLength": most}),
         Takes::Whole { least, most } => json!({"type": "integer", "minimum": least, "maximum": most}),
         Takes::Switch => json!({"type": "boolean"}),

@@ -76,9 +76,9 @@ fn put(job: &mut JobSpec, key: &str, value: Value) {
 }
 
 /// Takes the lists out of an entry.
-pub(super) fn ways(reader: &mut Reader<'_>, spec: &mut JobSpec, repeat: Option<Value>, sweep: Option<Value>) -> Ways {
+pub(super) fn ways(reader: &mut Reader<'_>, spec: &mut JobSpec, repeat: Option<&Value>, sweep: Option<Value>) -> Ways {
     let mut ways = Ways::one();
-    if let Some(repeat) = repeat.as_ref().and_then(Value::as_u64) {
+    if let Some(repeat) = repeat.and_then(Value::as_u64) {
         ways.repeat = usize::try_from(repeat).unwrap_or(1).max(1);
     }
     if let Some(Value::Object(sweep)) = sweep {
@@ -86,7 +86,7 @@ pub(super) fn ways(reader: &mut Reader<'_>, spec: &mut JobSpec, repeat: Option<V
             reader.error(&["sweep"], "`sweep` is empty: name a slot and the list of its values");
         }
         for (key, values) in sweep {
-            if let Some(values) = axis(reader, spec, &key, values) {
+            if let Some(values) = axis(reader, spec, &key, &values) {
                 ways.axes.push((key, values));
             }
         }
@@ -104,7 +104,7 @@ pub(super) fn ways(reader: &mut Reader<'_>, spec: &mut JobSpec, repeat: Option<V
 }
 
 /// The values of one key of a sweep.
-fn axis(reader: &mut Reader<'_>, spec: &JobSpec, key: &str, values: Value) -> Option<Vec<Value>> {
+fn axis(reader: &mut Reader<'_>, spec: &JobSpec, key: &str, values: &Value) -> Option<Vec<Value>> {
     let path = ["sweep", key];
     if key != "workflow" && keys::find(key).is_some() {
         reader.error(&path, format!("`{key}` is no slot: it can't be swept"));
@@ -114,8 +114,8 @@ fn axis(reader: &mut Reader<'_>, spec: &JobSpec, key: &str, values: Value) -> Op
         reader.error(&path, format!("`{key}` stands in `sweep` and beside it: leave one of them out"));
         return None;
     }
-    let Value::Array(values) = values else {
-        reader.error(&path, format!("`{key}` in `sweep` must be a list of values, not {}", kind(&values)));
+    let Some(values) = values.as_array().cloned() else {
+        reader.error(&path, format!("`{key}` in `sweep` must be a list of values, not {}", kind(values)));
         return None;
     };
     if values.is_empty() {

@@ -18,8 +18,10 @@ pub fn text_of(spec: &JobSpec) -> String {
             map.extend(named.clone().map(|named| ("workflow".to_owned(), Value::String(named))));
         }
         // A graph that says nothing of itself is the whole file.
-        Source::Graph(graph) if is_bare(spec) => return format!("{:#}\n", Value::Object((**graph).clone())),
-        Source::Graph(graph) => {
+        Source::Graph(graph) | Source::Page(graph) if is_bare(spec) => {
+            return format!("{:#}\n", Value::Object((**graph).clone()));
+        }
+        Source::Graph(graph) | Source::Page(graph) => {
             map.insert("workflow".to_owned(), Value::Object((**graph).clone()));
         }
     }

@@ -72,6 +72,10 @@ pub enum Effect {
     Close {
         socket: SocketId,
     },
+    /// Let this websocket stand as it is: nothing is read from it or written to it any more.
+    Freeze {
+        socket: SocketId,
+    },
     /// A file was stored; keep it where there is a folder for it.
     Store(Stored),
     /// The process is dead: cut every connection, and refuse new ones for so long. The state has
@@ -87,9 +91,14 @@ pub enum Effect {
 #[derive(Debug)]
 pub(super) enum Later {
     Effect(Effect),
-    Handle { id: RequestId, request: Request },
+    Handle {
+        id: RequestId,
+        request: Request,
+    },
     History(Box<Entry>),
     Strike(Action),
+    /// The other client of these ids leaves, and they are nobody's.
+    TwinLeaves(Vec<String>),
 }
 
 /// Who hears a message.
@@ -143,6 +152,8 @@ pub struct State {
     posts: u64,
     accepted: u64,
     later: BTreeMap<(u64, u64), Later>,
+    /// Messages are late by up to so many milliseconds.
+    disorder_ms: u64,
     sequence: u64,
     effects: Vec<Effect>,
 }
@@ -214,6 +225,7 @@ impl State {
             posts: 0,
             accepted: 0,
             later: BTreeMap::new(),
+            disorder_ms: 0,
             sequence: 0,
             effects: Vec::new(),
         };
@@ -234,6 +246,7 @@ impl State {
                     Later::Handle { id, request } => self.handle(id, request, &answer::Twist::default()),
                     Later::History(entry) => self.history.insert(*entry),
                     Later::Strike(action) => self.disturb(&action),
+                    Later::TwinLeaves(ids) => self.names.retain(|sid, _| !ids.contains(sid)),
                 }
             } else if let Some(run) = self.run.take_if(|run| run.at <= float(self.now)) {
                 self.turn(run);
@@ -299,7 +312,19 @@ impl State {
             To::Everyone => self.names.values().copied().collect(),
             To::Client(client) => self.names.get(client).copied().into_iter().collect::<Vec<_>>(),
         };
-        self.effects.extend(sockets.into_iter().map(|socket| Effect::Text { socket, text: text.clone() }));
+        for socket in sockets {
+            self.tell(socket, text.clone());
+        }
+    }
+
+    fn tell(&mut self, socket: SocketId, text: Arc<str>) {
+        let effect = Effect::Text { socket, text };
+        if self.disorder_ms == 0 {
+            self.effects.push(effect);
+        } else {
+            let late = self.rng.u64(0..self.disorder_ms);
+            self.after_ms(late, Later::Effect(effect));
+        }
     }
 
     fn send_one(&mut self, socket: SocketId, kind: &str, data: &Value) {
@@ -372,14 +397,55 @@ impl State {
                 self.effects.extend(sockets.into_iter().map(|socket| Effect::Close { socket }));
             }
             Action::Deaf => self.names.clear(),
+            Action::HalfOpen => {
+                self.names.clear();
+                let sockets: Vec<SocketId> = std::mem::take(&mut self.sockets).into_keys().collect();
+                self.effects.extend(sockets.into_iter().map(|socket| Effect::Freeze { socket }));
+            }
+            Action::Twin(seconds) => {
+                let ids: Vec<String> = self.names.keys().cloned().collect();
+                // No socket of ours has this number.
+                self.names.values_mut().for_each(|socket| *socket = SocketId::MAX);
+                self.after_ms(millis(*seconds), Later::TwinLeaves(ids));
+            }
+            Action::TruncatedMessage => self.tell_everybody(r#"{"type": "progress", "data": {"value": 1, "ma"#),
+            Action::Stray => {
+                let id = self.fresh_id();
+                for text in [
+                    json!({"type": "execution_start", "data": {"prompt_id": id, "timestamp": self.now}}),
+                    json!({"type": "executing", "data": {"node": "1", "display_node": "1", "prompt_id": id}}),
+                    json!({"type": "execution_success", "data": {"prompt_id": id, "timestamp": self.now}}),
+                    json!({"type": "executing", "data": {"node": null, "prompt_id": id}}),
+                ] {
+                    self.tell_everybody(&wire::to_text(&text));
+                }
+            }
+            Action::Nan => {
+                self.tell_everybody(
+                    r#"{"type": "progress", "data": {"value": NaN, "max": NaN, "prompt_id": "x", "node": "1"}}"#,
+                );
+                self.foreign(0, wire::parse(b"NaN"));
+            }
+            Action::Disorder(ms) => self.disorder_ms = *ms,
             Action::Crash(seconds) => self.crash(*seconds),
-            Action::Foreign(jobs) => (0..*jobs).for_each(|nth| self.foreign(nth)),
+            Action::Foreign(jobs) => (0..*jobs).for_each(|nth| self.foreign(nth, None)),
             _ => {}
         }
     }
 
-    fn foreign(&mut self, nth: u32) {
+    fn tell_everybody(&mut self, text: &str) {
+        let text: Arc<str> = text.into();
+        let sockets: Vec<SocketId> = self.names.values().copied().collect();
+        self.effects.extend(sockets.into_iter().map(|socket| Effect::Text { socket, text: text.clone() }));
+    }
+
+    /// A stranger's picture, with something odd in it perhaps.
+    fn foreign(&mut self, nth: u32, odd: Option<Value>) {
         let seed = self.rng.u64(..1 << 32);
+        let mut prompt = prompts::picture(seed);
+        if let (Some(odd), Some(inputs)) = (odd, prompt.get_mut("15").and_then(|node| node.get_mut("inputs"))) {
+            inputs["odd"] = odd;
+        }
         let extra = if nth.is_multiple_of(2) { json!({"client_id": "a-stranger"}) } else { json!({}) };
         let number = json!(self.number);
         self.number += 1;
@@ -387,7 +453,7 @@ impl State {
         let job = Job {
             id,
             number,
-            prompt: prompts::picture(seed),
+            prompt,
             extra,
             outputs: vec!["18".to_owned()],
             created: self.now,

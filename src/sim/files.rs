@@ -329,6 +329,7 @@ mod tests {
 
         let view = |filename: &str, subfolder: &str, kind: Option<&str>| {
             let view = View {
+                head: false,
                 filename: Some(filename.to_owned()),
                 subfolder: Some(subfolder.to_owned()),
                 kind: kind.map(str::to_owned),

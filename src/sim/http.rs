@@ -32,6 +32,7 @@ use super::core::{Effect, Input, RequestId, SocketId, State, next_wake, step};
 use super::files::{Files, Folder, Stored};
 use super::request::{Body, Request, Response, Upload};
 use super::{Options, wire};
+use crate::faults;
 
 /// The largest body taken, as `/features` tells it.
 const MAX_BODY: usize = 104_857_600;
@@ -186,6 +187,7 @@ enum Out {
     Text(Arc<str>),
     Binary(Bytes),
     Cut,
+    Freeze,
 }
 
 #[derive(Clone)]
@@ -264,11 +266,17 @@ fn told(response: Response, head: bool) -> HttpResponse<HttpBody> {
         Body::File(bytes, kind) => (kind, bytes),
     };
     let length = bytes.len();
-    let body = match response.cut {
+    let announced = response.announced.unwrap_or(length as u64);
+    let at = response.cut.or(response.announced.map(|_| length));
+    let body = match at {
         _ if head => HttpBody::empty(),
-        Some(at) if at < length => {
+        Some(at) if at < length || announced > length as u64 => {
             let start = futures_util::stream::iter([Ok::<_, io::Error>(bytes.slice(..at))]);
-            let torn = futures_util::stream::once(async { Err(io::ErrorKind::ConnectionReset.into()) });
+            let torn = futures_util::stream::once(async {
+                // What stands before the cut gets through.
+                tokio::time::sleep(Duration::from_millis(20)).await;
+                Err(io::ErrorKind::ConnectionReset.into())
+            });
             HttpBody::from_stream(start.chain(torn))
         }
         _ => HttpBody::from(bytes),
@@ -277,7 +285,7 @@ fn told(response: Response, head: bool) -> HttpResponse<HttpBody> {
     *out.status_mut() = StatusCode::from_u16(response.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
     let headers = out.headers_mut();
     headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(kind));
-    headers.insert(header::CONTENT_LENGTH, HeaderValue::from(length));
+    headers.insert(header::CONTENT_LENGTH, HeaderValue::from(announced));
     headers.insert(header::SERVER, HeaderValue::from_static("Python/3.11 aiohttp/3.14.5"));
     for (name, value) in response.headers {
         if let Ok(value) = HeaderValue::from_bytes(value.as_bytes()) {
@@ -293,6 +301,17 @@ async fn upgrade(gate: Gate, cut: Cut, request: HttpRequest<HttpBody>) -> HttpRe
     let (mut parts, _) = request.into_parts();
     let query = Query::<HashMap<String, String>>::from_request_parts(&mut parts, &()).await;
     let client_id = query.ok().and_then(|Query(mut query)| query.remove("clientId"));
+    let (answer, wait) = oneshot::channel();
+    let call = Call::Request { id: gate.id(), request: Box::new(Request::Handshake), answer };
+    let sent = gate.to_core.send(call);
+    match (sent, wait.await) {
+        (Ok(()), Ok(Some(response))) if response.status == 101 => {}
+        (Ok(()), Ok(Some(response))) => return told(response, false),
+        _ => {
+            cut.0.send_replace(true);
+            return std::future::pending().await;
+        }
+    }
     match WebSocketUpgrade::from_request_parts(&mut parts, &()).await {
         Ok(upgrade) => {
             upgrade.max_message_size(MAX_MESSAGE).on_upgrade(move |socket| talk(gate, cut, client_id, socket))
@@ -314,6 +333,8 @@ async fn talk(gate: Gate, cut: Cut, client_id: Option<String>, ws: WebSocket) {
                 let message = match out {
                     Some(Out::Text(text)) => Message::Text((&*text).into()),
                     Some(Out::Binary(bytes)) => Message::Binary(bytes),
+                    // Until the process dies.
+                    Some(Out::Freeze) => return std::future::pending().await,
                     Some(Out::Cut) | None => {
                         cut.0.send_replace(true);
                         break;
@@ -422,11 +443,12 @@ impl Driver {
                 Effect::Text { socket, text } => self.send(socket, Out::Text(text)),
                 Effect::Binary { socket, bytes } => self.send(socket, Out::Binary(bytes)),
                 Effect::Close { socket } => self.send(socket, Out::Cut),
+                Effect::Freeze { socket } => self.send(socket, Out::Freeze),
                 Effect::Store(stored) => self.keep(&stored)?,
                 Effect::Crash { seconds } => crash = Some(seconds),
                 Effect::Log(line) => {
                     if let Some(log) = &mut self.log {
-                        writeln!(log, "{line}")?;
+                        faults::step("sim.log", || writeln!(log, "{line}"))?;
                     }
                 }
             }
@@ -437,13 +459,13 @@ impl Driver {
     /// A client that no longer waits is no error.
     fn settle(&mut self, id: RequestId, response: Option<Response>) {
         if let Some(answer) = self.waiting.remove(&id) {
-            let _ = answer.send(response);
+            faults::step("sim.answer", || drop(answer.send(response)));
         }
     }
 
     fn send(&self, socket: SocketId, out: Out) {
         if let Some(sender) = self.sockets.get(&socket) {
-            let _ = sender.send(out);
+            faults::step("sim.message", || drop(sender.send(out)));
         }
     }
 
@@ -453,7 +475,7 @@ impl Driver {
         if let Some(parent) = path.parent() {
             fs::create_dir_all(parent)?;
         }
-        fs::write(path, &stored.bytes)
+        faults::step("sim.store", || fs::write(path, &stored.bytes))
     }
 
     /// Nothing that was under way survives; what the old connections still send is for nobody.

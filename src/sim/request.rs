@@ -28,6 +28,8 @@ pub struct View {
     pub kind: Option<String>,
     pub preview: Option<String>,
     pub range: Option<String>,
+    /// Only whether it is there, and how large.
+    pub head: bool,
 }
 
 /// One HTTP request. `/api/X` has already become `/X`.
@@ -59,6 +61,8 @@ pub enum Request {
     Free(Sent),
     /// A GET of `/ws` that is no websocket handshake.
     PlainWs,
+    /// One that is: refused where it is not answered 101.
+    Handshake,
     /// No such route, or not with this method.
     Unknown {
         get: bool,
@@ -85,6 +89,8 @@ pub const ROUTES: &[&str] = &[
     "GET /object_info",
     "POST /upload/image",
     "GET /view",
+    "HEAD /view",
+    "GET /ws",
     "POST /free",
     "other",
 ];
@@ -129,6 +135,7 @@ impl Request {
                 kind: one("type"),
                 preview: one("preview"),
                 range: None,
+                head: method == "HEAD",
             }),
             (_, ["prompt" | "queue" | "history"]) => Self::Unknown { get: false, allow: "GET,HEAD,POST" },
             _ => Self::Unknown { get: is_get, allow: "GET,HEAD" },
@@ -154,8 +161,10 @@ impl Request {
             Self::Features => "GET /features",
             Self::ObjectInfo | Self::ObjectInfoOf(_) => "GET /object_info",
             Self::Upload(_) => "POST /upload/image",
+            Self::View(View { head: true, .. }) => "HEAD /view",
             Self::View(_) => "GET /view",
             Self::Free(_) => "POST /free",
+            Self::Handshake => "GET /ws",
             Self::Embeddings | Self::Models(_) | Self::PlainWs | Self::Unknown { .. } => "other",
         }
     }
@@ -187,11 +196,13 @@ pub struct Response {
     pub body: Body,
     /// Announce the whole body, send only this many bytes of it, then cut the connection.
     pub cut: Option<usize>,
+    /// Announce so many bytes instead, and cut the connection where the body ends.
+    pub announced: Option<u64>,
 }
 
 impl Response {
     pub fn new(status: u16, body: Body) -> Self {
-        Self { status, headers: Vec::new(), body, cut: None }
+        Self { status, headers: Vec::new(), body, cut: None, announced: None }
     }
 
     pub fn json(value: Value) -> Self {

@@ -83,6 +83,18 @@ pub enum Action {
     DropSockets,
     /// Every websocket stays open, answers pings and hears nothing more (trap 15).
     Deaf,
+    /// Every websocket stays open and nothing moves on it any more, not even pings.
+    HalfOpen,
+    /// For so long somebody else has a websocket of the same clientId, and hears in its place; then both are deaf.
+    Twin(f64),
+    /// Every websocket gets one message that breaks off.
+    TruncatedMessage,
+    /// A stranger's job with a bare `NaN` in it is queued, and told of: `/queue`, `/history` and messages hold it.
+    Nan,
+    /// Every websocket gets the messages of a job that nobody here posted, clientId or not.
+    Stray,
+    /// From now on every message is late by up to so many milliseconds, so that they overtake each other.
+    Disorder(u64),
     /// The node runs out of memory, in the recorded words.
     Oom,
     /// The node throws.
@@ -91,6 +103,10 @@ pub enum Action {
     View404,
     /// The file is announced whole and cut after so many bytes.
     ViewCut(usize),
+    /// The file is announced with so many bytes, and the connection cut where it really ends.
+    ViewAnnounce(u64),
+    /// Any answer is announced whole and cut after so many bytes.
+    Cut(usize),
     /// The process dies: all is forgotten but the files; connections are refused for so long.
     Crash(f64),
     /// So many jobs of somebody else are queued, every second one without a `client_id`.
@@ -171,21 +187,36 @@ impl Fault {
             A::HistoryLate(_) | A::HistoryMissing | A::EndNeverSent => Moment::Accepted,
             A::Oom | A::NodeError(_) => Moment::Node,
             // These strike wherever the trigger points.
-            A::DropSockets | A::Deaf | A::Crash(_) | A::Foreign(_) if on.after.is_some() => Moment::Time,
-            A::DropSockets | A::Deaf | A::Crash(_) | A::Foreign(_) if at_node => Moment::Node,
-            A::DropSockets | A::Deaf | A::Crash(_) | A::Foreign(_) if on.prompt.is_some() => Moment::Accepted,
             A::DropSockets
             | A::Deaf
+            | A::HalfOpen
+            | A::Twin(_)
+            | A::TruncatedMessage
+            | A::Nan
+            | A::Stray
+            | A::Disorder(_)
             | A::Crash(_)
-            | A::Foreign(_)
-            | A::RefuseWith(_)
+            | A::Foreign(_) => {
+                if on.after.is_some() {
+                    Moment::Time
+                } else if at_node {
+                    Moment::Node
+                } else if on.prompt.is_some() {
+                    Moment::Accepted
+                } else {
+                    Moment::Request
+                }
+            }
+            A::RefuseWith(_)
             | A::PostLost
             | A::Post500ButQueued
             | A::Hang(_)
             | A::Slow(_)
             | A::Late(_)
             | A::View404
-            | A::ViewCut(_) => Moment::Request,
+            | A::ViewCut(_)
+            | A::ViewAnnounce(_)
+            | A::Cut(_) => Moment::Request,
         };
         match moment {
             Moment::Request if at_node || on.prompt.is_some() || on.after.is_some() => {
@@ -240,7 +271,7 @@ impl Scenario {
                 return wrong(format!("there is no request `{route}`{meant}"));
             }
             let seconds = match fault.action {
-                Action::Hang(s) | Action::Slow(s) | Action::Late(s) | Action::Crash(s) => Some(s),
+                Action::Hang(s) | Action::Slow(s) | Action::Late(s) | Action::Crash(s) | Action::Twin(s) => Some(s),
                 _ => None,
             };
             if seconds.or(fault.on.after).is_some_and(|s| !s.is_finite() || s < 0.0) {
@@ -359,6 +390,14 @@ mod tests {
             "end_never_sent",
             "drop_sockets",
             "deaf",
+            "half_open",
+            "twin",
+            "truncated_message",
+            "nan",
+            "stray",
+            "disorder",
+            "view_announce",
+            "cut",
             "oom",
             "node_error",
             "view_404",

@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use serde_json::Value;
 
-use super::workflows::{self, read_workflow};
+use super::workflows::{self, now_for_pages, read_workflow};
 use crate::embedded;
 use crate::folder::Folder;
 use crate::job_file::{self, Format, JobFileError, JobSpec, MAX_BYTES, Places, Source};
@@ -92,8 +92,8 @@ fn shown(path: &Path) -> String {
     clean(&path.display().to_string()).into_owned()
 }
 
-fn whole(message: String) -> JobFileError {
-    JobFileError { message: clean(&message).into_owned(), place: None, excerpt: String::new() }
+fn whole(message: impl AsRef<str>) -> JobFileError {
+    JobFileError { message: clean(message.as_ref()).into_owned(), place: None, excerpt: String::new() }
 }
 
 /// A job file's bytes; of a file that ComfyUI made, the job that it carries.
@@ -149,6 +149,14 @@ impl Ground<'_> {
             Source::Graph(graph) => Workflow::from_graph("graph", (**graph).clone())
                 .map(Arc::new)
                 .map_err(|error| at(&[], &error.to_string())),
+            Source::Page(page) => match self.info {
+                None => Err(at(&[], job_file::PAGE_GRAPH)),
+                Some((info, _)) => {
+                    Workflow::from_page("graph", &Value::Object((**page).clone()), None, info, now_for_pages())
+                        .map(Arc::new)
+                        .map_err(|error| at(&[], &error.to_string()))
+                }
+            },
             Source::Named(name) => match name.as_deref().or(self.workflow) {
                 None => Err(at(
                     &[],
@@ -156,7 +164,7 @@ impl Ground<'_> {
                 )),
                 Some(name) => match known.get(name) {
                     Some(workflow) => Ok(Arc::clone(workflow)),
-                    None => read_workflow(self.folder, name)
+                    None => read_workflow(self.folder, name, self.info.map(|(info, _)| info))
                         .map(|workflow| {
                             let workflow = Arc::new(workflow);
                             known.insert(name.to_owned(), Arc::clone(&workflow));
@@ -205,7 +213,7 @@ fn difference(file: &Path, job: &Planned, out: &mut dyn Write) -> io::Result<()>
     let name = spec.name.clone().unwrap_or_else(|| Format::stem(&stem).to_owned());
     let variant = spec.variant.as_ref().map(|v| format!(" {} of {}", v.number, v.of)).unwrap_or_default();
     let of = match &spec.workflow {
-        Source::Graph(_) => "a graph of its own".to_owned(),
+        Source::Graph(_) | Source::Page(_) => "a graph of its own".to_owned(),
         Source::Named(_) => workflow.name.clone(),
     };
     writeln!(out, "{}{variant} ({})", clean(&name), clean(&of))?;

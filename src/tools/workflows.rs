@@ -8,7 +8,9 @@ use serde_json::Value;
 use crate::folder::Folder;
 use crate::job_file::MAX_BYTES;
 use crate::text::clean;
-use crate::workflow::{self, BUILT_IN, Slot, Workflow, slots_toml};
+use crate::workflow::convert::When;
+use crate::workflow::object_info::ObjectInfo;
+use crate::workflow::{self, BUILT_IN, Slot, Workflow, WorkflowError, slots_toml};
 
 /// The names of the workflows of a folder; those that come with the program where it has none yet.
 pub fn names(folder: &Folder) -> Vec<String> {
@@ -22,14 +24,25 @@ pub fn names(folder: &Folder) -> Vec<String> {
 ///
 /// # Errors
 /// What is wrong, in words.
-pub fn read_workflow(folder: &Folder, name: &str) -> Result<Workflow, String> {
+pub fn read_workflow(folder: &Folder, name: &str, info: Option<&ObjectInfo>) -> Result<Workflow, String> {
     let built_in = || BUILT_IN.iter().find(|(known, ..)| *known == name && !folder.workflows.is_dir());
     if let Some((name, json, toml)) = built_in() {
         return Workflow::parse(name, json, Some(toml)).map_err(|error| error.to_string());
     }
     let text = folder.read_workflow(name).map_err(|error| error.to_string())?;
-    Workflow::parse(&text.name, &text.json, text.toml.as_deref())
-        .map_err(|error| format!("the workflow `{}`: {error}", text.name))
+    let wrong = |error: WorkflowError| format!("the workflow `{}`: {error}", text.name);
+    match (Workflow::parse(&text.name, &text.json, text.toml.as_deref()), info) {
+        (Err(WorkflowError::PageFormat), Some(info)) => {
+            let page = serde_json::from_str(text.json.trim_start_matches('\u{feff}')).unwrap_or_default();
+            Workflow::from_page(&text.name, &page, text.toml.as_deref(), info, now_for_pages()).map_err(wrong)
+        }
+        (read, _) => read.map_err(wrong),
+    }
+}
+
+/// What the page would take from the clock and from chance.
+pub(super) fn now_for_pages() -> When {
+    When { now: jiff::Zoned::now().datetime(), seed: fastrand::u64(..) }
 }
 
 /// Lists the workflows: name, what it needs, what it is.
@@ -39,7 +52,7 @@ pub fn read_workflow(folder: &Folder, name: &str) -> Result<Workflow, String> {
 pub fn ls(folder: &Folder, out: &mut dyn Write) -> io::Result<bool> {
     let mut well = true;
     for name in names(folder) {
-        match read_workflow(folder, &name) {
+        match read_workflow(folder, &name, None) {
             Ok(workflow) => {
                 let slots: Vec<&str> = workflow.slots.iter().map(|slot| slot.name.as_str()).collect();
                 writeln!(out, "{:<24} {}", clean(&name), clean(&workflow.description))?;
@@ -89,22 +102,19 @@ pub fn show(workflow: &Workflow, out: &mut dyn Write) -> io::Result<()> {
 
 /// What a slot takes, in words.
 pub(super) fn rules(slot: &Slot) -> String {
-    let mut words = slot.kind.words().to_owned();
-    match (slot.min, slot.max) {
-        (Some(min), Some(max)) => words.push_str(&format!(" from {min} to {max}")),
-        (Some(min), None) => words.push_str(&format!(", at least {min}")),
-        (None, Some(max)) => words.push_str(&format!(", at most {max}")),
-        (None, None) => {}
-    }
-    match (slot.multiple_of, slot.plus) {
-        (Some(by), 0) => words.push_str(&format!(", a multiple of {by}")),
-        (Some(by), plus) => words.push_str(&format!(", {by}n+{plus}")),
-        (None, _) => {}
-    }
-    if !slot.choices.is_empty() {
-        words.push_str(&format!(", one of {}", slot.choices.join(", ")));
-    }
-    words
+    let range = match (slot.min, slot.max) {
+        (Some(min), Some(max)) => format!(" from {min} to {max}"),
+        (Some(min), None) => format!(", at least {min}"),
+        (None, Some(max)) => format!(", at most {max}"),
+        (None, None) => String::new(),
+    };
+    let multiple = match (slot.multiple_of, slot.plus) {
+        (Some(by), 0) => format!(", a multiple of {by}"),
+        (Some(by), plus) => format!(", {by}n+{plus}"),
+        (None, _) => String::new(),
+    };
+    let choices = if slot.choices.is_empty() { String::new() } else { format!(", one of {}", slot.choices.join(", ")) };
+    format!("{}{range}{multiple}{choices}", slot.kind.words())
 }
 
 /// A value as a job would write it, cut where it is long.

@@ -26,6 +26,8 @@ pub struct Context<'a> {
     pub ends: Option<Timestamp>,
     /// When the waiting job should start.
     pub starts: Option<Timestamp>,
+    /// The row stands for a folded group of so many jobs.
+    pub folded: Option<usize>,
 }
 
 /// A cell's text (already cut to its width where cutting needs thought) and meaning.
@@ -291,16 +293,24 @@ pub fn shape(shape: Shape) -> String {
     }
 }
 
-fn name_cell<'a>(_: &Context<'_>, row: &'a JobRow, room: usize) -> Cell<'a> {
+fn name_cell<'a>(context: &Context<'_>, row: &'a JobRow, room: usize) -> Cell<'a> {
     let name = clean(&row.name);
-    if row.attempt < 2 || room < 12 {
+    // What tells it from the others of its group; folded, how many they are.
+    let tail = match (context.folded, &row.group) {
+        (Some(jobs), _) => format!("▸{jobs}"),
+        (None, _) if row.attempt >= 2 => format!("try {}", row.attempt),
+        (None, Some(group)) => clean(&group.label()).into_owned(),
+        (None, None) => String::new(),
+    };
+    if tail.is_empty() || room < 12 {
         return (name, Role::Plain);
     }
-    let tries = format!("try {}", row.attempt);
-    let left = room.saturating_sub(tries.len() + 1);
+    // The name itself keeps at least half.
+    let tail = fit(&tail, room / 2).into_owned();
+    let left = room.saturating_sub(width(&tail) + 1);
     let name = fit(&name, left);
     let pad = " ".repeat(left - width(&name).min(left) + 1);
-    (format!("{name}{pad}{tries}").into(), Role::Plain)
+    (format!("{name}{pad}{tail}").into(), Role::Plain)
 }
 
 fn state_cell<'a>(context: &Context<'_>, row: &'a JobRow, room: usize) -> Cell<'a> {

@@ -4,6 +4,8 @@
 //! progress moves none, so a frame costs the same with 100 jobs and with 10,000. Must never build
 //! more rows than a screen shows.
 
+mod groups;
+
 use std::cmp::Ordering;
 use std::collections::{BTreeSet, HashMap};
 
@@ -131,6 +133,7 @@ pub struct JobList {
     marked: BTreeSet<JobId>,
     /// Where a range of marks begins, and what was marked before it.
     range: Option<(JobId, BTreeSet<JobId>)>,
+    groups: groups::Groups,
     /// The cursor goes with what runs, until the person moves it.
     following: bool,
     top: usize,
@@ -149,7 +152,9 @@ impl JobList {
         self.active.clear();
         self.counts = Counts::default();
         self.highest_id = 0;
+        self.groups.clear();
         for row in rows {
+            self.groups.note(&row);
             let place = place(&row);
             if place.0 != ENDED {
                 self.active.insert(place);
@@ -197,12 +202,14 @@ impl JobList {
             self.active.insert(at);
         }
         self.highest_id = self.highest_id.max(id.0);
-        let shown = self.matches(&row).then(|| self.key(&row));
+        self.groups.note(&row);
+        let shown = self.shows(&row).then(|| self.key(&row));
         if let Some(key) = &shown {
             let at = self.find(key).unwrap_or_else(|at| at);
             self.order.insert(at, key.clone());
         }
         self.entries.insert(id, Entry { row, ends, shown });
+        self.refold(id);
 
         let top = self.top;
         self.settle(was_selected, line);
@@ -359,12 +366,15 @@ impl JobList {
         self.marked.clear();
     }
 
-    /// What an action is for: the marked jobs in the order of the list, else the one under the cursor.
+    /// What an action is for: the marked jobs in the order of the list, else the one under the cursor; of a folded group all.
     pub fn targets(&self) -> Vec<&Entry> {
-        if self.marked.is_empty() {
-            return self.selected().into_iter().collect();
-        }
-        let mut targets: Vec<_> = self.marked.iter().filter_map(|id| self.entries.get(id)).collect();
+        let rows: Vec<JobId> = if self.marked.is_empty() {
+            self.selected.into_iter().collect()
+        } else {
+            self.marked.iter().copied().collect()
+        };
+        let meant: BTreeSet<JobId> = rows.into_iter().flat_map(|id| self.meant_by(id)).collect();
+        let mut targets: Vec<_> = meant.iter().filter_map(|id| self.entries.get(id)).collect();
         targets.sort_by_cached_key(|entry| place(&entry.row));
         targets
     }
@@ -417,13 +427,17 @@ impl JobList {
         let mut entries = std::mem::take(&mut self.entries);
         let mut order = Vec::with_capacity(entries.len());
         for entry in entries.values_mut() {
-            entry.shown = self.matches(&entry.row).then(|| self.key(&entry.row));
+            entry.shown = self.shows(&entry.row).then(|| self.key(&entry.row));
             order.extend(entry.shown.clone());
         }
         order.sort_unstable_by(|a, b| self.sort.compare(a, b));
         self.entries = entries;
         self.order = order;
         self.settle(self.selected, line);
+    }
+
+    fn shows(&self, row: &JobRow) -> bool {
+        self.groups.shows(row) && self.matches(row)
     }
 
     fn key(&self, row: &JobRow) -> Key {

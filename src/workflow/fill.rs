@@ -120,7 +120,7 @@ impl Workflow {
     /// Every fault, in the order of the job's keys; those that are missing last.
     pub fn fill(&self, job: &JobSpec) -> Result<Filled, Vec<FillFault>> {
         // a graph that came in the job file keeps its own seed; a workflow's is only a placeholder
-        let raw = matches!(job.workflow, Source::Graph(_));
+        let raw = !matches!(job.workflow, Source::Named(_));
         let mut filling = Filling {
             workflow: self,
             graph: self.graph.clone(),

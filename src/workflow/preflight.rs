@@ -43,6 +43,7 @@ impl fmt::Display for Fault {
 
 /// Everything that is wrong with a graph. `brought`: inputs whose files are uploaded with it. `packs`: which extension
 /// a node comes from, by its id, where the graph says ([`packs`]).
+#[expect(clippy::implicit_hasher, reason = "made by its callers from scratch")]
 pub fn check(
     graph: &Graph,
     info: &ObjectInfo,
@@ -58,7 +59,7 @@ pub fn check(
         .map(|(id, _)| id)
         .collect();
     if outputs.is_empty() && check.faults.is_empty() {
-        check.fault(None, None, "no node of it saves or shows anything: add SaveVideo or SaveImage".to_owned());
+        check.fault(None, None, "no node of it saves or shows anything: add SaveVideo or SaveImage");
     }
     check.circle(&outputs);
     for id in check.leading_to(&outputs) {
@@ -123,13 +124,13 @@ impl<'a> Check<'a> {
         self.titles.get(id).cloned().unwrap_or_default()
     }
 
-    fn fault(&mut self, node: Option<&str>, input: Option<&str>, words: String) {
+    fn fault(&mut self, node: Option<&str>, input: Option<&str>, words: impl AsRef<str>) {
         let title = node.map(|id| self.title(id)).unwrap_or_default();
         self.faults.push(Fault {
             node: node.map(|id| text::clean(id).into_owned()),
             title,
             input: input.map(|name| text::clean(name).into_owned()),
-            words: text::clean(&words).into_owned(),
+            words: text::clean(words.as_ref()).into_owned(),
         });
     }
 
@@ -210,8 +211,9 @@ impl<'a> Check<'a> {
             let name = format!("{prefix}{}", input.name);
             match given.get(&name) {
                 None => {
-                    // of a group that grows, each round is an input of its own
-                    if input.required && !matches!(input.form, Form::Autogrow(_)) {
+                    // of a group that grows, each round is an input of its own; what belongs to a choice may be left out
+                    // (`SaveVideo` without `format.codec` is taken)
+                    if input.required && depth == 0 && !matches!(input.form, Form::Autogrow(_)) {
                         self.fault(Some(id), Some(&name), format!("`{name}` is missing: it takes {}", wanted(input)));
                     }
                 }

@@ -172,7 +172,14 @@ impl World {
     pub fn kill_engine(&mut self) {
         let Some(engine) = self.engine.take() else { return };
         self.tell(|| "the engine dies".to_owned());
-        // What was decided and may not have arrived can be overtaken.
+        self.in_doubt(&engine);
+        self.hang_up(&engine);
+        let rest = self.rng.u64(50..40_000);
+        self.at(rest, Event::EngineUp);
+    }
+
+    /// What was decided and may not have arrived, or was being taken back, can be overtaken.
+    fn in_doubt(&mut self, engine: &Engine) {
         for (_, job) in self.taken.iter() {
             if let Some(now) = engine.state.job(job.id)
                 && matches!(now.state, JobState::Submitting)
@@ -181,9 +188,6 @@ impl World {
                 story.touched = true;
             }
         }
-        self.hang_up(&engine);
-        let rest = self.rng.u64(50..40_000);
-        self.at(rest, Event::EngineUp);
     }
 
     /// Its sockets end at the servers a moment later.
@@ -476,6 +480,7 @@ impl World {
             Effect::Exit => {
                 self.tell(|| "the engine ends".to_owned());
                 if let Some(engine) = self.engine.take() {
+                    self.in_doubt(&engine);
                     self.hang_up(&engine);
                 }
                 let rest = self.rng.u64(50..60_000);

@@ -3,7 +3,7 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
-use comfytop::job::JobState;
+use comfytop::job::{FailureKind, JobState};
 use serde_json::Value;
 
 /// What the world did to a job, or asked for it, so that the oracle knows what may become of it.
@@ -164,8 +164,10 @@ impl Oracle {
                 Some(JobState::Cancelled { by }) => {
                     wrongs.push(format!("{job} is cancelled ({by:?}), and nobody wanted that"));
                 }
+                // Its end was told, and the server died before it could write it down.
+                Some(JobState::Failed { why }) if cut > 0 && why.kind != FailureKind::Server => {}
                 // Thrown, or three times lost, or three times refused by a server in trouble.
-                Some(JobState::Failed { .. }) if failed > 0 || cut >= 3 || story.refused_500 >= 3 => {}
+                Some(JobState::Failed { .. }) if failed > 0 || renders.len() - well >= 3 || story.refused_500 >= 3 => {}
                 Some(other) => wrongs.push(format!("{job} is {other:?}; cut off {cut} times, failed {failed} times")),
             }
         }

@@ -153,7 +153,11 @@ impl Server {
                 }
                 Effect::Log(line) => said.push(Said::Log(line)),
                 // Our scenarios cut and crash nothing: the world does.
-                Effect::Store(_) | Effect::Binary { .. } | Effect::Close { .. } | Effect::Crash { .. } => {}
+                Effect::Store(_)
+                | Effect::Binary { .. }
+                | Effect::Close { .. }
+                | Effect::Freeze { .. }
+                | Effect::Crash { .. } => {}
             }
         }
         said

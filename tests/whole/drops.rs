@@ -102,6 +102,44 @@ fn a_list_is_several_jobs_that_are_never_duplicates_of_each_other() {
 }
 
 #[test]
+fn what_a_dropped_file_waits_for_is_said() {
+    let stage = Stage::with(&Wish::default());
+    let banners = |stage: &Stage| stage.status()["engine"]["banners"].to_string();
+    stage.drop_file("s1.json", job("s1", 1).to_string());
+    stage.until("a banner", |stage| banners(stage).contains("s1.json waits for start.png").then_some(()));
+    stage.put_image();
+    stage.until_state(1, "done");
+    stage.until("no banner", |stage| (banners(stage) == "[]").then_some(()));
+    stage.drop_file("s2.json", "{\"workflow\": ");
+    stage.until("a banner", |stage| banners(stage).contains("s2.json is not whole yet").then_some(()));
+}
+
+#[test]
+fn the_log_tells_the_way_of_a_job() {
+    let mut stage = Stage::with(&Wish::default());
+    stage.put_image();
+    stage.drop_file("LOUD.JSON", job("loud", 1).to_string());
+    stage.until_state(1, "done");
+    let prompt = stage.attempts(1).pop().unwrap();
+    stage.kill_server();
+    stage.until("the loss", |stage| stage.logged().contains("is away: ").then_some(()));
+    stage.stop_engine();
+    let log = stage.logged();
+    let address = stage.url.trim_start_matches("http://");
+    for words in [
+        format!("server {address} is there: ComfyUI 0.33.0"),
+        "LOUD.JSON is taken: #1".to_owned(),
+        format!("#1 is queued at {address} as {prompt}"),
+        "#1 loud is done".to_owned(),
+        format!("server {address} is away: "),
+        "a face asks the engine to stop".to_owned(),
+        "engine ends".to_owned(),
+    ] {
+        assert!(log.contains(&words), "{words} in {log}");
+    }
+}
+
+#[test]
 fn a_picture_is_no_clip_and_yet_no_error() {
     let stage = Stage::with(&Wish::default());
     let graph = json!({

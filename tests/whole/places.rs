@@ -197,7 +197,7 @@ fn usage_errors_are_2_and_say_what_is_right() {
         (&["wait", "1", "--all"], "--all"),
         (&["ls", "--jsn"], "--json"),
         (&["wait", "--timeout", "nan"], "seconds"),
-        (&["wait", "--timeout", "-1"], "--timeout"),
+        (&["wait", "--timeout=-1"], "from 0 on"),
         // The flags that name a place, where there is none.
         (&["sim"], "`comfytop sim` takes no --dir"),
         (&["measure", "a.mp4"], "`comfytop measure` takes no --dir"),
@@ -215,7 +215,7 @@ fn usage_errors_are_2_and_say_what_is_right() {
     let dashboard = super::stage::ran(stage.plain());
     assert_eq!(dashboard.code, 2, "{dashboard:?}");
     for (args, words) in
-        [(&["sim", "--render-seconds", "nan"], "seconds"), (&["demo", "--render-seconds", "-1"], "--render")]
+        [(&["sim", "--render-seconds", "nan"][..], "seconds"), (&["demo", "--render-seconds=-1"], "from 0 on")]
     {
         let mut command = stage.plain();
         command.args(args);

@@ -8,7 +8,7 @@ use std::time::Instant;
 use portable_pty::{Child, CommandBuilder, MasterPty, PtySize, native_pty_system};
 use rustix::process::Signal;
 
-use super::stage::{PATIENCE, Stage, Wish, job, signal};
+use super::stage::{IMAGE, PATIENCE, Stage, Wish, job, signal};
 
 /// A terminal with the program in it.
 struct Screen {
@@ -225,8 +225,9 @@ fn a_dashboard_survives_its_engine_and_starts_the_next() {
 #[test]
 fn the_next_engine_works_at_the_server_that_a_flag_gave_to_the_one_before() {
     let stage = Stage::served(&Wish::default());
-    stage.put_image();
+    std::fs::create_dir_all(&stage.root).expect("made");
     let file = stage.at("first.json");
+    std::fs::write(stage.at("start.png"), IMAGE).expect("written");
     std::fs::write(&file, job("first", 1).to_string()).expect("written");
     // The flag is this verb's alone; who looks later does not repeat it.
     stage.run(&["add", file.to_str().expect("a path")]).well();
@@ -387,6 +388,28 @@ fn a_demo_that_is_killed_leaves_nothing() {
     signal(screen.pid(), Signal::KILL);
     screen.ended();
     stage.until("nothing left", |stage| demos(stage).is_empty().then_some(()));
+}
+
+#[test]
+fn a_demo_whose_engine_died_goes_on_with_the_jobs_that_it_has() {
+    let stage = Stage::bare();
+    let mut screen = demo(&stage);
+    screen.until_shown("0.854");
+    let folder = stage.temp().join(&demos(&stage)[0]);
+    let holder = std::fs::read_to_string(folder.join(".comfytop/engine.json")).expect("it runs");
+    let holder: serde_json::Value = serde_json::from_str(&holder).expect("JSON");
+    let pid = holder["pid"].as_u64().and_then(|pid| u32::try_from(pid).ok()).expect("a process");
+    signal(pid, Signal::KILL);
+    screen.until_shown("E starts it again");
+    screen.press("E");
+    screen.until("an engine", |screen| !screen.text().contains("E starts it again"));
+    screen.until_shown("in step");
+    assert!(!screen.text().contains("duplicate"), "{}", screen.text());
+    let left = std::fs::read_dir(folder.join("jobs")).expect("there").flatten();
+    let left: Vec<_> = left.map(|e| e.file_name()).filter(|name| name.to_string_lossy().ends_with(".json")).collect();
+    assert!(left.is_empty(), "nothing was dropped again: {left:?}");
+    screen.press("q");
+    screen.ended();
 }
 
 #[test]

@@ -22,9 +22,9 @@ fn every_store_there_ever_was_loads() {
     assert!(!stores().is_empty());
     for path in stores() {
         let stage = Stage::bare();
-        let state = stage.at(".comfytop");
-        fs::create_dir_all(&state).unwrap();
-        let copy = state.join("store.db");
+        let kept = stage.at(".comfytop");
+        fs::create_dir_all(&kept).unwrap();
+        let copy = kept.join("store.db");
         fs::copy(&path, &copy).unwrap();
         let store = Store::open(&copy).unwrap();
         let jobs = store.jobs().unwrap();

@@ -201,6 +201,10 @@ impl State {
         if self.held.contains(&id) {
             self.collecting.remove(&id);
             self.deleted.remove(&id);
+            // A question that is still on its way may have come before it arrived.
+            if let Some(sent) = self.sent.get_mut(&id) {
+                sent.looks = self.looks;
+            }
         }
     }
 
@@ -228,7 +232,7 @@ impl State {
             self.takings += 1;
             let taken = !matches!(self.jobs.get(&id).map(|j| &j.state), Some(JobState::Submitting));
             let (after, before) = if taken { (self.takings, self.takings) } else { (0, u64::MAX) };
-            self.sent.insert(id, Sent { link: 0, after, before, looks: 0 });
+            self.sent.insert(id, Sent { link: 0, after, before, looks: 0, again: false });
         }
     }
 

@@ -110,7 +110,7 @@ impl State {
         s.posting.insert(id);
         let link = s.links;
         if self.change(id, Change::Submit { attempt: Box::new(attempt) }, now) {
-            self.sent.insert(id, Sent { link, after: self.takings, before: u64::MAX, looks: self.looks });
+            self.sent.insert(id, Sent { link, after: self.takings, before: u64::MAX, looks: self.looks, again: false });
             self.out.push(Effect::Submit { server, job: id, prompt_id, seed });
         }
     }
@@ -144,12 +144,16 @@ impl State {
             return;
         }
         s.posting.insert(id);
-        self.sent.insert(id, Sent { link: s.links, after: self.takings, before: u64::MAX, looks: self.looks });
+        self.sent
+            .insert(id, Sent { link: s.links, after: self.takings, before: u64::MAX, looks: self.looks, again: true });
         self.out.push(Effect::Submit { server, job: id, prompt_id, seed });
     }
 
     pub(super) fn posted(&mut self, server: usize, id: JobId, prompt_id: &str, result: PostResult, now: Timestamp) {
-        if let Some(s) = self.servers.get_mut(server) {
+        // The answer to an attempt that is over says nothing of the one that is being posted now.
+        let is_over = self.prompt_of(id).as_deref() != Some(prompt_id);
+        let submits = matches!(self.jobs.get(&id).map(|j| &j.state), Some(JobState::Submitting));
+        if let Some(s) = self.servers.get_mut(server).filter(|_| !(is_over && submits)) {
             s.posting.remove(&id);
         }
         if self.prompt_of(id).as_deref() != Some(prompt_id) || !self.held.contains(&id) {
@@ -170,6 +174,10 @@ impl State {
                 self.takings += 1;
                 if let Some(sent) = self.sent.get_mut(&id) {
                     (sent.after, sent.before) = (self.takings, self.takings);
+                    // Should the first have arrived after all, one copy is enough.
+                    if sent.again {
+                        self.after(now, self.policy.post_grace, Timer::Look(id));
+                    }
                 }
                 self.after(now, self.policy.quiet, Timer::Quiet(server));
                 self.nodes.entry(id).or_insert(nodes);

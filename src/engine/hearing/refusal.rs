@@ -57,12 +57,17 @@ pub(super) fn failure(validation: &Validation, graph: &Value, info: Option<&Obje
         1 => String::new(),
         n => format!(" (and {} more)", n - 1),
     };
-    let all: Vec<String> = lines.iter().map(Line::words).collect();
+    // One alone is the message already.
+    let all = if more.is_empty() {
+        String::new()
+    } else {
+        lines.iter().map(|line| line.words() + "\n").collect::<String>() + "\n"
+    };
     Failure {
         kind: FailureKind::Validation,
         node: Some(first.title.clone()),
         message: format!("{}{more}", first.what),
-        detail: format!("{}\n\n{said}", all.join("\n")),
+        detail: all + &said,
     }
 }
 

@@ -63,7 +63,7 @@ impl Driver {
         let drop = Drop { name, dir, path: None, ..Drop::at(std::path::PathBuf::new(), text.into_bytes()) };
         let batch = Batch::default();
         let reader = Reader::new(&self.folder, &self.state, &batch, id, &drop, &mut self.intake.shelf);
-        let mut drafts = match reader.editing(Some(&before)).drafts() {
+        let mut drafts = match reader.knowing(&self.preflight).editing(Some(&before)).drafts() {
             Ok(drafts) => drafts.jobs,
             // Nothing is waited for here.
             Err(Wait::NotThereYet(missing)) => return Err(format!("`{missing}`, which it names, is not there")),

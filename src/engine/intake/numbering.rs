@@ -111,8 +111,8 @@ impl Driver {
                         SeedChoice::Given(seed) => SeedWish::Given(seed),
                         SeedChoice::Random => SeedWish::Drawn(self.state.draw_seed()),
                         SeedChoice::Next(own) => {
-                            let here = jobs.iter().rev().filter(|(other, _)| other.workflow == job.workflow);
-                            let last = here.filter_map(|(other, _)| other.seed.value()).next();
+                            let mut here = jobs.iter().rev().filter(|(other, _)| other.workflow == job.workflow);
+                            let last = here.find_map(|(other, _)| other.seed.value());
                             let last = last.or_else(|| batch.last_seed(&job.workflow));
                             let last = last.or_else(|| self.state.last_seed(&job.workflow));
                             SeedWish::Drawn(last.map_or(own, |last| last.wrapping_add(1)))

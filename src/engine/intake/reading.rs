@@ -10,13 +10,15 @@ use serde_json::{Map, Value};
 
 use super::Drop;
 use super::numbering::{Batch, fingerprint};
-use super::shelf::Shelf;
+use super::shelf::{Shelf, no_server, now_for_pages};
 use crate::engine::core::State;
+use crate::engine::preflight::{Known, Preflight};
 use crate::folder::Folder;
 use crate::job::{Failure, FailureKind, JobId, Shape};
 use crate::job_file::{self, Format, JobFileError, JobSpec, Places, Source, Variant};
 use crate::store::{InputFile, Prompt};
 use crate::text;
+use crate::workflow::object_info::ObjectInfo;
 use crate::workflow::{FileInput, FileValue, Filled, SeedChoice, Workflow};
 
 /// Larger files are not copied on the engine's own thread.
@@ -125,6 +127,8 @@ pub(super) struct Reader<'a> {
     graphs: usize,
     /// What an edited job was before: what it names unchanged is what was kept then.
     before: Option<&'a Prompt>,
+    /// What is known of the servers.
+    servers: &'a [Option<Known>],
 }
 
 impl<'a> Reader<'a> {
@@ -149,7 +153,13 @@ impl<'a> Reader<'a> {
             names: Vec::new(),
             graphs: 0,
             before: None,
+            servers: &[],
         }
+    }
+
+    /// With what is known of the servers.
+    pub fn knowing(self, preflight: &'a Preflight) -> Self {
+        Self { servers: &preflight.known, ..self }
     }
 
     /// For the edit of a job.
@@ -182,7 +192,7 @@ impl<'a> Reader<'a> {
         self.profile(&mut spec);
         let named = match &spec.workflow {
             Source::Named(named) => named.clone().or_else(|| self.drop.inbox.workflow.clone()),
-            Source::Graph(_) => Some(Format::stem(&self.drop.name).to_owned()),
+            Source::Graph(_) | Source::Page(_) => Some(Format::stem(&self.drop.name).to_owned()),
         };
         let (mut after, mut wrong) = (Vec::new(), None);
         for name in &spec.after {
@@ -191,7 +201,17 @@ impl<'a> Reader<'a> {
                 Err(why) => wrong = wrong.or_else(|| Some(self.at(spec.entry, &["after"], &why))),
             }
         }
-        let filled = match (wrong, self.fill(&spec, named.as_deref())) {
+        let mut filled = self.fill(&spec, named.as_deref());
+        if let Err(why) = &mut filled
+            && why.kind == FailureKind::Server
+        {
+            // A server may say so any moment.
+            if !self.drop.last_call {
+                return Err(Wait::NotThereYet("a server that says what its nodes can do".to_owned()));
+            }
+            why.kind = FailureKind::JobFile;
+        }
+        let filled = match (wrong, filled) {
             (Some(mut why), Err(more)) => {
                 why.detail = format!("{}\n\n{}\n{}", why.detail, more.message, more.detail);
                 Err(why)
@@ -281,7 +301,7 @@ impl<'a> Reader<'a> {
             files,
             slots,
             text,
-            extra_data: spec.extra_data.clone(),
+            extra_data: spec.extra_data.clone().or_else(|| page_beside(&spec.workflow)),
         };
         Ok(match prompt.to_text() {
             Ok(prompt) => {
@@ -314,8 +334,15 @@ impl<'a> Reader<'a> {
                 let workflow = Workflow::from_graph(&self.drop.name, (**graph).clone());
                 Arc::new(workflow.map_err(|e| rejection(e.to_string(), ""))?)
             }
+            (Source::Page(page), _) => {
+                let info = self.info_for(spec.server.as_deref()).ok_or_else(no_server)?;
+                let page = Value::Object((**page).clone());
+                let workflow = Workflow::from_page(&self.drop.name, &page, None, &info, now_for_pages());
+                Arc::new(workflow.map_err(|e| rejection(e.to_string(), ""))?)
+            }
             (Source::Named(_), Some(name)) => {
-                let read = self.shelf.workflow(self.folder, name);
+                let info = self.info_for(spec.server.as_deref());
+                let read = self.shelf.workflow(self.folder, name, info.as_deref());
                 read.map_err(|e| self.at(entry, &["workflow"], &e.to_string()))??
             }
             (Source::Named(_), None) => {
@@ -337,6 +364,13 @@ impl<'a> Reader<'a> {
         let named = before.graph.get(&file.node)?.get("inputs")?.get(&file.input)?.as_str()?;
         let kept = before.files.iter().find(|f| f.node == file.node && f.input == file.input)?;
         (named == written && kept.stored.as_ref().is_some_and(|path| path.is_file())).then(|| kept.clone())
+    }
+
+    /// What a server that may render it says of its nodes.
+    fn info_for(&self, only: Option<&str>) -> Option<Arc<ObjectInfo>> {
+        let mut seats = self.state.server_names().zip(self.servers);
+        let fits = |name: &str| only.is_none_or(|only| only == name);
+        seats.find_map(|(name, known)| known.as_ref().filter(|_| fits(name)).map(|known| Arc::clone(&known.info)))
     }
 
     /// Where an input's file comes from; `None`: it is the server's own and stands in the graph already.
@@ -391,6 +425,13 @@ impl<'a> Reader<'a> {
         }
         Err(NoInput::Never(format!("there is no file {}", text::clean(&path.display().to_string()))))
     }
+}
+
+/// The page's own graph is posted beside the one that runs, so that the outputs carry it.
+fn page_beside(source: &Source) -> Option<Map<String, Value>> {
+    let Source::Page(page) = source else { return None };
+    let beside = serde_json::json!({ "extra_pnginfo": { "workflow": &**page } });
+    beside.as_object().cloned()
 }
 
 /// Several rejections as one: the first, the others in its detail.

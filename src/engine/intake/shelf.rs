@@ -11,8 +11,10 @@ use std::time::SystemTime;
 
 use super::reading::rejection;
 use crate::folder::{Folder, KeptInput, Stamp, WorkflowFileError};
-use crate::job::Failure;
-use crate::workflow::Workflow;
+use crate::job::{Failure, FailureKind};
+use crate::workflow::convert::When;
+use crate::workflow::object_info::ObjectInfo;
+use crate::workflow::{Workflow, WorkflowError};
 
 /// Entries of each kind, at most; beyond, the shelf is cleared.
 const MOST: usize = 1024;
@@ -28,7 +30,12 @@ type Parsed = Result<Arc<Workflow>, Failure>;
 
 impl Shelf {
     /// A workflow by its name.
-    pub fn workflow(&mut self, folder: &Folder, name: &str) -> Result<Parsed, WorkflowFileError> {
+    pub fn workflow(
+        &mut self,
+        folder: &Folder,
+        name: &str,
+        info: Option<&ObjectInfo>,
+    ) -> Result<Parsed, WorkflowFileError> {
         let before = folder.workflow_stamps(name);
         if let Some(stamps) = before
             && let Some((known, parsed)) = self.workflows.get(name)
@@ -37,9 +44,18 @@ impl Shelf {
             return Ok(parsed.clone());
         }
         let file = folder.read_workflow(name)?;
-        let parsed = Workflow::parse(&file.name, &file.json, file.toml.as_deref())
-            .map(Arc::new)
-            .map_err(|e| rejection(format!("the workflow `{}`: {e}", file.name), ""));
+        let wrong = |e: WorkflowError| rejection(format!("the workflow `{}`: {e}", file.name), "");
+        let parsed = match (Workflow::parse(&file.name, &file.json, file.toml.as_deref()), info) {
+            (Ok(workflow), _) => Ok(workflow),
+            (Err(WorkflowError::PageFormat), Some(info)) => {
+                // it parsed a moment ago
+                let page = serde_json::from_str(file.json.trim_start_matches('\u{feff}')).unwrap_or_default();
+                Workflow::from_page(&file.name, &page, file.toml.as_deref(), info, now_for_pages()).map_err(wrong)
+            }
+            (Err(WorkflowError::PageFormat), None) => return Ok(Err(no_server())),
+            (Err(error), _) => Err(wrong(error)),
+        };
+        let parsed = parsed.map(Arc::new);
         let now = SystemTime::now();
         if let Some(stamps) = before.filter(|(graph, slots)| {
             graph.is_sharp(now) && slots.is_none_or(|s| s.is_sharp(now)) && folder.workflow_stamps(name) == before
@@ -73,6 +89,16 @@ impl Shelf {
         let (known, kept) = self.inputs.get(path)?;
         (*known == stamp && kept.stored.is_file()).then_some(kept)
     }
+}
+
+/// What the page would take from the clock and from chance.
+pub(super) fn now_for_pages() -> When {
+    When { now: jiff::Zoned::now().datetime(), seed: fastrand::u64(..) }
+}
+
+/// A graph of the page, and no server has said yet what it can do.
+pub(super) fn no_server() -> Failure {
+    Failure { kind: FailureKind::Server, ..rejection(crate::job_file::PAGE_GRAPH, "") }
 }
 
 fn make_room<K, V>(shelf: &mut HashMap<K, V>) {

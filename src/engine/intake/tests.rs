@@ -513,7 +513,7 @@ fn a_picture_in_an_inbox_with_a_profile_is_a_job() {
     with_inbox(&mut world, toml);
     let offer = |world: &World, name: &str| {
         let path = world.path(&format!("jobs/{name}"));
-        let bytes = if name.ends_with(".json") { fs::read(&path).expect("there") } else { Vec::new() };
+        let bytes = if Format::of(name).is_some() { fs::read(&path).expect("there") } else { Vec::new() };
         inbox::Event::Offer { path, dir_index: 0, held: false, bytes, last_call: false }
     };
     world.write("jobs/cat.png", "a cat");
@@ -562,4 +562,18 @@ fn what_comfyui_made_renders_again_where_the_inbox_says_so() {
     assert!(world.there("jobs/queued/000001-video.mp4"));
     // another file under that name is another job
     assert!(world.there("jobs/failed/000002-bare.png.error.txt"));
+}
+
+#[test]
+fn an_inbox_on_a_share_is_polled_whatever_the_config_says() {
+    let dir = tempfile::tempdir().expect("a temporary folder");
+    let config = Config::parse("[[inbox]]\npath = \"jobs\"\n[[inbox]]\npath = \"share\"\n", "").expect("a config");
+    let inboxes: Vec<_> = config.inboxes.iter().map(|i| i.path.clone()).collect();
+    let folder = Folder::with(dir.path(), &inboxes, Path::new("outputs"), None).expect("a folder");
+    let watched = watched(&config, &folder, |path| path.ends_with("share"));
+    let told: Vec<_> = watched.iter().map(|dir| (dir.poll, dir.settle)).collect();
+    assert_eq!(told, [(false, inbox::SETTLE), (true, inbox::SETTLE_POLLED)]);
+    // No inbox is named: the usual one may lie on a share, too.
+    let usual = Folder::new(dir.path()).expect("a folder");
+    assert!(super::watched(&Config::default(), &usual, |_| true).iter().all(|dir| dir.poll));
 }

@@ -38,7 +38,8 @@ impl State {
                 Action::PostLost => twist.lost = true,
                 Action::Post500ButQueued => twist.answer_500 = true,
                 Action::View404 => twist.missing = true,
-                Action::ViewCut(bytes) => twist.cut = Some(bytes),
+                Action::ViewCut(bytes) | Action::Cut(bytes) => twist.cut = Some(bytes),
+                Action::ViewAnnounce(bytes) => twist.announced = Some(bytes),
                 other => self.disturb(&other),
             }
         }
@@ -55,8 +56,9 @@ impl State {
         if is_view && twist.missing {
             response = Response::empty(404);
         }
-        if is_view && matches!(response.body, Body::File(..)) {
+        if matches!(response.body, Body::File(..)) || !is_view {
             response.cut = twist.cut;
+            response.announced = twist.announced;
         }
         let effect = if twist.lost { Effect::Hangup { id } } else { Effect::Reply { id, response } };
         if twist.slow_ms > 0 {
@@ -122,6 +124,7 @@ impl State {
                 }
                 Response::empty(200)
             }
+            Request::Handshake => Response::empty(101),
             Request::PlainWs => {
                 let text = "No WebSocket UPGRADE hdr: None\n Can \"Upgrade\" only to \"WebSocket\".";
                 Response::new(400, Body::Text(text.to_owned()))
@@ -307,6 +310,7 @@ pub(super) struct Twist {
     answer_500: bool,
     missing: bool,
     cut: Option<usize>,
+    announced: Option<u64>,
 }
 
 fn refuse(refusal: Refusal) -> Response {

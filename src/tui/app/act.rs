@@ -28,6 +28,8 @@ impl App {
             | Action::PriorityDown => self.can_all(can_move),
             Action::CopyPath => row.is_some_and(|r| !r.outputs.is_empty()),
             Action::Details | Action::Mark | Action::MarkRange | Action::MarkAll => row.is_some(),
+            Action::Fold => row.is_some_and(|r| r.group.is_some() && self.jobs.folded(r).is_none()),
+            Action::Unfold => row.is_some_and(|r| self.jobs.folded(r).is_some()),
             Action::Filter => self.jobs.total() > 0,
             Action::Sort | Action::SortTurn => self.jobs.len() > 1,
             Action::Start => {
@@ -132,6 +134,12 @@ impl App {
             Action::Up => self.scroll(Scroll::By(-1)),
             Action::HalfDown => self.scroll(Scroll::HalfPages(1)),
             Action::HalfUp => self.scroll(Scroll::HalfPages(-1)),
+            Action::Fold => {
+                self.jobs.fold();
+            }
+            Action::Unfold => {
+                self.jobs.unfold();
+            }
             Action::PageDown => self.scroll(Scroll::HalfPages(2)),
             Action::PageUp => self.scroll(Scroll::HalfPages(-2)),
             Action::First => self.scroll(Scroll::First),

@@ -118,6 +118,7 @@ fn row(app: &App, buf: &mut Buffer, area: Rect, placed: &[Placed], entry: &Entry
         ui: &app.setup.ui,
         ends: app.ends(entry),
         starts: app.forecast.starts(row.id),
+        folded: app.jobs.folded(row),
     };
     if selected {
         canvas::text(buf, area.x, area.y, 1, "▶", app.theme().style(Role::Strong));

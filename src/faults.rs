@@ -1,0 +1,101 @@
+//! Named points before and after every write, rename and request, at which a test may kill this process.
+//!
+//! Without the cargo feature `faults` they are nothing at all: what stands between two points is simply done. With
+//! it, `COMFYTOP_KILL` names the point at which the process dies as by SIGKILL, and `COMFYTOP_POINTS` a file to which
+//! every point passed is added. `tests/survives.rs` sees to it that no step goes without. It must never change what
+//! is done, and no release is built with it.
+
+/// Does one step on the outside world, between its two points.
+pub fn step<T>(name: &'static str, act: impl FnOnce() -> T) -> T {
+    armed::pass(name, "", "before");
+    let done = act();
+    armed::pass(name, "", "after");
+    done
+}
+
+/// Sends one request, between its two points. `at`: method and address.
+pub async fn request<T>(name: &'static str, at: &str, send: impl Future<Output = T>) -> T {
+    armed::pass(name, at, "before");
+    let done = send.await;
+    armed::pass(name, at, "after");
+    done
+}
+
+#[cfg(not(feature = "faults"))]
+mod armed {
+    pub fn pass(_: &str, _: &str, _: &str) {}
+}
+
+#[cfg(feature = "faults")]
+mod armed {
+    use std::collections::HashMap;
+    use std::io::Write;
+    use std::sync::{LazyLock, Mutex, PoisonError};
+
+    /// `COMFYTOP_KILL`: `17`, the 17th point that this process passes; or `store.write before 2`, the second time that it
+    /// passes this one.
+    enum Kill {
+        Nth(u64),
+        At(String, u64),
+        Never,
+    }
+
+    static KILL: LazyLock<Kill> = LazyLock::new(|| {
+        let Ok(text) = std::env::var("COMFYTOP_KILL") else { return Kill::Never };
+        if let Ok(nth) = text.parse() {
+            return Kill::Nth(nth);
+        }
+        match text.rsplit_once(' ').and_then(|(point, nth)| Some((point.to_owned(), nth.parse().ok()?))) {
+            Some((point, nth)) => Kill::At(point, nth),
+            None => Kill::Never,
+        }
+    });
+
+    /// How often each point was passed; all of them under "".
+    static PASSED: LazyLock<Mutex<HashMap<String, u64>>> = LazyLock::new(Mutex::default);
+
+    pub fn pass(name: &str, at: &str, side: &str) {
+        let point = format!("{name}{} {side}", route(at));
+        let mut passed = PASSED.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut count = |point: &str| {
+            let count = passed.entry(point.to_owned()).or_default();
+            *count += 1;
+            *count
+        };
+        let (all, own) = (count(""), count(&point));
+        if let Some(path) = std::env::var_os("COMFYTOP_POINTS")
+            && let Ok(mut file) = std::fs::File::options().create(true).append(true).open(path)
+        {
+            let _ = writeln!(file, "{point}");
+        }
+        let dies = match &*KILL {
+            Kill::Nth(nth) => *nth == all,
+            Kill::At(wanted, nth) => *wanted == point && *nth == own,
+            Kill::Never => false,
+        };
+        if dies {
+            die();
+        }
+    }
+
+    /// ` POST /prompt` of `POST http://127.0.0.1:8188/prompt`; ids become `{id}`.
+    fn route(at: &str) -> String {
+        let Some((method, url)) = at.split_once(' ') else { return String::new() };
+        let path = url.split_once("://").map_or(url, |(_, rest)| rest.split_once('/').map_or("", |(_, path)| path));
+        let path = path.split('?').next().unwrap_or_default();
+        let part = |part: &str| if part.len() == 36 { "{id}".to_owned() } else { part.to_owned() };
+        let parts: Vec<_> = path.split('/').map(part).collect();
+        format!(" {method} /{}", parts.join("/"))
+    }
+
+    fn die() -> ! {
+        #[cfg(unix)]
+        let _ = rustix::process::kill_process(rustix::process::getpid(), rustix::process::Signal::KILL);
+        #[cfg(not(unix))]
+        std::process::abort();
+        #[cfg(unix)]
+        loop {
+            std::thread::park();
+        }
+    }
+}

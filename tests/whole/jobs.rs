@@ -1,0 +1,161 @@
+//! Job files of all kinds, on the simulated server, as a person would use them.
+
+use std::fs;
+
+use serde_json::{Value, json};
+
+use super::stage::{IMAGE, Stage, Wish, job};
+
+fn graph_of(stage: &Stage, id: u64) -> Value {
+    serde_json::from_str(&stage.run(&["show", &id.to_string(), "--graph"]).well()).expect("a graph")
+}
+
+fn uploads(stage: &Stage) -> Vec<String> {
+    let entries = fs::read_dir(stage.server_files().join("input")).expect("there").flatten();
+    entries.map(|entry| entry.file_name().to_string_lossy().into_owned()).collect()
+}
+
+#[test]
+fn a_spreadsheet_is_a_night_of_jobs_and_its_picture_is_uploaded_once() {
+    let stage = Stage::with(&Wish::default());
+    stage.put_image();
+    stage.drop_file("night.csv", "workflow,name,image,prompt,seed,length\nwan2.2-i2v-loop,a,start.png,\"one, two\",1,33\nwan2.2-i2v-loop,b,start.png,three,2,\n");
+    for id in [1, 2] {
+        stage.until_state(id, "done");
+    }
+    assert_eq!(graph_of(&stage, 1)["10"]["inputs"]["text"], "one, two");
+    assert_eq!(graph_of(&stage, 1)["12"]["inputs"]["length"], 33);
+    stage.until_file("jobs/done/000001-night.csv");
+    let there = uploads(&stage);
+    assert_eq!(there.len(), 1, "{there:?}");
+    assert!(there[0].len() == 36 && there[0].ends_with(".png"), "under its hash: {there:?}");
+}
+
+#[test]
+fn a_sweep_is_listed_cancelled_and_held_as_one() {
+    let stage = Stage::with(&Wish::slow(60.0));
+    stage.put_image();
+    stage.drop_file(
+        "sweep.toml",
+        "workflow = \"wan2.2-i2v-loop\"\nname = \"cat\"\nimage = \"start.png\"\nseed = [1, 2, 3]\n",
+    );
+    let rows = stage.until("three jobs", |stage| Some(stage.ls()).filter(|rows| rows.len() == 3));
+    assert!(rows.iter().all(|row| row["group"] == 1), "{rows:?}");
+    assert_eq!(rows[2]["varies"], json!({"seed": 3}));
+    stage.run(&["cancel", "2", "--group"]).well();
+    for id in [1, 2, 3] {
+        stage.until_state(id, "cancelled");
+    }
+}
+
+#[test]
+fn a_job_takes_what_another_gave() {
+    let stage = Stage::with(&Wish::default());
+    let still = json!({
+        "1": {"class_type": "EmptyImage", "inputs": {"width": 64, "height": 48, "batch_size": 1, "color": 7}},
+        "2": {"class_type": "SaveImage", "inputs": {"images": ["1", 0], "filename_prefix": "still"}},
+    });
+    let clip = json!({"workflow": "wan2.2-i2v-loop", "name": "clip", "image": "job:still", "seed": 5});
+    stage.drop_file("two.json", json!([{"workflow": still, "name": "still"}, clip]).to_string());
+    stage.until_state(2, "done");
+    assert_eq!(stage.state(1).as_deref(), Some("done"));
+    assert_eq!(uploads(&stage), [graph_of(&stage, 2)["1"]["inputs"]["image"].as_str().expect("a name")]);
+}
+
+#[test]
+fn a_picture_dropped_into_an_inbox_with_a_profile_is_a_clip() {
+    let mut stage = Stage::served(&Wish::default());
+    stage.configure(
+        "[[inbox]]\npath = \"jobs\"\n[[inbox]]\npath = \"portraits\"\nworkflow = \"wan2.2-i2v-loop\"\nslot = \"image\"\nslots = { prompt = \"breathing\" }\n",
+    );
+    stage.start_engine();
+    stage.drop_into("portraits", "ada.png", IMAGE);
+    let row = stage.until_state(1, "done");
+    assert_eq!((&row["name"], &row["workflow"]), (&json!("ada"), &json!("wan2.2-i2v-loop")));
+    assert_eq!(graph_of(&stage, 1)["10"]["inputs"]["text"], "breathing");
+    stage.until_file("portraits/done/000001-ada.png");
+    stage.until_file("portraits/done/000001-ada.png.result.json");
+    assert_eq!(fs::read(stage.at("portraits/done/000001-ada.png")).expect("there"), IMAGE);
+}
+
+#[test]
+fn what_the_server_would_refuse_is_told_before_anything_is_sent() {
+    let stage = Stage::with(&Wish::default());
+    stage.put_image();
+    let mut bad = job("bad", 1);
+    bad["set"] = json!({"13.cfg": 1000.0, "14.sampler_name": "eular"});
+    stage.drop_file("bad.json", bad.to_string());
+    stage.until_state(1, "failed");
+    stage.until_file("jobs/failed/000001-bad.json.error.txt");
+    let told = stage.text("jobs/failed/000001-bad.json.error.txt");
+    for words in ["`cfg` must be from 0.0 to 100.0", "`sampler_name`", "did you mean `euler`", "Not sent to"] {
+        assert!(told.contains(words), "{words} in\n{told}");
+    }
+    assert!(stage.happened("accepted").is_empty() && uploads(&stage).is_empty());
+}
+
+/// A person with a graph as ComfyUI's page saves it, and a picture.
+#[test]
+fn a_graph_of_the_page_and_a_picture_are_enough() {
+    let stage = Stage::with(&Wish::default());
+    let page = json!({
+        "nodes": [
+            {"id": 1, "type": "LoadImage", "inputs": [], "outputs": [{"name": "IMAGE", "type": "IMAGE", "links": [1]}], "widgets_values": ["mine.png", "image"], "mode": 0},
+            {"id": 2, "type": "SaveImage", "inputs": [{"name": "images", "type": "IMAGE", "link": 1}], "outputs": [], "widgets_values": ["again"], "mode": 0},
+        ],
+        "links": [[1, 1, 0, 2, 0, "IMAGE"]],
+        "version": 0.4,
+    });
+    stage.drop_file("mine.png", IMAGE);
+    stage.drop_file("mine.json", page.to_string());
+    stage.until_state(1, "done");
+    assert_eq!(uploads(&stage), [graph_of(&stage, 1)["1"]["inputs"]["image"].as_str().expect("a name")]);
+    stage.until_file("jobs/done/000001-mine.json");
+}
+
+#[test]
+fn the_verbs_about_job_files_and_workflows() {
+    let stage = Stage::served(&Wish::default());
+    stage.configure("");
+    fs::write(stage.at("start.png"), IMAGE).expect("written");
+    let path = |name: &str| stage.at(name).display().to_string();
+
+    let listed = stage.run(&["workflow", "ls"]).well();
+    assert!(listed.contains("wan2.2-i2v-loop") && listed.contains("slots: image, prompt"), "{listed}");
+    let shown = stage.run(&["workflow", "show", "wan2.2-i2v"]).well();
+    assert!(shown.contains("length") && shown.contains("a whole number from 5 to 1025, 4n+1 · 129"), "{shown}");
+    fs::write(stage.at("graph.json"), include_str!("../../workflows/wan2.2-i2v.json")).expect("written");
+    let inferred = stage.run(&["workflow", "infer", &path("graph.json")]).well();
+    assert!(inferred.contains("name = \"lora_high\"") && inferred.contains("times = 0.5"), "{inferred}");
+
+    stage.run(&["new", "wan2.2-i2v", "-o", &path("mine.toml")]).well();
+    assert_ne!(stage.run(&["new", "wan2.2-i2v", "-o", &path("mine.toml")]).code, 0, "nothing is replaced");
+    let text = fs::read_to_string(stage.at("mine.toml")).expect("there");
+    let image = text.lines().find(|line| line.starts_with("image = ")).expect("to be filled").to_owned();
+    fs::write(stage.at("mine.toml"), text.replace(&image, "image = \"start.png\"\nseed = 5")).expect("written");
+    let checked = stage.run(&["check", &path("mine.toml")]).well();
+    assert!(checked.contains("1 job, nothing wrong"), "{checked}");
+    let dry = stage.run(&["add", "--dry-run", &path("mine.toml")]).well();
+    assert!(dry.contains("13.noise_seed") && dry.contains("→ 5") && dry.contains("start.png (uploaded)"), "{dry}");
+
+    fs::write(stage.at("bad.json"), "[{\"workflow\": \"wan2.2-i2v\", \"image\": \"none.png\"},\n {\"workflow\": \"wan2.2-i2v\", \"imgae\": \"start.png\", \"length\": 6}]").expect("written");
+    let told = stage.run(&["check", &path("bad.json")]);
+    assert_eq!(told.code, 1);
+    for words in [
+        "bad.json:1:29: there is no file",
+        "bad.json:2:29: no slot `imgae`",
+        "did you mean `image`?",
+        "bad.json:2:51: `length` must be 4n+1",
+        "`image` is missing",
+        "^",
+    ] {
+        assert!(told.out.contains(words), "{words} in\n{}", told.out);
+    }
+
+    let carrying = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/media/carrying/video.mp4");
+    let graph: Value = serde_json::from_str(&stage.run(&["extract", carrying]).well()).expect("a graph");
+    assert_eq!(graph["3"]["inputs"]["seed"], u64::MAX);
+    let bare = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/media/carrying/bare.png");
+    assert_eq!(stage.run(&["extract", bare]).code, 1);
+    assert!(!stage.is_served(), "none of them starts an engine");
+}
