@@ -22,9 +22,6 @@ const IN_FLIGHT: usize = 2;
 
 fn job(id: u64, priority: i64) -> Job {
     Job {
-        after: Vec::new(),
-        group: None,
-        no_preflight: false,
         id: JobId(id),
         name: format!("job {id}"),
         workflow: "w".to_owned(),

@@ -7,6 +7,8 @@ use std::collections::{HashMap, HashSet};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
+use super::Waited;
+
 /// Between two readings of a file that is being written, unless the end of its writing was seen.
 const WRITING: Duration = Duration::from_millis(50);
 /// How often a file is offered again of which something is missing, or is tried again that can't be read.
@@ -361,7 +363,6 @@ impl Settle {
 
 #[cfg(test)]
 mod tests {
-    use super::Waited;
     use super::*;
     use crate::job_file::MAX_BYTES;
 

@@ -11,7 +11,7 @@ use notify::event::{AccessKind, AccessMode, ModifyKind, RenameMode};
 use notify::{EventKind, RecommendedWatcher, RecursiveMode, Watcher};
 
 use super::settle::{Cause, Look, Manner, Read, Settle, Stamp, Tell};
-use super::{Event, HELD, Kind, WatchedDir, kind_of};
+use super::{Event, HELD, Kind, Waited, WatchedDir, kind_of};
 use crate::job_file::MAX_BYTES;
 
 /// Folders are listed this often whatever events say.

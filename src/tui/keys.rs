@@ -253,7 +253,7 @@ pub const KEYS: &[Binding] = &[
         &[Key::code(C::Left), Key::char('h')],
         Action::Fold,
         Heading::Moving,
-        "fold the group (a sweep, a repetition) to one row, for which all actions are then",
+        "fold its group (a sweep) to one row",
         "fold",
     ),
     bind(&[Jobs], &[Key::code(C::Right), Key::char('l')], Action::Unfold, Heading::Moving, "unfold it", "unfold"),

@@ -133,7 +133,6 @@ mod tests {
             start_seen: false,
             finished_at: None,
             position: None,
-            trouble: None,
             progress: None,
             outputs: Vec::new(),
             ssim: None,
