@@ -1,7 +1,7 @@
 //! What ComfyUI wrote into a file that it made: the prompt that rendered it, and the graph of its page.
 //!
 //! Pure: it reads from whatever is handed in, opens no file and decodes no picture. PNG, WebP, FLAC, MP4 and
-//! Matroska (`WebM`) are told apart by their first bytes. Only the metadata is read, never more than [`MOST`] of it; a
+//! Matroska (`WebM`) are told apart by their first bytes. Only the metadata is read, never more than `MOST` of it; a
 //! broken or endless file is an error or nothing found, never a panic.
 //!
 //! How each is written (read off ComfyUI's `SaveImage`, `SaveAnimatedWEBP`, `SaveAnimatedPNG`, `SaveAudio`, `SaveVideo`,

@@ -4,7 +4,7 @@
 //! other one as a slot; whether a workflow has such a slot is said by [`crate::workflow::Workflow::fill`]. It never
 //! opens a file. `docs/jobs.md` shows the formats.
 //!
-//! The parts: [`format`] (which format a file has), `csv` and `toml` (those that are not JSON, made into the same
+//! The parts: [`mod@format`] (which format a file has), `csv` and `toml` (those that are not JSON, made into the same
 //! values), `reader` (one value into a job), `vary` (repeat, sweep, lists of seeds), [`places`] (where in the
 //! text something stands), [`schema`] (the same for editors).
 

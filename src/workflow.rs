@@ -2,7 +2,7 @@
 //!
 //! Pure: texts in, graphs out. It never opens a file (`folder.rs` does) and never asks a server.
 //! The parts: [`graph`] (the format and the edits), [`slots`] (the `.toml` beside a workflow), [`fill`]
-//! (a job put in), [`from_graph`] (size and seed, as a graph tells them), [`infer`] (slots where there is no
+//! (a job put in), [`from_graph`] (size and seed, as a graph tells them), [`mod@infer`] (slots where there is no
 //! `.toml`), [`object_info`] (the node classes of a server), [`preflight`] (a graph held against them).
 
 pub mod convert;
@@ -57,7 +57,7 @@ pub struct Workflow {
     pub name: String,
     pub description: String,
     pub graph: Graph,
-    /// As declared; for a graph without a `.toml` as [`infer`] finds them.
+    /// As declared; for a graph without a `.toml` as [`mod@infer`] finds them.
     pub slots: Vec<Slot>,
 }
 

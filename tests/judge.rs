@@ -1,5 +1,15 @@
 //! The judge against clips whose truth is known: those of `tests/media/`, and many made up here.
 
+#![allow(
+    clippy::cast_possible_truncation,
+    clippy::cast_precision_loss,
+    clippy::cast_sign_loss,
+    clippy::cast_possible_wrap,
+    clippy::many_single_char_names,
+    clippy::match_same_arms,
+    clippy::unnested_or_patterns,
+    reason = "pixels are drawn with small numbers; each fault has its line in the table"
+)]
 #![allow(clippy::unwrap_used, clippy::panic, clippy::float_cmp, reason = "tests fail by panicking")]
 
 mod judge {
@@ -215,7 +225,9 @@ fn encode(clip: &Clip, crf: u32, file: &Path) {
     let mut stdin = ffmpeg.stdin.take().unwrap();
     for frame in clip.frames() {
         let [red, green, blue] = frame.planes();
-        [green, blue, red].iter().for_each(|plane| stdin.write_all(plane).unwrap());
+        for plane in [green, blue, red] {
+            stdin.write_all(plane).unwrap();
+        }
     }
     drop(stdin);
     assert!(ffmpeg.wait().unwrap().success());

@@ -1,6 +1,6 @@
 //! Which format a job file has: by its name, as nothing else tells TOML from a text.
 //!
-//! Pure. A new format is one more [`Format`], its ending in [`ENDINGS`], and bytes to values in [`Format::entries`].
+//! Pure. A new format is one more [`Format`], its ending in [`ENDINGS`], and bytes to values in `Format::entries`.
 
 use serde_json::Value;
 

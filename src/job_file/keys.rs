@@ -1,6 +1,6 @@
 //! The keys that every job has, in one table: what each takes, and what it means.
 //!
-//! Pure. The reader ([`super::reader`]) takes values by it, the JSON Schema ([`super::schema`]) and the comments of
+//! Pure. The reader (`reader`) takes values by it, the JSON Schema ([`super::schema`]) and the comments of
 //! `comfytop new` are made from it. A new key is one entry here and one line in the reader.
 
 use super::{MAX_JOBS, MAX_NAME, MAX_PRIORITY};

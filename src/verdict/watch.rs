@@ -39,7 +39,7 @@ pub struct Seen {
     pub steps: Vec<Step>,
     /// From the first frame to later ones, ever fewer.
     pub far: Vec<Step>,
-    /// [`Step::raw`] from the last frame to the first; none for one frame.
+    /// `Step::raw` from the last frame to the first; none for one frame.
     pub seam: Option<f32>,
     /// The first frames, and the last ones; they may be the same.
     pub head: Vec<Trace>,

@@ -463,7 +463,7 @@ fn a_render_without_a_step_is_flagged_and_not_killed() {
 #[test]
 fn the_watchdog_interrupts_where_the_config_says_so() {
     let mut w = World::with(1);
-    let policy = Policy { stall: Duration::from_secs(60), stall_interrupts: true, ..Policy::default() };
+    let policy = Policy { stall: Duration::from_mins(1), stall_interrupts: true, ..Policy::default() };
     let seats = vec![ServerSeat { name: "s".to_owned(), url: "s".to_owned(), in_flight: 1 }];
     w.state = State::new(policy, EngineRow::default(), seats, Remembered::default(), 1, w.now);
     w.step(Input::Up { server: 0, about: About::default() });

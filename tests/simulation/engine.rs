@@ -25,6 +25,7 @@ use super::world::{Event, World};
 
 /// One server's connection.
 #[derive(Debug)]
+#[expect(clippy::struct_excessive_bools, reason = "each can be true without the others")]
 pub struct Conn {
     pub has_jobs: Rc<Cell<bool>>,
     pub socket: Option<u64>,
@@ -180,7 +181,7 @@ impl World {
 
     /// What was decided and may not have arrived, or was being taken back, can be overtaken.
     fn in_doubt(&mut self, engine: &Engine) {
-        for (_, job) in self.taken.iter() {
+        for job in self.taken.values() {
             if let Some(now) = engine.state.job(job.id)
                 && matches!(now.state, JobState::Submitting)
                 && let Some(story) = self.oracle.stories.get_mut(&job.name)

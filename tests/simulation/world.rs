@@ -576,8 +576,8 @@ impl World {
         }
         let is_post = matches!(request, Request::PostPrompt(_));
         let is_500 = is_post && self.strikes(self.chances.answer_500);
-        let is_lost = self.strikes(self.chances.answer_lost);
-        if is_500 || is_lost {
+        let goes_astray = self.strikes(self.chances.answer_lost);
+        if is_500 || goes_astray {
             self.disturbed(&request);
         }
         if is_500 {
@@ -589,7 +589,7 @@ impl World {
         let said = self.servers[server].ask(Some((life, id)), request, self.now);
         for said in said {
             match said {
-                Said::Answer { answer: Some(_), .. } if is_lost => {
+                Said::Answer { answer: Some(_), .. } if goes_astray => {
                     if self.rng.bool() {
                         self.at(back, Event::Answer { life, id, answer: Err(Trouble::Cut) });
                     }

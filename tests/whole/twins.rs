@@ -59,7 +59,9 @@ fn with_a_seed_left_to_chance_only_the_very_same_file_is_a_duplicate() {
 
 #[test]
 fn a_twin_of_a_job_that_failed_or_was_cancelled_runs() {
-    let stage = Stage::with(&Wish::faulty("[[fault]]\non = { node = \"VAEDecode\" }\ndo = \"oom\"\n"));
+    let stage = Stage::with(&Wish::faulty(
+        "[[fault]]\non = { node = \"VAEDecode\" }\ndo = { node_error = { type = \"RuntimeError\", message = \"it broke\" } }\n",
+    ));
     stage.drop_job("loop", 9);
     stage.until_state(1, "failed");
     stage.drop_job("loop", 9);
@@ -93,8 +95,9 @@ fn what_is_dropped_into_held_is_held() {
 #[test]
 fn a_file_moved_back_from_failed_runs_what_is_not_done() {
     // The second of three fails, once.
-    let oom = "[[fault]]\non = { node = \"VAEDecode\" }\nskip = 1\ndo = \"oom\"\n";
-    let stage = Stage::with(&Wish::faulty(oom));
+    let broken = "[[fault]]\non = { node = \"VAEDecode\" }\nskip = 1\n\
+        do = { node_error = { type = \"RuntimeError\", message = \"it broke\" } }\n";
+    let stage = Stage::with(&Wish::faulty(broken));
     stage.put_image();
     stage.drop_file("three.json", json!([job("a", 1), job("b", 2), job("c", 3)]).to_string());
     stage.until_state(1, "done");
@@ -102,9 +105,9 @@ fn a_file_moved_back_from_failed_runs_what_is_not_done() {
     stage.until_state(3, "done");
     stage.until_file("jobs/failed/000001-three.json.error.txt");
     let error = stage.text("jobs/failed/000001-three.json.error.txt");
-    assert!(error.contains("#2 b is failed: ") && error.contains("out of memory"), "{error}");
+    assert!(error.contains("#2 b is failed: ") && error.contains("it broke"), "{error}");
     assert!(error.contains("#1 a is done\n") && error.contains("#3 c is done\n"), "{error}");
-    assert!(stage.show(2).contains("out of memory"));
+    assert!(stage.show(2).contains("it broke"));
 
     fs::rename(stage.at("jobs/failed/000001-three.json"), stage.at("jobs/000001-three.json")).unwrap();
     stage.until("#2 done", |stage| (stage.state(2)? == "done").then_some(()));

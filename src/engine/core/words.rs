@@ -11,7 +11,7 @@ use crate::verdict::Measurement;
 /// Something happened.
 #[derive(Debug, Clone)]
 pub enum Input {
-    /// A timer that [`State::next_wake`] named is due.
+    /// A timer that `State::next_wake` named is due.
     Tick,
     /// A file was taken; its rows are in the store already.
     Taken {
