@@ -246,6 +246,21 @@ pub fn examine(path: &Path, limits: &Limits, thresholds: &Thresholds) -> Result<
     Ok((known, Curves::default()))
 }
 
+/// Hands over every frame in the order of showing, of what is decoded in this process.
+///
+/// # Errors
+/// As [`measure`]; what only ffmpeg decodes is [`VideoError::NeedsFfmpeg`].
+pub fn play(path: &Path, limits: &Limits, show: &mut dyn FnMut(Rgb)) -> Result<(), VideoError> {
+    let shown = frames(path, &Budget::new(limits), &mut |frame| {
+        show(frame);
+        Ok(())
+    });
+    match shown {
+        Ok(_) => Ok(()),
+        Err(Refusal::Final(error) | Refusal::AskFfmpeg(error)) => Err(error),
+    }
+}
+
 /// The last and the first frame, in this order (the order in which the loop shows them).
 /// A file with one frame gives it twice.
 ///

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use comfytop::tools::measure::Options;
 use comfytop::verdict::{Measurement, Rgb, Thresholds};
-use comfytop::video::{Limits, VideoError, examine, last_and_first, measure};
+use comfytop::video::{Limits, VideoError, examine, last_and_first, measure, play};
 use proptest::prelude::*;
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
@@ -180,6 +180,36 @@ const GOLDEN: [(&str, [&str; 2]); 8] = [
     ("webp_lossless.webp", ["2c6f035c66c44c4a", "616749725b28acfd"]),
     ("webp_lossy.webp", ["0bd0828afbf8e029", "ba61fb7fc55ef360"]),
     ("webp_alpha.webp", ["038b3ae86e76e649", "bd01a91cc1a76372"]),
+];
+
+/// The R, then the G, then the B plane of every frame, in the order of showing.
+#[test]
+fn every_frame_is_ffmpegs() {
+    for (name, count, expected) in ALL_FRAMES {
+        let (mut digest, mut frames) = (Sha256::new(), 0);
+        play(&media(name), &alone(), &mut |frame| {
+            frames += 1;
+            frame.planes().iter().for_each(|plane| digest.update(plane));
+        })
+        .unwrap();
+        let digest = digest.finalize().iter().take(8).fold(String::new(), |hex, byte| hex + &format!("{byte:02x}"));
+        assert_eq!((frames, digest.as_str()), (count, expected), "{name}");
+    }
+}
+
+/// Made as those above, of all frames one after another.
+const ALL_FRAMES: [(&str, usize, &str); 11] = [
+    ("h264_bpyramid.mp4", 17, "e38fb1d66aa6ec8a"),
+    ("h264_crf30_bf3.mp4", 17, "379311716a9a0f03"),
+    ("h264_gop8.mp4", 17, "7260c6f442f3fb50"),
+    ("h264_intra.mp4", 17, "38ac3dba02c53729"),
+    ("h264_baseline.mp4", 17, "be2510bd7c7d21f9"),
+    ("vfr_bt709.mp4", 8, "6afd0761fee95eec"),
+    ("edit_list.mp4", 12, "be024cc34b077691"),
+    ("fragmented.mp4", 17, "7260c6f442f3fb50"),
+    ("h264_open_gop_frag.mp4", 25, "0f5b643f54758ab3"),
+    ("h264_intra_refresh.mp4", 25, "4b1452848fe4f7b9"),
+    ("anim.gif", 9, "237be0ad223d8bbb"),
 ];
 
 /// Measures bytes as a file; the words where there is no number.

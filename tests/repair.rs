@@ -1,0 +1,186 @@
+//! Mended copies, decoded again: each frame must be the one that was meant. Needs ffmpeg, and says so where there is none.
+
+#![allow(clippy::unwrap_used, clippy::panic, reason = "tests fail by panicking")]
+
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+use comfytop::tools::measure::Options;
+use comfytop::verdict::{Cut, Measurement, Repair, Thresholds, Verdict};
+use comfytop::video::repair::{RepairError, repair};
+use comfytop::video::{Limits, examine};
+
+const SIZE: (usize, usize) = (160, 288);
+
+fn media(name: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/media").join(name)
+}
+
+fn has_ffmpeg() -> bool {
+    let found = Command::new("ffmpeg").arg("-version").stdout(Stdio::null()).stderr(Stdio::null()).status();
+    if found.is_ok_and(|status| status.success()) {
+        return true;
+    }
+    assert_ne!(std::env::var("CI").as_deref(), Ok("true"), "CI must have ffmpeg installed");
+    println!("no ffmpeg here: nothing is repaired");
+    false
+}
+
+/// A clip in a folder of its own.
+fn copied(name: &str) -> (tempfile::TempDir, PathBuf) {
+    let folder = tempfile::tempdir().unwrap();
+    let clip = folder.path().join("a clip, of mine.mp4");
+    std::fs::copy(media(name), &clip).unwrap();
+    (folder, clip)
+}
+
+fn known(path: &Path) -> Measurement {
+    examine(path, &Limits::default(), &Thresholds::default()).unwrap().0
+}
+
+fn ffmpeg(arguments: &[&str]) -> Vec<u8> {
+    let out = Command::new("ffmpeg").args(["-v", "error"]).args(arguments).stdin(Stdio::null()).output().unwrap();
+    assert!(out.status.success(), "{}", String::from_utf8_lossy(&out.stderr));
+    out.stdout
+}
+
+/// All frames, gray.
+fn frames(path: &Path) -> Vec<Vec<u8>> {
+    let path = path.to_str().unwrap();
+    let raw = ffmpeg(&["-i", path, "-fps_mode", "passthrough", "-f", "rawvideo", "-pix_fmt", "gray", "-"]);
+    raw.chunks(SIZE.0 * SIZE.1).map(<[u8]>::to_vec).collect()
+}
+
+fn apart(a: &[u8], b: &[u8]) -> f64 {
+    let sum: u64 = a.iter().zip(b).map(|(a, b)| u64::from(a.abs_diff(*b))).sum();
+    f64::from(u32::try_from(sum).unwrap()) / (SIZE.0 * SIZE.1) as f64
+}
+
+/// Which frame of the clip each frame of the copy is.
+fn origins(clip: &Path, copy: &Path) -> Vec<usize> {
+    let source = frames(clip);
+    let nearest = |frame: &Vec<u8>| {
+        let distances = source.iter().map(|other| apart(frame, other));
+        let (index, distance) = distances.enumerate().min_by(|a, b| a.1.total_cmp(&b.1)).unwrap();
+        assert!(distance < 2.5, "a frame is like none of the source ({distance})");
+        index
+    };
+    frames(copy).iter().map(nearest).collect()
+}
+
+#[test]
+fn a_cut_is_exact_to_the_frame_and_closes_the_loop() {
+    if !has_ffmpeg() {
+        return;
+    }
+    let (_folder, clip) = copied("loop_tail_4.mp4");
+    let before = std::fs::read(&clip).unwrap();
+    let how = Repair::Cut(Cut { drop_start: 2, drop_end: 4 });
+    let copy = repair(&clip, how, &known(&clip), &Limits::default()).unwrap();
+    assert_eq!(copy.file_name().unwrap(), "a clip, of mine-cut.mp4");
+    assert_eq!(origins(&clip, &copy), (2..33).collect::<Vec<_>>());
+    let advised = Repair::advised(&known(&clip)).unwrap();
+    let copy = repair(&clip, advised, &known(&clip), &Limits::default()).unwrap();
+    assert_eq!(copy.file_name().unwrap(), "a clip, of mine-cut-2.mp4");
+    let mended = known(&copy);
+    assert_eq!((mended.verdict, mended.fps), (Some(Verdict::Loops), Some(16.0)), "{mended:?}");
+    assert_eq!(std::fs::read(&clip).unwrap(), before, "the source was written to");
+    assert_eq!(std::fs::read_dir(clip.parent().unwrap()).unwrap().count(), 3, "something was left behind");
+}
+
+#[test]
+fn doubled_frames_go_and_no_others() {
+    if !has_ffmpeg() {
+        return;
+    }
+    let (_folder, clip) = copied("boomerang_naive.mp4");
+    let how = Repair::advised(&known(&clip)).unwrap();
+    assert_eq!(how, Repair::DropDoubled);
+    let copy = repair(&clip, how, &known(&clip), &Limits::default()).unwrap();
+    let mended = known(&copy);
+    assert_eq!(
+        (mended.frames, mended.verdict, mended.doubled()),
+        (30, Some(Verdict::Loops), Some(false)),
+        "{mended:?}"
+    );
+}
+
+#[test]
+fn a_boomerang_goes_back_without_its_ends() {
+    if !has_ffmpeg() {
+        return;
+    }
+    let (_folder, clip) = copied("pan_no_loop.mp4");
+    let copy = repair(&clip, Repair::Boomerang, &known(&clip), &Limits::default()).unwrap();
+    assert_eq!(origins(&clip, &copy), (0..33).chain((1..32).rev()).collect::<Vec<_>>());
+    assert_eq!(known(&copy).verdict, Some(Verdict::Loops));
+}
+
+#[test]
+fn a_crossfade_blends_the_end_into_the_beginning() {
+    if !has_ffmpeg() {
+        return;
+    }
+    let (_folder, clip) = copied("pan_no_loop.mp4");
+    let copy = repair(&clip, Repair::Crossfade(6), &known(&clip), &Limits::default()).unwrap();
+    let (source, copy) = (frames(&clip), frames(&copy));
+    assert_eq!(copy.len(), 27);
+    assert!(apart(&copy[0], &source[6]) < 2.5 && apart(&copy[20], &source[26]) < 2.5);
+    // The last is nearly the frame before the first.
+    assert!(apart(&copy[26], &source[5]) < apart(&copy[26], &source[32]) / 3.0);
+    let blend: Vec<u8> = source[29]
+        .iter()
+        .zip(&source[2])
+        .map(|(a, b)| u8::try_from((u16::from(*a) * 4 + u16::from(*b) * 3) / 7).unwrap())
+        .collect();
+    assert!(apart(&copy[23], &blend) < 2.5, "{}", apart(&copy[23], &blend));
+}
+
+#[test]
+fn a_step_of_light_is_taken_back() {
+    if !has_ffmpeg() {
+        return;
+    }
+    let (_folder, clip) = copied("loop_brighter_end.mp4");
+    let how = Repair::advised(&known(&clip)).unwrap();
+    assert_eq!(how, Repair::Level);
+    let mended = known(&repair(&clip, how, &known(&clip), &Limits::default()).unwrap());
+    assert_eq!((mended.frames, mended.verdict), (33, Some(Verdict::Loops)), "{mended:?}");
+}
+
+#[test]
+fn codec_pixels_and_comfyuis_prompt_are_kept() {
+    if !has_ffmpeg() {
+        return;
+    }
+    let (folder, _) = copied("loop_tail_4.mp4");
+    let path = |name: &str| folder.path().join(name).to_str().unwrap().to_owned();
+    let prompt = r#"prompt={"3":{"class_type":"KSampler","inputs":{"seed":7}}}"#;
+    let source = media("hevc.mp4");
+    let tagged = path("tagged.mp4");
+    let tags = ["-metadata", prompt, "-movflags", "use_metadata_tags", "-c", "copy"];
+    ffmpeg(&[&["-i", source.to_str().unwrap()][..], &tags, &[tagged.as_str()]].concat());
+    let tagged = Path::new(&tagged);
+    let how = Repair::Cut(Cut { drop_start: 0, drop_end: 1 });
+    let copy = repair(tagged, how, &known(tagged), &Limits::default()).unwrap();
+    let told = ffmpeg(&["-i", copy.to_str().unwrap(), "-f", "ffmetadata", "-"]);
+    assert!(String::from_utf8_lossy(&told).contains("KSampler"), "{}", String::from_utf8_lossy(&told));
+    let about = Command::new("ffmpeg").args(["-hide_banner", "-i"]).arg(&copy).output().unwrap();
+    let about = String::from_utf8_lossy(&about.stderr).into_owned();
+    assert!(about.contains("Video: hevc") && about.contains("yuv420p"), "{about}");
+    assert_eq!(known(&copy).frames, 8);
+}
+
+#[test]
+fn what_cannot_be_done_is_told() {
+    let clip = media("loop_perfect.mp4");
+    let alone = Limits { ffmpeg: Some("no-such-folder/no-such-ffmpeg".into()), ..Limits::default() };
+    let cut = Repair::Cut(Cut { drop_start: 0, drop_end: 1 });
+    let error = repair(&clip, cut, &known(&clip), &alone).unwrap_err();
+    assert!(matches!(error, RepairError::NoFfmpeg) && error.to_string().contains("apt install ffmpeg"), "{error}");
+    let all = Repair::Cut(Cut { drop_start: 0, drop_end: 33 });
+    assert!(matches!(repair(&clip, all, &known(&clip), &alone), Err(RepairError::Impossible(_))));
+    let mut out = Vec::new();
+    let told = comfytop::tools::repair::run(&clip, None, &Options::default(), &mut out).unwrap_err();
+    assert!(told.to_string().starts_with("its verdict is `loops`, which advises nothing"), "{told}");
+}
