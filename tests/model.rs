@@ -230,12 +230,6 @@ impl World {
                     prop_assert_eq!(&model, &*job, "the record is what the step makes of it");
                     self.stored.insert(job.id, model);
                 }
-                // Ranks are spread anew: nothing else changes.
-                Effect::Write(Write::Record(job)) => {
-                    let model = self.stored.get_mut(&job.id).expect("taken before");
-                    model.rank = job.rank;
-                    prop_assert_eq!(&*model, &*job);
-                }
                 Effect::Submit { job, prompt_id, .. } => {
                     let known = self.stored[&job].attempt().map(|a| a.prompt_id.clone());
                     prop_assert_eq!(known.as_ref(), Some(&prompt_id), "its id is written before it is posted");
