@@ -2,7 +2,7 @@
 //!
 //! Both ends are here: [`examine`] starts a child of this same program and waits for its line,
 //! [`answer`] is what that child does. The child sets its own limits before it opens anything, and ends when
-//! whoever started it is gone. It never writes a file.
+//! whoever started it is gone. It never writes a file, but for the mended copy that [`mend`] is asked for.
 
 use std::io::{Read, Write};
 use std::path::{Path, PathBuf};
@@ -11,10 +11,11 @@ use std::sync::mpsc;
 use std::thread;
 use std::time::{Duration, Instant};
 
+use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
 use super::Limits;
-use crate::verdict::{Curves, Measurement, Thresholds};
+use crate::verdict::{Curves, Measurement, Repair, Thresholds};
 
 /// The hidden verb that a child is started with; behind it stand the order as JSON and the file.
 pub const VERB: &str = "examine";
@@ -30,9 +31,23 @@ const ANSWER_BYTES: u64 = 32 << 20;
 pub struct Order {
     pub seconds: u64,
     pub thresholds: Thresholds,
+    /// Make a mended copy, do not look.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub mend: Option<Mend>,
 }
 
-/// The line that a child writes.
+/// How a copy is mended.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Mend {
+    pub how: Repair,
+    /// What was measured of the clip.
+    pub known: Measurement,
+    /// One that was made before, and not heard of, will do.
+    pub again: bool,
+}
+
+/// The line that a child writes who looks.
 type Answer = Result<(Measurement, Curves), String>;
 
 /// This very program, to be started anew; none where the system does not tell.
@@ -48,15 +63,29 @@ pub fn this_program() -> Option<PathBuf> {
 /// # Errors
 /// Words: what the child says of the file, or what became of the child.
 pub fn examine(program: &Path, path: &Path, time: Duration, thresholds: &Thresholds) -> Answer {
-    let order = Order { seconds: time.as_secs().max(1), thresholds: *thresholds };
-    let order = serde_json::to_string(&order).map_err(|error| error.to_string())?;
-    let mut command = Command::new(program);
-    command.arg(VERB).arg(order).arg("--").arg(path);
-    ask(command, time + GRACE)
+    let order = Order { seconds: time.as_secs().max(1), thresholds: *thresholds, mend: None };
+    ask(command(program, &order, path)?, time + GRACE, "measurement")
 }
 
-/// Runs a child and reads its line.
-fn ask(mut command: Command, time: Duration) -> Answer {
+/// Makes a mended copy by way of such a child; its path.
+///
+/// # Errors
+/// Words: why there is none, or what became of the child.
+pub fn mend(program: &Path, path: &Path, time: Duration, mend: Mend) -> Result<PathBuf, String> {
+    let seconds = time.as_secs().max(1);
+    let order = Order { seconds, thresholds: Thresholds::default(), mend: Some(mend) };
+    ask(command(program, &order, path)?, time + GRACE, "repair")
+}
+
+fn command(program: &Path, order: &Order, path: &Path) -> Result<Command, String> {
+    let order = serde_json::to_string(order).map_err(|error| error.to_string())?;
+    let mut command = Command::new(program);
+    command.arg(VERB).arg(order).arg("--").arg(path);
+    Ok(command)
+}
+
+/// Runs a child and reads its line. `what` it does, for the words of a failure.
+fn ask<T: DeserializeOwned>(mut command: Command, time: Duration, what: &str) -> Result<T, String> {
     let deadline = Instant::now() + time;
     // Its standard input tells it that we are there; when we are gone it closes.
     command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::null());
@@ -72,9 +101,9 @@ fn ask(mut command: Command, time: Duration) -> Answer {
         const CREATE_NO_WINDOW: u32 = 0x0800_0000;
         command.creation_flags(CREATE_NO_WINDOW);
     }
-    let child = command.spawn().map_err(|error| format!("the measurement can't be started: {error}"))?;
+    let child = command.spawn().map_err(|error| format!("the {what} can't be started: {error}"))?;
     let mut child = Guarded(child);
-    let Some(stdout) = child.0.stdout.take() else { return Err("the measurement has no output".to_owned()) };
+    let Some(stdout) = child.0.stdout.take() else { return Err(format!("the {what} has no output")) };
     let (send, line) = mpsc::channel();
     thread::spawn(move || {
         let mut line = Vec::new();
@@ -83,18 +112,18 @@ fn ask(mut command: Command, time: Duration) -> Answer {
         let _ = send.send(read.map(|_| line));
     });
     let left = |deadline: Instant| deadline.saturating_duration_since(Instant::now());
-    let timed_out = || format!("the measurement hung and was ended after {} s", time.as_secs());
+    let timed_out = || format!("the {what} hung and was ended after {} s", time.as_secs());
     let line = line.recv_timeout(left(deadline)).map_err(|_| timed_out())?;
     let status = loop {
         match child.0.try_wait() {
             Ok(Some(status)) => break status,
             Ok(None) if left(deadline).is_zero() => return Err(timed_out()),
             Ok(None) => thread::sleep(Duration::from_millis(2)),
-            Err(error) => return Err(format!("the measurement can't be waited for: {error}")),
+            Err(error) => return Err(format!("the {what} can't be waited for: {error}")),
         }
     };
-    let line = line.map_err(|error| format!("the measurement can't be heard: {error}"))?;
-    serde_json::from_slice(&line).unwrap_or_else(|_| Err(format!("the measurement crashed ({})", ending(status))))
+    let line = line.map_err(|error| format!("the {what} can't be heard: {error}"))?;
+    serde_json::from_slice(&line).unwrap_or_else(|_| Err(format!("the {what} crashed ({})", ending(status))))
 }
 
 fn ending(status: ExitStatus) -> String {
@@ -134,10 +163,15 @@ pub fn answer(order: &Order, path: &Path, out: &mut dyn Write) -> std::io::Resul
     let time = Duration::from_secs(order.seconds);
     confine(time);
     let limits = Limits { time, ..Limits::default() };
-    let answer: Answer = super::examine(path, &limits, &order.thresholds)
-        .map(|(known, curves)| (known, curves.shortened()))
-        .map_err(|error| error.to_string());
-    serde_json::to_writer(&mut *out, &answer)?;
+    if let Some(mend) = &order.mend {
+        let made = super::repair::repair_again(path, mend.how, &mend.known, &limits, mend.again);
+        serde_json::to_writer(&mut *out, &made.map_err(|error| error.to_string()))?;
+    } else {
+        let answer: Answer = super::examine(path, &limits, &order.thresholds)
+            .map(|(known, curves)| (known, curves.shortened()))
+            .map_err(|error| error.to_string());
+        serde_json::to_writer(&mut *out, &answer)?;
+    }
     writeln!(out)?;
     out.flush()
 }
@@ -197,7 +231,7 @@ mod tests {
     fn asked(script: &str, time: Duration) -> Answer {
         let mut command = Command::new("sh");
         command.args(["-c", script]);
-        ask(command, time)
+        ask(command, time, "measurement")
     }
 
     #[test]
@@ -213,7 +247,8 @@ mod tests {
         let words = "the measurement hung and was ended after 0 s";
         assert_eq!(asked("exec sleep 600", Duration::from_millis(200)).unwrap_err(), words);
         assert_eq!(asked("exec >&-; exec sleep 600", Duration::from_millis(200)).unwrap_err(), words);
-        let missing = ask(Command::new("no-such-folder/no-such-program"), Duration::from_secs(5));
+        let missing: Answer =
+            ask(Command::new("no-such-folder/no-such-program"), Duration::from_secs(5), "measurement");
         assert!(missing.unwrap_err().starts_with("the measurement can't be started"));
     }
 }

@@ -14,7 +14,7 @@ use super::shelf::{Shelf, no_server, now_for_pages};
 use crate::engine::core::State;
 use crate::engine::preflight::{Known, Preflight};
 use crate::folder::Folder;
-use crate::job::{Failure, FailureKind, JobId, Shape};
+use crate::job::{Failure, FailureKind, Goal, JobId, Shape};
 use crate::job_file::{self, Format, JobFileError, JobSpec, Places, Source, Variant};
 use crate::store::{InputFile, Prompt};
 use crate::text;
@@ -49,6 +49,8 @@ pub(super) struct Ready {
     pub fingerprint: String,
     pub seed: SeedChoice,
     pub shape: Shape,
+    pub goal: Option<Goal>,
+    pub repair: bool,
 }
 
 /// Why a file can't be taken now.
@@ -293,7 +295,8 @@ impl<'a> Reader<'a> {
                 Err(NoInput::NotYet(name)) => return Err(Wait::NotThereYet(name)),
             }
         }
-        let fingerprint = fingerprint(&filled.graph, &files);
+        let goal = filled.tries.goal;
+        let fingerprint = fingerprint(&filled.graph, &files, goal.as_ref(), spec.repair);
         let text = self.before.is_some().then(|| String::from_utf8_lossy(&self.drop.bytes).into_owned());
         let prompt = Prompt {
             graph: filled.graph,
@@ -301,12 +304,13 @@ impl<'a> Reader<'a> {
             files,
             slots,
             text,
+            variations: filled.tries.edits,
             extra_data: spec.extra_data.clone().or_else(|| page_beside(&spec.workflow)),
         };
         Ok(match prompt.to_text() {
             Ok(prompt) => {
                 self.graphs += prompt.len();
-                Ok(Ready { prompt, fingerprint, seed: filled.seed, shape: filled.shape })
+                Ok(Ready { prompt, fingerprint, seed: filled.seed, shape: filled.shape, goal, repair: spec.repair })
             }
             Err(error) => Err(rejection(error.to_string(), "")),
         })
