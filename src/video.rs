@@ -30,7 +30,10 @@ mod images;
 mod mp4;
 pub mod repair;
 mod sps;
+mod still;
 mod webp;
+
+pub use still::{Still, last_frame};
 
 /// What a file may cost. The defaults suit clips of a few thousand frames and keep a hostile
 /// file below 256 MB of memory.

@@ -140,7 +140,7 @@ impl Driver {
         match self.store.prompt(job) {
             Ok(Some(prompt)) => {
                 let (client, events) = (Arc::clone(&end.client), self.events.clone());
-                let folder = Arc::clone(&self.folder);
+                let (folder, measurer) = (Arc::clone(&self.folder), self.measurer.clone());
                 let given = self.given(&prompt.files);
                 let sight = self.sight(server, job);
                 let name = self.state.server_names().nth(server).unwrap_or_default().to_owned();
@@ -154,7 +154,7 @@ impl Driver {
                         let _ = events.send(Event::Uploaded { server, job, prompt_id, seed, names });
                         return;
                     }
-                    let names = match errands::fetched(&folder, prompt.files, given).await {
+                    let names = match errands::fetched(&folder, &measurer, prompt.files, given).await {
                         Ok(files) => errands::upload(&client, files).await,
                         Err(why) => Err(why),
                     };

@@ -25,6 +25,8 @@ pub struct Ground<'a> {
     pub workflow: Option<&'a str>,
     /// What a server says of its nodes, and its name.
     pub info: Option<(&'a ObjectInfo, &'a str)>,
+    /// The graphs are held against it, too.
+    pub preflight: bool,
 }
 
 /// One job of a file, filled.
@@ -151,11 +153,9 @@ impl Ground<'_> {
                 .map_err(|error| at(&[], &error.to_string())),
             Source::Page(page) => match self.info {
                 None => Err(at(&[], job_file::PAGE_GRAPH)),
-                Some((info, _)) => {
-                    Workflow::from_page("graph", &Value::Object((**page).clone()), None, info, now_for_pages())
-                        .map(Arc::new)
-                        .map_err(|error| at(&[], &error.to_string()))
-                }
+                Some((info, _)) => Workflow::from_page("graph", page, None, info, now_for_pages())
+                    .map(Arc::new)
+                    .map_err(|error| at(&[], &error.to_string())),
             },
             Source::Named(name) => match name.as_deref().or(self.workflow) {
                 None => Err(at(
@@ -164,7 +164,7 @@ impl Ground<'_> {
                 )),
                 Some(name) => match known.get(name) {
                     Some(workflow) => Ok(Arc::clone(workflow)),
-                    None => read_workflow(self.folder, name, self.info.map(|(info, _)| info))
+                    None => read_workflow(self.folder, name, &|| self.info.map(|(info, _)| info))
                         .map(|workflow| {
                             let workflow = Arc::new(workflow);
                             known.insert(name.to_owned(), Arc::clone(&workflow));
@@ -195,7 +195,7 @@ impl Ground<'_> {
                 errors.push(at(&[&file.slot], &format!("there is no file {}", shown(&dir.join(path)))));
             }
         }
-        if let Some((info, server)) = self.info {
+        if let Some((info, server)) = self.info.filter(|_| self.preflight) {
             let brought: HashSet<_> = filled.files.iter().map(|file| InputRef::new(&file.node, &file.input)).collect();
             let packs = preflight::packs(&filled.graph, spec.extra_data.as_ref());
             for fault in preflight::check(&filled.graph, info, &brought, &packs) {

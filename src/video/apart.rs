@@ -1,6 +1,6 @@
 //! Looking at a file in a process of its own, which may crash, hang or want too much memory without harm.
 //!
-//! Both ends are here: [`examine`] starts a child of this same program and waits for its line,
+//! Both ends are here: [`examine`] and [`last_frame`] start a child of this same program and wait for its line,
 //! [`answer`] is what that child does. The child sets its own limits before it opens anything, and ends when
 //! whoever started it is gone. It never writes a file.
 
@@ -11,9 +11,10 @@ use std::sync::mpsc;
 use std::thread;
 use std::time::{Duration, Instant};
 
+use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
-use super::Limits;
+use super::{Limits, Still};
 use crate::verdict::{Curves, Measurement, Thresholds};
 
 /// The hidden verb that a child is started with; behind it stand the order as JSON and the file.
@@ -21,8 +22,8 @@ pub const VERB: &str = "examine";
 
 /// What the child adds to the time for looking: its start, and ffmpeg's end.
 const GRACE: Duration = Duration::from_secs(10);
-/// The child's line is never this long: 400,000 frames have two numbers each.
-const ANSWER_BYTES: u64 = 32 << 20;
+/// The child's answer is never this long: 400,000 frames have two numbers each, a picture of the largest size 28 MB.
+const ANSWER_BYTES: u64 = 40 << 20;
 
 /// What a child is told.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -30,6 +31,9 @@ const ANSWER_BYTES: u64 = 32 << 20;
 pub struct Order {
     pub seconds: u64,
     pub thresholds: Thresholds,
+    /// Only the last frame is wanted.
+    #[serde(default)]
+    pub last_frame: bool,
 }
 
 /// The line that a child writes.
@@ -48,15 +52,30 @@ pub fn this_program() -> Option<PathBuf> {
 /// # Errors
 /// Words: what the child says of the file, or what became of the child.
 pub fn examine(program: &Path, path: &Path, time: Duration, thresholds: &Thresholds) -> Answer {
-    let order = Order { seconds: time.as_secs().max(1), thresholds: *thresholds };
-    let order = serde_json::to_string(&order).map_err(|error| error.to_string())?;
-    let mut command = Command::new(program);
-    command.arg(VERB).arg(order).arg("--").arg(path);
-    ask(command, time + GRACE)
+    let order = Order { seconds: time.as_secs().max(1), thresholds: *thresholds, last_frame: false };
+    let (known, _) = ask(child(program, path, &order)?, time + GRACE)?;
+    Ok(known)
 }
 
-/// Runs a child and reads its line.
-fn ask(mut command: Command, time: Duration) -> Answer {
+/// Takes the last frame of a file by way of a child of `program`, which is comfytop.
+///
+/// # Errors
+/// As [`examine`].
+pub fn last_frame(program: &Path, path: &Path, time: Duration) -> Result<Still, String> {
+    let order = Order { seconds: time.as_secs().max(1), thresholds: Thresholds::default(), last_frame: true };
+    let (frames, png) = ask(child(program, path, &order)?, time + GRACE)?;
+    Ok(Still { frames, png })
+}
+
+fn child(program: &Path, path: &Path, order: &Order) -> Result<Command, String> {
+    let order = serde_json::to_string(order).map_err(|error| error.to_string())?;
+    let mut command = Command::new(program);
+    command.arg(VERB).arg(order).arg("--").arg(path);
+    Ok(command)
+}
+
+/// Runs a child and reads its line, and the bytes behind it.
+fn ask<T: DeserializeOwned>(mut command: Command, time: Duration) -> Result<(T, Vec<u8>), String> {
     let deadline = Instant::now() + time;
     // Its standard input tells it that we are there; when we are gone it closes.
     command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::null());
@@ -93,8 +112,11 @@ fn ask(mut command: Command, time: Duration) -> Answer {
             Err(error) => return Err(format!("the measurement can't be waited for: {error}")),
         }
     };
-    let line = line.map_err(|error| format!("the measurement can't be heard: {error}"))?;
-    serde_json::from_slice(&line).unwrap_or_else(|_| Err(format!("the measurement crashed ({})", ending(status))))
+    let mut line = line.map_err(|error| format!("the measurement can't be heard: {error}"))?;
+    let end = line.iter().position(|byte| *byte == b'\n').map_or(line.len(), |at| at + 1);
+    let rest = line.split_off(end);
+    let told: Result<Result<T, String>, _> = serde_json::from_slice(&line);
+    told.unwrap_or_else(|_| Err(format!("the measurement crashed ({})", ending(status)))).map(|told| (told, rest))
 }
 
 fn ending(status: ExitStatus) -> String {
@@ -134,6 +156,13 @@ pub fn answer(order: &Order, path: &Path, out: &mut dyn Write) -> std::io::Resul
     let time = Duration::from_secs(order.seconds);
     confine(time);
     let limits = Limits { time, ..Limits::default() };
+    if order.last_frame {
+        let still = super::last_frame(path, &limits).map_err(|error| error.to_string());
+        serde_json::to_writer(&mut *out, &still.as_ref().map(|still| still.frames))?;
+        writeln!(out)?;
+        out.write_all(still.as_ref().map_or(&[][..], |still| still.png.as_slice()))?;
+        return out.flush();
+    }
     let answer: Answer = super::examine(path, &limits, &order.thresholds)
         .map(|(known, curves)| (known, curves.shortened()))
         .map_err(|error| error.to_string());
@@ -197,7 +226,7 @@ mod tests {
     fn asked(script: &str, time: Duration) -> Answer {
         let mut command = Command::new("sh");
         command.args(["-c", script]);
-        ask(command, time)
+        ask(command, time).map(|(known, _)| known)
     }
 
     #[test]
@@ -213,7 +242,7 @@ mod tests {
         let words = "the measurement hung and was ended after 0 s";
         assert_eq!(asked("exec sleep 600", Duration::from_millis(200)).unwrap_err(), words);
         assert_eq!(asked("exec >&-; exec sleep 600", Duration::from_millis(200)).unwrap_err(), words);
-        let missing = ask(Command::new("no-such-folder/no-such-program"), Duration::from_secs(5));
+        let missing: Result<((), _), _> = ask(Command::new("no-such-folder/no-such-program"), Duration::from_secs(5));
         assert!(missing.unwrap_err().starts_with("the measurement can't be started"));
     }
 }

@@ -62,8 +62,20 @@ pub enum FileValue {
     Server(String),
     /// What the job with this name or number gave.
     Job(String),
-    /// The name that a graph came with: a file beside the job file, if there is one, else the server's.
+    /// The name that a graph came with, or that an edit put there: a file beside the job file, if there is one, else
+    /// the server's.
     Perhaps(String),
+}
+
+impl FileValue {
+    /// What is written in a job, and the name that stands in the graph for it; `else_`: what has no mark.
+    fn read(written: &str, else_: impl FnOnce(String) -> Self) -> (Self, &str) {
+        match (written.strip_prefix(ON_SERVER), written.strip_prefix(OF_JOB)) {
+            (Some(name), _) => (Self::Server(name.to_owned()), name),
+            (_, Some(job)) => (Self::Job(job.trim().to_owned()), written),
+            (None, None) => (else_(written.to_owned()), written),
+        }
+    }
 }
 
 /// One thing in a job that does not fit its workflow. All text is fit to show.
@@ -221,11 +233,7 @@ impl Filling<'_> {
     /// Notes the file for each input that takes it; the answer is what stands in the graph.
     fn file(&mut self, slot: &Slot, value: &Value) -> Value {
         let written = value.as_str().unwrap_or_default();
-        let (value, name) = match (written.strip_prefix(ON_SERVER), written.strip_prefix(OF_JOB)) {
-            (Some(name), _) => (FileValue::Server(name.to_owned()), name),
-            (_, Some(job)) => (FileValue::Job(job.trim().to_owned()), written),
-            (None, None) => (FileValue::Local(written.to_owned()), written),
-        };
+        let (value, name) = FileValue::read(written, FileValue::Local);
         self.files.extend(slot.inputs.iter().map(|place| FileInput {
             node: place.node.clone(),
             input: place.input.clone(),
@@ -259,6 +267,27 @@ impl Filling<'_> {
         }
     }
 
+    /// An edit of an input that takes a file names one, too, in place of what a slot put there.
+    fn edited_file(&mut self, place: &InputRef) {
+        self.files.retain(|file| (&file.node, &file.input) != (&place.node, &place.input));
+        let class = self.graph.get(&place.node).and_then(graph::class);
+        let loader = LOADERS.iter().find(|(loader, input, _)| Some(*loader) == class && *input == place.input);
+        let written = graph::input(&self.graph, &place.node, &place.input).and_then(Value::as_str);
+        let (Some((.., takes)), Some(written)) = (loader, written.filter(|name| !name.trim().is_empty())) else {
+            return;
+        };
+        let (value, name) = FileValue::read(written, FileValue::Perhaps);
+        let name = Value::from(name);
+        self.files.push(FileInput {
+            node: place.node.clone(),
+            input: place.input.clone(),
+            slot: format!("{}.{}", place.node, place.input),
+            takes: *takes,
+            value,
+        });
+        graph::set_input(&mut self.graph, &place.node, &place.input, name);
+    }
+
     fn unknown_slot(&self, key: &str) -> FillFault {
         let (slot, workflow) = (text::clean(key).into_owned(), self.workflow.shown_name());
         let slots: Vec<String> = self.workflow.slots.iter().map(|slot| slot.name.clone()).collect();
@@ -286,8 +315,7 @@ impl Filling<'_> {
         for (key, value) in set {
             match self.edit(key, value) {
                 Ok(place) if self.seed_inputs.contains(&place) => seeds_set.push((place, value.as_u64())),
-                // an edit replaces the file that a slot put there
-                Ok(place) => self.files.retain(|file| (&file.node, &file.input) != (&place.node, &place.input)),
+                Ok(place) => self.edited_file(&place),
                 Err(fault) => self.faults.push(fault),
             }
         }

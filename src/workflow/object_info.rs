@@ -11,6 +11,8 @@ use serde::Deserializer;
 use serde::de::{Error as _, MapAccess, Visitor};
 use serde_json::{Map, Number, Value};
 
+use crate::weigh;
+
 /// Types of inputs that the page shows as a widget. Every other type is only ever linked.
 const WIDGET_TYPES: &[&str] = &[
     "AUDIOUPLOAD",
@@ -37,6 +39,14 @@ const WIDGET_TYPES: &[&str] = &[
     "WEBCAM",
 ];
 
+/// What an answer may weigh, and one class in it: a bare server's weighs 180,000, one with hundreds of extensions some
+/// times as much.
+const MOST_WEIGHT: usize = 1_000_000;
+const MOST_OF_A_CLASS: usize = 150_000;
+/// So many inputs are read, of a section and in all.
+const MOST_OF_A_SECTION: usize = 1_000;
+const MOST_INPUTS: usize = 100_000;
+const TOO_MUCH: &str = "more in it than any server says of its nodes";
 /// Dynamic combos and autogrow groups may hold each other; deeper than this they are not followed.
 const DEEPEST: usize = 16;
 
@@ -119,10 +129,12 @@ pub enum Widget {
         multiline: bool,
         dynamic: bool,
     },
-    /// One of these values (or several, where `many`). `refresh`: with a button to ask the server anew.
+    /// One of these values (or several, where `many`). `remote`: the page gets them from elsewhere; `refresh`: with a
+    /// button to ask there anew.
     Combo {
         options: Vec<Value>,
         many: bool,
+        remote: bool,
         refresh: bool,
     },
     /// One of these keys, each with inputs of its own, named `combo.input`.
@@ -181,14 +193,21 @@ impl ObjectInfo {
             }
 
             fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
-                let mut classes = HashMap::new();
+                let (mut classes, mut inputs) = (HashMap::new(), 0);
                 while let Some((name, value)) = map.next_entry::<String, Value>()? {
                     if let Some(class) = Class::read(&name, &value) {
+                        inputs += count(&class.inputs);
+                        if inputs > MOST_INPUTS {
+                            return Err(A::Error::custom(TOO_MUCH));
+                        }
                         classes.insert(name, class);
                     }
                 }
                 if classes.is_empty() { Err(A::Error::custom("no node class in it")) } else { Ok(classes) }
             }
+        }
+        if weigh::members_are_over(json, MOST_OF_A_CLASS, MOST_WEIGHT) {
+            return Err(serde_json::Error::custom(TOO_MUCH));
         }
         let mut reader = serde_json::Deserializer::from_str(json);
         let classes = reader.deserialize_map(Classes)?;
@@ -240,6 +259,16 @@ impl Class {
     }
 }
 
+/// Inputs, and those in them.
+fn count(inputs: &[Input]) -> usize {
+    let inner = |input: &Input| match &input.form {
+        Form::Widget(Widget::DynamicCombo(choices)) => choices.iter().map(|choice| count(&choice.inputs)).sum(),
+        Form::Autogrow(group) => count(&group.inputs),
+        _ => 0,
+    };
+    inputs.iter().map(|input| 1 + inner(input)).sum()
+}
+
 fn read_outputs(class: &Map<String, Value>) -> Vec<Output> {
     let list = |key: &str| class.get(key).and_then(Value::as_array).map_or(&[][..], Vec::as_slice);
     let (names, lists, same) = (list("output_name"), list("output_is_list"), list("output_matchtypes"));
@@ -270,7 +299,7 @@ fn read_inputs(sections: &Map<String, Value>, order: Option<&Value>, depth: usiz
             let rank: HashMap<&str, usize> = place.iter().filter_map(Value::as_str).zip(0..).collect();
             names.sort_by_key(|name| rank.get(name.as_str()).copied().unwrap_or(usize::MAX));
         }
-        for name in names {
+        for name in names.into_iter().take(MOST_OF_A_SECTION) {
             let input = Input::read(name, required, &specs[name.as_str()], depth);
             // Of a name in both sections the page keeps the second.
             inputs.retain(|other| other.name != input.name);
@@ -366,6 +395,7 @@ impl Widget {
                     _ => option("options").and_then(Value::as_array).cloned().unwrap_or_default(),
                 },
                 many: is("multi_select"),
+                remote: option("remote").is_some_and(truthy),
                 refresh: option("remote").and_then(|remote| remote.get("refresh_button")).is_some_and(truthy),
             },
             "COMFY_DYNAMICCOMBO_V3" => {
@@ -427,109 +457,4 @@ pub(super) fn truthy(value: &Value) -> bool {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use serde_json::json;
-
-    fn class(value: &Value) -> Class {
-        let all = ObjectInfo::from_value(&json!({ "It": value }));
-        all.class("It").expect("a class").clone()
-    }
-
-    fn input(spec: &Value) -> Input {
-        class(&json!({"input": {"required": {"it": spec}}})).inputs.remove(0)
-    }
-
-    #[test]
-    fn inputs_come_in_the_order_of_the_page() {
-        let it = class(&json!({
-            "input": {"optional": {"c": ["MASK"]}, "required": {"b": ["INT", {}], "new": ["INT"], "a": ["IMAGE"]}, "hidden": {"prompt": "PROMPT"}},
-            "input_order": {"required": ["a", "b"], "optional": ["c"]},
-            "output": ["IMAGE", ["x"], "COMFY_MATCHTYPE_V3"], "output_name": ["picture"], "output_is_list": [true],
-            "output_node": true,
-        }));
-        let names: Vec<_> = it.inputs.iter().map(|input| (input.name.as_str(), input.required)).collect();
-        assert_eq!(names, [("a", true), ("b", true), ("new", true), ("c", false)]);
-        assert_eq!(it.hidden, ["prompt"]);
-        assert_eq!(
-            it.outputs[0],
-            Output { name: "picture".into(), kind: "IMAGE".into(), is_list: true, same_as: None }
-        );
-        assert_eq!((it.outputs[1].kind.as_str(), it.outputs[2].kind.as_str()), ("COMBO", "*"));
-        assert!(it.output_node && it.display_name == "It");
-    }
-
-    #[test]
-    fn both_ways_of_writing_a_combo_are_read() {
-        for spec in [
-            json!([["a", "b"], {"image_upload": true}]),
-            json!(["COMBO", {"options": ["a", "b"], "image_upload": true}]),
-        ] {
-            let it = input(&spec);
-            assert_eq!(it.kind, "COMBO");
-            assert_eq!(it.upload, Some(Upload::Media));
-            let options = vec![json!("a"), json!("b")];
-            assert_eq!(it.widget(), Some(&Widget::Combo { options, many: false, refresh: false }));
-        }
-    }
-
-    #[test]
-    fn what_can_only_be_linked_has_no_widget() {
-        assert_eq!(input(&json!(["INT", {"forceInput": true}])).form, Form::Link);
-        assert_eq!(input(&json!(["INT,FLOAT", {}])).form, Form::Link);
-        assert_eq!(input(&json!(["INT,FLOAT", {"widgetType": "FLOAT"}])).form, Form::Widget(Widget::Float));
-        let matched =
-            input(&json!(["COMFY_MATCHTYPE_V3", {"template": {"allowed_types": "IMAGE,MASK", "template_id": "t"}}]));
-        assert_eq!((matched.kind.as_str(), matched.form), ("IMAGE,MASK", Form::Link));
-        let old = class(&json!({"input": {"optional": {"seed": ["INT", {"defaultInput": true}]}}}));
-        assert!(old.inputs[0].force_input);
-    }
-
-    #[test]
-    fn dynamic_combos_and_groups_hold_their_own_inputs() {
-        let it = input(&json!(["COMFY_DYNAMICCOMBO_V3", {"options": [
-            {"key": "big", "inputs": {"required": {"width": ["INT", {"default": 8}]}}}, {"key": "none"}, {"no": 1},
-        ]}]));
-        let Some(Widget::DynamicCombo(choices)) = it.widget() else { panic!("{it:?}") };
-        assert_eq!(
-            choices.iter().map(|c| (c.key.as_str(), c.inputs.len())).collect::<Vec<_>>(),
-            [("big", 1), ("none", 0)]
-        );
-
-        let it = input(
-            &json!(["COMFY_AUTOGROW_V3", {"template": {"input": {"required": {"image": ["IMAGE"]}}, "prefix": "image", "min": 2}}]),
-        );
-        let Form::Autogrow(group) = it.form else { panic!("{it:?}") };
-        assert_eq!(
-            (group.min, group.max, group.round_of("image12"), group.round_of("image")),
-            (2, 100, Some(12), None)
-        );
-    }
-
-    #[test]
-    fn nonsense_is_left_out_and_never_an_error() {
-        let text = r#"{"A": {"input": {"required": {"x": 5, "y": [], "z": [null, 3], "seed": ["INT", {"min": "a", "control_after_generate": 1}]}, "optional": []},
-            "input_order": 7, "output": "IMAGE", "output_name": {}}, "B": [], "C": {}}"#;
-        let all = ObjectInfo::parse(text).expect("lenient");
-        assert!(all.class("B").is_none() && all.class("C").is_some());
-        let a = all.class("A").expect("a class");
-        assert_eq!(a.inputs.len(), 4);
-        assert_eq!(a.input("seed").map(|seed| seed.control), Some(Control::Yes));
-        assert!(ObjectInfo::parse("[]").is_err() && ObjectInfo::parse("{} x").is_err());
-    }
-
-    #[test]
-    fn a_combo_that_holds_itself_for_ever_ends() {
-        let mut spec = json!(["INT"]);
-        for _ in 0..60 {
-            spec = json!(["COMFY_DYNAMICCOMBO_V3", {"options": [{"key": "k", "inputs": {"required": {"i": spec}}}]}]);
-        }
-        let mut deep = 0;
-        let mut at = Some(input(&spec));
-        while let Some(Input { form: Form::Widget(Widget::DynamicCombo(mut choices)), .. }) = at {
-            deep += 1;
-            at = choices.pop().and_then(|mut choice| choice.inputs.pop());
-        }
-        assert_eq!(deep, DEEPEST + 1);
-    }
-}
+mod tests;

@@ -47,6 +47,25 @@ fn the_server_is_asked_where_no_file_is_given() {
     assert_eq!(graph["1"]["inputs"]["height"], 48);
 }
 
+/// A graph as it was saved, in `workflows/`: the verbs about workflows know it as any other.
+#[test]
+fn a_graph_of_the_page_is_a_workflow() {
+    let stage = Stage::served(&Wish::default());
+    stage.configure("");
+    std::fs::create_dir_all(stage.at("workflows")).unwrap();
+    std::fs::write(stage.at("workflows/mine.json"), page_graph("Save")).unwrap();
+    let listed = stage.run(&["workflow", "ls"]).well();
+    assert!(listed.contains("mine") && listed.contains("slots: width, height, prefix"), "{listed}");
+    let shown = stage.run(&["workflow", "show", "mine"]).well();
+    assert!(shown.contains("fills 2.filename_prefix (Save)"), "{shown}");
+    let file = stage.at("workflows/mine.json").display().to_string();
+    let inferred = stage.run(&["workflow", "infer", &file]).well();
+    assert!(inferred.contains("inputs = [\"2.filename_prefix\"]"), "{inferred}");
+    let draft = stage.run(&["new", "mine", "-o", "-"]).well();
+    assert!(draft.contains("workflow = \"mine\""), "{draft}");
+    assert!(!stage.is_served(), "none of them starts an engine");
+}
+
 #[test]
 fn without_a_server_and_a_file_it_says_what_is_missing() {
     let stage = Stage::bare();
