@@ -169,7 +169,7 @@ impl Driver {
     /// What the jobs gave whose outputs these files are.
     fn given(&self, files: &[InputFile]) -> HashMap<JobId, Vec<Output>> {
         let from = files.iter().filter_map(|file| file.from);
-        from.filter_map(|id| Some((id, self.state.job(id)?.attempt()?.outputs.clone()))).collect()
+        from.filter_map(|id| Some((id, self.state.job(self.state.meant_by(id))?.attempt()?.outputs.clone()))).collect()
     }
 
     fn cannot_post(&mut self, server: usize, job: JobId, prompt_id: String, why: &str) {

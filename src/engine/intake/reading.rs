@@ -125,8 +125,8 @@ pub(super) struct Reader<'a> {
     large: Vec<PathBuf>,
     missing: Missing,
     named: Vec<PathBuf>,
-    /// The names of its jobs so far.
-    names: Vec<String>,
+    /// The names of its jobs so far, and which each means: a job that is rendered already, or itself.
+    names: Vec<(String, JobId)>,
     graphs: usize,
     /// What an edited job was before: what it names unchanged is what was kept then.
     before: Option<&'a Prompt>,
@@ -230,7 +230,10 @@ impl<'a> Reader<'a> {
         after.sort_unstable();
         after.dedup();
         let name = job_name(spec.name.as_deref(), &self.drop.name);
-        self.names.push(name.clone());
+        let own = JobId(self.first.0 + self.names.len() as u64);
+        let is_set = |ready: &&Ready| matches!(ready.seed, SeedChoice::Given(_) | SeedChoice::None);
+        let same = filled.as_ref().ok().filter(is_set).and_then(|ready| self.state.same_as(&ready.fingerprint));
+        self.names.push((name.clone(), same.unwrap_or(own)));
         Ok(Draft {
             name,
             workflow: text::clean(&named.unwrap_or_default()).into_owned(),
@@ -265,8 +268,8 @@ impl<'a> Reader<'a> {
 
     /// The jobs that go by this name: of this file, of those that come with it, of those that are there.
     fn jobs_called(&self, name: &str) -> Result<Vec<JobId>, String> {
-        let own = self.names.iter().zip(self.first.0..).filter(|(other, _)| *other == name);
-        let mut found: Vec<JobId> = own.map(|(_, number)| JobId(number)).collect();
+        let own = self.names.iter().filter(|(other, _)| other == name);
+        let mut found: Vec<JobId> = own.map(|(_, meant)| *meant).collect();
         if found.is_empty() {
             found = self.batch.jobs_called(name);
         }
@@ -274,7 +277,7 @@ impl<'a> Reader<'a> {
             found = self.state.jobs_called(name);
         }
         if found.is_empty() {
-            let names = self.names.iter().map(String::as_str).chain(self.state.job_names());
+            let names = self.names.iter().map(|(name, _)| name.as_str()).chain(self.state.job_names());
             let hint = text::did_you_mean(name, names);
             return Err(format!("no job `{}`{hint}: it must have been taken before this one", text::clean(name)));
         }
