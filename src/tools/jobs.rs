@@ -14,7 +14,7 @@ use crate::folder::Folder;
 use crate::job_file::{self, Format, JobFileError, JobSpec, MAX_BYTES, Places, Source};
 use crate::text::{clean, clean_lines};
 use crate::workflow::object_info::ObjectInfo;
-use crate::workflow::{self, FileValue, Filled, Graph, InputRef, SeedChoice, Workflow, preflight};
+use crate::workflow::{self, FileInput, FileValue, Filled, Graph, InputRef, SeedChoice, Workflow, preflight};
 
 /// What job files are held against.
 pub struct Ground<'a> {
@@ -131,6 +131,14 @@ impl Ground<'_> {
         if errors.is_empty() { Ok(jobs) } else { Err(errors) }
     }
 
+    /// Whether the server lists its inputs, and not this one; it lists none of its subfolders.
+    fn lacks(&self, graph: &Graph, file: &FileInput, name: &str) -> bool {
+        let class = graph.get(&file.node).and_then(workflow::graph::class).unwrap_or_default();
+        let listed = self.info.and_then(|(info, _)| preflight::choices(info, class, &file.input));
+        let is_plain = !name.contains(['/', '\\']) && !preflight::is_elsewhere(name);
+        is_plain && listed.is_some_and(|names| !names.iter().any(|known| known.as_str() == Some(name)))
+    }
+
     fn job(
         &self,
         spec: JobSpec,
@@ -189,10 +197,15 @@ impl Ground<'_> {
             }
         };
         for file in &filled.files {
-            if let FileValue::Local(path) = &file.value
-                && !dir.join(path).is_file()
-            {
-                errors.push(at(&[&file.slot], &format!("there is no file {}", shown(&dir.join(path)))));
+            match &file.value {
+                FileValue::Local(path) if !dir.join(path).is_file() => {
+                    errors.push(at(&[&file.slot], &format!("there is no file {}", shown(&dir.join(path)))));
+                }
+                FileValue::Perhaps(name) if !dir.join(name).is_file() && self.lacks(&filled.graph, file, name) => {
+                    let words = format!("`{}` is neither beside the file nor among the server's inputs", clean(name));
+                    errors.push(at(&[&file.slot], &words));
+                }
+                _ => {}
             }
         }
         if let Some((info, server)) = self.info.filter(|_| self.preflight) {

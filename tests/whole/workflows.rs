@@ -67,6 +67,29 @@ fn a_graph_of_the_page_is_a_workflow() {
 }
 
 #[test]
+fn a_picture_that_is_nowhere_is_told_before_anything_is_sent() {
+    let stage = Stage::served(&Wish::default());
+    stage.configure("");
+    let graph = |image: &str| {
+        json!({
+            "1": {"class_type": "LoadImage", "inputs": {"image": image}},
+            "2": {"class_type": "SaveImage", "inputs": {"images": ["1", 0], "filename_prefix": "x"}},
+        })
+        .to_string()
+    };
+    let file = stage.at("graph.json").display().to_string();
+    std::fs::write(&file, graph("nowhere.png")).unwrap();
+    let told = stage.run(&["check", &file]);
+    assert_eq!(told.code, 1, "{told:?}");
+    let words = "`nowhere.png` is neither beside the file nor among the server's inputs";
+    assert!(told.out.contains(words), "{}", told.out);
+    for image in ["sub/nowhere.png", "nowhere.png [output]"] {
+        std::fs::write(&file, graph(image)).unwrap();
+        stage.run(&["check", &file]).well();
+    }
+}
+
+#[test]
 fn without_a_server_and_a_file_it_says_what_is_missing() {
     let stage = Stage::bare();
     let file = stage.temp().join("graph.json");
