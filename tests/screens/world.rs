@@ -12,8 +12,8 @@ use comfytop::protocol::{
 };
 use comfytop::tui::keys::{self, Mode};
 use comfytop::tui::{App, Command, Event, Setup, columns, draw};
-use comfytop::workflow::{BUILT_IN, Workflow};
 use comfytop::verdict::{Measurement, Verdict};
+use comfytop::workflow::{BUILT_IN, Workflow};
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
 use ratatui::buffer::Buffer;
