@@ -40,21 +40,20 @@ pub(super) fn check(
     let servers = servers(place);
     let names: Vec<String> = servers.iter().map(ServerConfig::label).collect();
     let preflight = !place.no_preflight && place.config.queue.preflight;
-    let info = match object_info {
-        Some(path) => Some((convert::object_info(path)?, "the server".to_owned())),
-        None => {
-            let asked = runtime()?.block_on(convert::ask(&place.config.servers));
-            if asked.is_err() && preflight {
-                eprintln!("comfytop: no server answers: the graphs were not held against what it can do");
-            }
-            asked.ok().map(|info| (info, "the server".to_owned()))
+    let info = if let Some(path) = object_info {
+        Some(convert::object_info(path)?)
+    } else {
+        let told = asked(&place.config.servers);
+        if told.is_none() && preflight {
+            eprintln!("comfytop: no server answers: the graphs were not held against what it can do");
         }
+        told
     };
     let ground = Ground {
         folder: &folder,
         servers: &names,
         workflow: place.config.inboxes.first().and_then(|inbox| inbox.workflow.as_deref()),
-        info: info.as_ref().map(|(info, name)| (info, name.as_str())),
+        info: info.as_ref().map(|info| (info, "the server")),
         preflight,
     };
     Ok(written(jobs::check(&ground, files, out)))

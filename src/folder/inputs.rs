@@ -72,6 +72,7 @@ impl Folder {
 }
 
 /// What is kept.
+#[derive(Clone, Copy)]
 enum Content<'c> {
     Of(&'c Path),
     Bytes(&'c [u8]),

@@ -3,9 +3,10 @@
 //! Pure. What it leaves open is said in [`Filled`]: the seed that is to be chosen, the files that are to be
 //! uploaded.
 
+mod fault;
+
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
-use thiserror::Error;
 
 use super::from_graph;
 use super::graph::{self, Graph, NoPlace};
@@ -15,6 +16,8 @@ use super::{OF_JOB, ON_SERVER, Workflow};
 use crate::job::Shape;
 use crate::job_file::{JobSpec, OWN_KEYS, Source, kind};
 use crate::text;
+
+pub use fault::FillFault;
 
 /// A graph with a job's values in it.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -76,53 +79,6 @@ impl FileValue {
             (None, None) => (else_(written.to_owned()), written),
         }
     }
-}
-
-/// One thing in a job that does not fit its workflow. All text is fit to show.
-#[derive(Debug, Clone, PartialEq, Eq, Error)]
-pub enum FillFault {
-    #[error("no slot `{slot}` in `{workflow}`{}; its slots: {}", hint(nearest.as_deref()), list(slots))]
-    UnknownSlot { slot: String, workflow: String, slots: Vec<String>, nearest: Option<String> },
-    #[error("no slot `{slot}`: `{workflow}` declares none; edit inputs with `set`, or put a .toml beside it")]
-    NoSlots { slot: String, workflow: String },
-    #[error("`{slot}` {why}")]
-    BadValue { slot: String, why: String },
-    #[error("`{slot}` is missing: {description}")]
-    Missing { slot: String, description: String },
-    #[error("`set` names node {node}, which is not in `{workflow}`{}; its nodes: {}", hint(nearest.as_deref()), list(nodes))]
-    UnknownNode { key: String, node: String, workflow: String, nodes: Vec<String>, nearest: Option<String> },
-    #[error("`set` names `{key}`: node {node} has no input `{input}`{}; its inputs: {}", hint(nearest.as_deref()), list(inputs))]
-    UnknownInput { key: String, node: String, input: String, inputs: Vec<String>, nearest: Option<String> },
-    #[error("`set`: `{key}` {why}")]
-    BadSet { key: String, why: String },
-}
-
-impl FillFault {
-    /// Where in the job it stands, for [`crate::job_file::Places::error`].
-    pub fn path(&self) -> Vec<&str> {
-        match self {
-            Self::UnknownSlot { slot, .. }
-            | Self::NoSlots { slot, .. }
-            | Self::BadValue { slot, .. }
-            | Self::Missing { slot, .. } => vec![slot],
-            Self::UnknownNode { key, .. } | Self::UnknownInput { key, .. } | Self::BadSet { key, .. } => {
-                vec!["set", key]
-            }
-        }
-    }
-}
-
-fn hint(nearest: Option<&str>) -> String {
-    nearest.map_or_else(String::new, |name| format!(" (did you mean `{name}`?)"))
-}
-
-fn list(names: &[String]) -> String {
-    const SHOWN: usize = 40;
-    let mut text = names.iter().take(SHOWN).map(|name| text::clean(name)).collect::<Vec<_>>().join(", ");
-    if names.len() > SHOWN {
-        text.push_str(", …");
-    }
-    text
 }
 
 impl Workflow {

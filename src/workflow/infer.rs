@@ -3,6 +3,8 @@
 //! Pure. It reads what stands in the graph and never guesses what a custom node does: what it does not know stays to
 //! be edited with `set`. Every slot is optional, and its default is what the graph has.
 
+mod declared;
+
 use std::collections::{HashMap, HashSet};
 
 use serde_json::Value;
@@ -10,6 +12,8 @@ use serde_json::Value;
 use super::from_graph;
 use super::graph::{self, Graph, class, input, link};
 use super::slots::{Also, InputRef, Slot, SlotType};
+
+pub use declared::slots_toml;
 
 /// Nodes that take a file from the server's input folder, the input that names it, and what it is.
 pub const LOADERS: &[(&str, &str, SlotType)] = &[
@@ -402,42 +406,6 @@ impl Found<'_> {
 
 fn can_be_written(place: &InputRef) -> bool {
     InputRef::parse(&place.to_string()).as_ref() == Some(place)
-}
-
-/// The `.toml` that declares these slots.
-pub fn slots_toml(description: &str, slots: &[Slot]) -> String {
-    use std::fmt::Write as _;
-    let quoted = |text: &str| toml::Value::String(text.to_owned()).to_string();
-    let list = |texts: &mut dyn Iterator<Item = String>| texts.map(|t| quoted(&t)).collect::<Vec<_>>().join(", ");
-    let mut out = format!("description = {}\n", quoted(description));
-    for slot in slots {
-        // Writing to a String can't fail.
-        let _ = write!(
-            out,
-            "\n[[slot]]\nname = {}\ntype = \"{}\"\ndescription = {}\ninputs = [{}]\n",
-            quoted(&slot.name),
-            slot.kind.word(),
-            quoted(&slot.description),
-            list(&mut slot.inputs.iter().map(ToString::to_string)),
-        );
-        if !slot.also.is_empty() {
-            out.push_str("also = [\n");
-            for also in &slot.also {
-                let _ = writeln!(out, "  {{ input = {}, times = {:?} }},", quoted(&also.input.to_string()), also.times);
-            }
-            out.push_str("]\n");
-        }
-        if let Some(min) = slot.min {
-            let _ = writeln!(out, "min = {min:?}");
-        }
-        if let Some(max) = slot.max {
-            let _ = writeln!(out, "max = {max:?}");
-        }
-        if slot.required {
-            out.push_str("required = true\n");
-        }
-    }
-    out
 }
 
 #[cfg(test)]

@@ -1,3 +1,4 @@
+use super::read::DEEPEST;
 use super::*;
 use serde_json::json;
 
@@ -84,7 +85,7 @@ fn more_than_any_server_says_is_refused() {
     let one = |count: usize| format!(r#"{{"A": {{"input": {{"required": {{"x": [{}]}}}}}}}}"#, list(count));
     assert!(ObjectInfo::parse(&one(100_000)).is_ok());
     assert!(ObjectInfo::parse(&one(200_000)).is_err());
-    let inputs: String = (0..900).map(|at| format!(r#""i{at}": 0,"#)).collect();
+    let inputs: String = (0..900).map(|at| format!(r#""i{at}": 0,"#)).collect::<Vec<_>>().concat();
     let class = |at: usize| format!(r#""{at}": {{"input": {{"required": {{{inputs}"z": 0}}}}}}"#);
     let classes = |count: usize| format!("{{{}}}", (0..count).map(class).collect::<Vec<_>>().join(","));
     assert!(ObjectInfo::parse(&classes(100)).is_ok());
