@@ -24,6 +24,9 @@ use crate::protocol::{Away, Detail, EngineRow, Flow, FromEngine, Level, Link, No
 mod act;
 mod hear;
 mod orders;
+mod ranking;
+
+use ranking::{Menu, Ranking};
 
 /// What the dashboard is told once, at its start.
 #[derive(Debug, Clone)]
@@ -159,6 +162,10 @@ pub struct App {
     zoomed: bool,
     /// The help page is open, and scrolled this far.
     pub(super) help: Option<usize>,
+    /// Attempts side by side, over the panes.
+    pub(super) ranking: Option<Ranking>,
+    /// Ways to repair an output, over that.
+    pub(super) menu: Option<Menu>,
     pub(super) question: Option<Question>,
     pub(super) typing: Option<Input>,
     editing: Editing,
@@ -202,6 +209,8 @@ impl App {
             focus: Pane::Jobs,
             zoomed: false,
             help: None,
+            ranking: None,
+            menu: None,
             question: None,
             typing: None,
             editing: Editing::default(),
@@ -271,7 +280,7 @@ impl App {
             self.detail_scroll = 0;
             self.want_detail();
         }
-        command.or_else(|| self.ask_detail())
+        command.or_else(|| self.ask_ranking_again()).or_else(|| self.ask_detail())
     }
 
     /// Makes ready for drawing what is worked out only when somebody looks.
@@ -351,6 +360,10 @@ impl App {
             Mode::Typing
         } else if self.help.is_some() {
             Mode::Help
+        } else if self.menu.is_some() {
+            Mode::Menu
+        } else if self.ranking.is_some() {
+            Mode::Ranking
         } else {
             match self.focus {
                 Pane::Jobs => Mode::Jobs,
