@@ -15,6 +15,7 @@ mod intake;
 mod lock;
 pub mod log;
 mod pace;
+mod pictures;
 mod posting;
 mod preflight;
 mod setup;
@@ -36,7 +37,9 @@ use crate::folder::{Folder, FolderError};
 use crate::inbox;
 use crate::job::{Job, JobId, JobState};
 use crate::link::{Address, LinkError, VERSION};
-use crate::protocol::{EngineRow, Flow, FromEngine, Level, Link, Look, PROTOCOL, Request, ServerRow, Update};
+use crate::protocol::{
+    Answer, EngineRow, Flow, FromEngine, Level, Link, Look, PROTOCOL, Request, ServerRow, Still, Update,
+};
 use crate::store::{Place, Store, StoreError, Write};
 use connection::Order;
 use core::{Effect, Input, OpenFile, Policy, PostResult, State};
@@ -119,6 +122,19 @@ enum Event {
         prompt_id: String,
         looks: Result<Vec<Look>, String>,
     },
+    /// A server showed what it is at.
+    Preview(connection::Preview),
+    /// And that is a picture now.
+    Previewed {
+        job: JobId,
+        still: Result<Still, String>,
+    },
+    /// The pictures that a face asked for.
+    Drawn {
+        face: u64,
+        id: u64,
+        answer: Box<Answer>,
+    },
     Stop,
 }
 
@@ -157,6 +173,9 @@ struct Driver {
     measuring: VecDeque<(JobId, Vec<crate::job::Output>)>,
     measures: bool,
     measurer: errands::Measurer,
+    studio: pictures::Studio,
+    /// Somebody looks at what renders.
+    previews: watch::Sender<bool>,
     progress_due: bool,
     /// Which servers were up when the log was told last.
     links: HashMap<String, bool>,
@@ -191,7 +210,8 @@ pub async fn run(options: Options) -> Result<(), EngineError> {
     let (events, mut inputs) = mpsc::unbounded_channel();
     let state = state_of(&options, &store, &folder)?;
     let next_job = store.next_job()?;
-    let servers = connect(&server_configs(&options.config), &mut store, &events)?;
+    let (previews, wanted) = watch::channel(false);
+    let servers = connect(&server_configs(&options.config), &mut store, &events, &wanted)?;
     let mut driver = Driver {
         state,
         store,
@@ -209,6 +229,8 @@ pub async fn run(options: Options) -> Result<(), EngineError> {
         measuring: VecDeque::new(),
         measures: false,
         measurer: errands::Measurer { program: options.program.clone(), thresholds: options.config.verdict },
+        studio: pictures::Studio::new(options.program.clone(), folder.cache(), options.config.keep.cache),
+        previews,
         progress_due: false,
         links: HashMap::new(),
         pending: Vec::new(),
@@ -336,6 +358,9 @@ impl Driver {
                     self.uploaded(server, job, prompt_id, seed, names);
                 }
                 Event::Measured { job, prompt_id, looks } => self.measured(job, prompt_id, looks),
+                Event::Preview(preview) => self.preview(preview),
+                Event::Previewed { job, still } => self.previewed(job, still),
+                Event::Drawn { face, id, answer } => self.drawn(face, id, *answer),
                 Event::Copied(drop) => self.copied(*drop),
                 Event::Told(told) => self.told(*told),
                 Event::LookAgain(after) => self.look_again(Some(after)),

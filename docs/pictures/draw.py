@@ -82,8 +82,10 @@ def main() -> None:
                 fg, bg = pen.colours()
                 x, y = PAD + column * CELL_W, PAD + row * CELL_H
                 if bg:
-                    shapes.append(f'<rect x="{x:.1f}" y="{y}" width="{CELL_W * width:.1f}" height="{CELL_H}" fill="{bg}"/>')
-                if char != " ":
+                    shapes.append(f'<rect x="{x:.1f}" y="{y}" width="{CELL_W * width:.1f}" height="{CELL_H}" fill="{bg}" shape-rendering="crispEdges"/>')
+                if char == "▀":  # a pixel of a picture: glyphs leave seams between them
+                    shapes.append(f'<rect x="{x:.1f}" y="{y}" width="{CELL_W}" height="{CELL_H / 2:.0f}" fill="{fg}" shape-rendering="crispEdges"/>')
+                elif char != " ":
                     style = ' font-weight="bold"' if pen.bold else ""
                     style += ' opacity="0.6"' if pen.dim else ""
                     shapes.append(f'<text x="{x:.1f}" y="{y + 13.5}" fill="{fg}"{style}>{html.escape(char)}</text>')

@@ -17,6 +17,7 @@ pub mod footer;
 mod header;
 pub mod help;
 pub mod jobs;
+pub mod pictures;
 mod server;
 mod vram;
 
@@ -58,6 +59,9 @@ pub fn draw(app: &App, buf: &mut Buffer) {
     }
     if !areas.detail_line.is_empty() {
         detail::line(app, buf, areas.detail_line);
+    }
+    if !areas.pictures.is_empty() {
+        pictures::pictures(app, buf, areas.pictures);
     }
     if !areas.vram.is_empty() {
         vram::vram(app, buf, areas.vram, side_box);

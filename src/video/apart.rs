@@ -1,8 +1,8 @@
 //! Looking at a file in a process of its own, which may crash, hang or want too much memory without harm.
 //!
 //! Both ends are here: [`examine`] starts a child of this same program and waits for its line,
-//! [`answer`] is what that child does. The child sets its own limits before it opens anything, and ends when
-//! whoever started it is gone. It never writes a file.
+//! [`answer`] is what that child does; [`draw`] and [`answer_drawn`] are the same for pictures, the only files that such a
+//! child writes. The child sets its own limits before it opens anything, and ends when whoever started it is gone.
 
 use std::io::{Read, Write};
 use std::path::{Path, PathBuf};
@@ -11,13 +11,17 @@ use std::sync::mpsc;
 use std::thread;
 use std::time::{Duration, Instant};
 
+use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
 use super::Limits;
+use crate::protocol::{Album, Pictures};
 use crate::verdict::{Curves, Measurement, Thresholds};
 
 /// The hidden verb that a child is started with; behind it stand the order as JSON and the file.
 pub const VERB: &str = "examine";
+/// The same for pictures.
+pub const DRAW: &str = "draw";
 
 /// What the child adds to the time for looking: its start, and ffmpeg's end.
 const GRACE: Duration = Duration::from_secs(10);
@@ -30,6 +34,16 @@ const ANSWER_BYTES: u64 = 32 << 20;
 pub struct Order {
     pub seconds: u64,
     pub thresholds: Thresholds,
+}
+
+/// What a child that makes pictures is told.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct DrawOrder {
+    pub seconds: u64,
+    pub what: Pictures,
+    /// The folder that they are put into.
+    pub into: PathBuf,
 }
 
 /// The line that a child writes.
@@ -52,11 +66,23 @@ pub fn examine(program: &Path, path: &Path, time: Duration, thresholds: &Thresho
     let order = serde_json::to_string(&order).map_err(|error| error.to_string())?;
     let mut command = Command::new(program);
     command.arg(VERB).arg(order).arg("--").arg(path);
-    ask(command, time + GRACE)
+    ask(command, time + GRACE, "the measurement")
 }
 
-/// Runs a child and reads its line.
-fn ask(mut command: Command, time: Duration) -> Answer {
+/// Makes pictures of a file by way of a child of `program`, which is comfytop.
+///
+/// # Errors
+/// Words: what the child says of the file, or what became of the child.
+pub fn draw(program: &Path, path: &Path, what: Pictures, into: &Path, time: Duration) -> Result<Album, String> {
+    let order = DrawOrder { seconds: time.as_secs().max(1), what, into: into.to_owned() };
+    let order = serde_json::to_string(&order).map_err(|error| error.to_string())?;
+    let mut command = Command::new(program);
+    command.arg(DRAW).arg(order).arg("--").arg(path);
+    ask(command, time + GRACE, "the drawing")
+}
+
+/// Runs a child and reads its line; `work` is what words call it.
+fn ask<T: DeserializeOwned>(mut command: Command, time: Duration, work: &str) -> Result<T, String> {
     let deadline = Instant::now() + time;
     // Its standard input tells it that we are there; when we are gone it closes.
     command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::null());
@@ -72,9 +98,9 @@ fn ask(mut command: Command, time: Duration) -> Answer {
         const CREATE_NO_WINDOW: u32 = 0x0800_0000;
         command.creation_flags(CREATE_NO_WINDOW);
     }
-    let child = command.spawn().map_err(|error| format!("the measurement can't be started: {error}"))?;
+    let child = command.spawn().map_err(|error| format!("{work} can't be started: {error}"))?;
     let mut child = Guarded(child);
-    let Some(stdout) = child.0.stdout.take() else { return Err("the measurement has no output".to_owned()) };
+    let Some(stdout) = child.0.stdout.take() else { return Err(format!("{work} has no output")) };
     let (send, line) = mpsc::channel();
     thread::spawn(move || {
         let mut line = Vec::new();
@@ -83,18 +109,18 @@ fn ask(mut command: Command, time: Duration) -> Answer {
         let _ = send.send(read.map(|_| line));
     });
     let left = |deadline: Instant| deadline.saturating_duration_since(Instant::now());
-    let timed_out = || format!("the measurement hung and was ended after {} s", time.as_secs());
+    let timed_out = || format!("{work} hung and was ended after {} s", time.as_secs());
     let line = line.recv_timeout(left(deadline)).map_err(|_| timed_out())?;
     let status = loop {
         match child.0.try_wait() {
             Ok(Some(status)) => break status,
             Ok(None) if left(deadline).is_zero() => return Err(timed_out()),
             Ok(None) => thread::sleep(Duration::from_millis(2)),
-            Err(error) => return Err(format!("the measurement can't be waited for: {error}")),
+            Err(error) => return Err(format!("{work} can't be waited for: {error}")),
         }
     };
-    let line = line.map_err(|error| format!("the measurement can't be heard: {error}"))?;
-    serde_json::from_slice(&line).unwrap_or_else(|_| Err(format!("the measurement crashed ({})", ending(status))))
+    let line = line.map_err(|error| format!("{work} can't be heard: {error}"))?;
+    serde_json::from_slice(&line).unwrap_or_else(|_| Err(format!("{work} crashed ({})", ending(status))))
 }
 
 fn ending(status: ExitStatus) -> String {
@@ -130,14 +156,33 @@ impl Drop for Guarded {
 /// # Errors
 /// Of `out`.
 pub fn answer(order: &Order, path: &Path, out: &mut dyn Write) -> std::io::Result<()> {
-    end_with_the_parent();
-    let time = Duration::from_secs(order.seconds);
-    confine(time);
-    let limits = Limits { time, ..Limits::default() };
+    let limits = confined(order.seconds);
     let answer: Answer = super::examine(path, &limits, &order.thresholds)
         .map(|(known, curves)| (known, curves.shortened()))
         .map_err(|error| error.to_string());
-    serde_json::to_writer(&mut *out, &answer)?;
+    tell(&answer, out)
+}
+
+/// What a child does that makes pictures.
+///
+/// # Errors
+/// Of `out`.
+pub fn answer_drawn(order: &DrawOrder, path: &Path, out: &mut dyn Write) -> std::io::Result<()> {
+    let limits = confined(order.seconds);
+    let answer = super::stills::make(path, order.what, &order.into, &limits).map_err(|error| error.to_string());
+    tell(&answer, out)
+}
+
+/// From here on this process keeps to its limits.
+fn confined(seconds: u64) -> Limits {
+    end_with_the_parent();
+    let time = Duration::from_secs(seconds);
+    confine(time);
+    Limits { time, ..Limits::default() }
+}
+
+fn tell(answer: &impl Serialize, out: &mut dyn Write) -> std::io::Result<()> {
+    serde_json::to_writer(&mut *out, answer)?;
     writeln!(out)?;
     out.flush()
 }
@@ -197,7 +242,7 @@ mod tests {
     fn asked(script: &str, time: Duration) -> Answer {
         let mut command = Command::new("sh");
         command.args(["-c", script]);
-        ask(command, time)
+        ask(command, time, "the measurement")
     }
 
     #[test]
@@ -213,7 +258,8 @@ mod tests {
         let words = "the measurement hung and was ended after 0 s";
         assert_eq!(asked("exec sleep 600", Duration::from_millis(200)).unwrap_err(), words);
         assert_eq!(asked("exec >&-; exec sleep 600", Duration::from_millis(200)).unwrap_err(), words);
-        let missing = ask(Command::new("no-such-folder/no-such-program"), Duration::from_secs(5));
+        let missing: Answer =
+            ask(Command::new("no-such-folder/no-such-program"), Duration::from_secs(5), "the measurement");
         assert!(missing.unwrap_err().starts_with("the measurement can't be started"));
     }
 }

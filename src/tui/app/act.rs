@@ -2,6 +2,7 @@
 
 use super::orders::{NO_ENGINE, can_cancel, can_edit, can_hold, can_move, can_requeue};
 use super::{App, Command, EngineState, Question};
+use crate::config::PictureMeans;
 use crate::job::JobState;
 use crate::protocol::{Level, Link, MoveTo, Request};
 use crate::tui::keys::{Action, Mode};
@@ -26,7 +27,9 @@ impl App {
             | Action::MoveBottom
             | Action::PriorityUp
             | Action::PriorityDown => self.can_all(can_move),
-            Action::CopyPath => row.is_some_and(|r| !r.outputs.is_empty()),
+            Action::Pictures => self.setup.ui.pictures != PictureMeans::Off && self.gallery.has_any(),
+            Action::Play => self.setup.ui.pictures != PictureMeans::Off && self.gallery.can_play(),
+            Action::CopyPath | Action::Open => row.is_some_and(|r| !r.outputs.is_empty()),
             Action::Details | Action::Mark | Action::MarkRange | Action::MarkAll => row.is_some(),
             Action::Fold => row.is_some_and(|r| r.group.is_some() && self.jobs.folded(r).is_none()),
             Action::Unfold => row.is_some_and(|r| self.jobs.folded(r).is_some()),
@@ -105,6 +108,9 @@ impl App {
             Action::Cancel => return self.cancel(),
             Action::Requeue => return self.requeue(false),
             Action::RequeueNewSeed => return self.requeue(true),
+            Action::Pictures => return self.next_pictures(),
+            Action::Play => return self.play(),
+            Action::Open => return self.output_path().map(Command::Open),
             Action::CopyPath => return self.copy_path(),
             Action::Start => return self.start(),
             Action::StopEngine => self.ask_stop(),
@@ -192,14 +198,49 @@ impl App {
         }
     }
 
-    fn copy_path(&mut self) -> Option<Command> {
+    fn next_pictures(&mut self) -> Option<Command> {
+        if self.setup.ui.pictures == PictureMeans::Off {
+            self.tell(Level::Info, "pictures are off: `pictures` in [ui] of comfytop.toml".to_owned());
+        } else if !self.gallery.next() {
+            self.tell(Level::Info, "no pictures: it has no output yet, and nothing renders".to_owned());
+        } else if self.gallery.is_open() && self.areas().pictures.is_empty() {
+            self.tell(Level::Info, "no room for pictures: z or Enter, or a larger terminal".to_owned());
+        }
+        (self.gallery.is_open() && self.graphics.is_none()).then_some(Command::AskTerminal)
+    }
+
+    fn play(&mut self) -> Option<Command> {
+        if self.setup.ui.pictures == PictureMeans::Off {
+            self.tell(Level::Info, "pictures are off: `pictures` in [ui] of comfytop.toml".to_owned());
+        } else if !self.gallery.toggle_play(self.now) {
+            self.tell(Level::Info, "it has no clip to play yet".to_owned());
+        }
+        (self.gallery.is_open() && self.graphics.is_none()).then_some(Command::AskTerminal)
+    }
+
+    /// What `P` would do now, for the footer.
+    pub(in crate::tui) fn play_words(&self) -> &'static str {
+        if self.gallery.plays() { "stop" } else { "play" }
+    }
+
+    /// The whole path of the selected job's main output; says so where there is none.
+    fn output_path(&mut self) -> Option<String> {
         let row = &self.jobs.selected()?.row;
         let Some(output) = row.outputs.first() else {
             let words = format!("{} has no output yet", row.id);
             self.tell(Level::Info, words);
             return None;
         };
-        let path = format!("{}/{}", self.engine.folder.trim_end_matches('/'), output.path);
+        Some(self.whole_path(&output.path))
+    }
+
+    /// A path as the engine tells it, from the root on.
+    pub(in crate::tui) fn whole_path(&self, path: &str) -> String {
+        format!("{}/{path}", self.engine.folder.trim_end_matches('/'))
+    }
+
+    fn copy_path(&mut self) -> Option<Command> {
+        let path = self.output_path()?;
         self.tell(Level::Info, format!("copied {}", self.short(&path)));
         Some(Command::Copy(path))
     }

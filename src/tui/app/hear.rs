@@ -17,6 +17,7 @@ impl App {
             FromEngine::Welcome(engine) => {
                 self.engine = engine;
                 self.state = EngineState::Up;
+                self.gallery.forget_asked();
                 self.stop_asked = false;
                 self.lost_at = None;
                 self.forecast_due = true;
@@ -91,6 +92,7 @@ impl App {
                 self.forecast_due = true;
                 self.mark(Urgency::Soon);
             }
+            Update::Preview { job, still } => self.gallery.preview_came(job, still),
             Update::Notice(notice) => self.say(notice),
             Update::Engine(engine) => {
                 self.engine = engine;
@@ -119,6 +121,10 @@ impl App {
                     self.mark(Urgency::Now);
                     self.detail = Some(detail);
                 }
+            }
+            Ok(Answer::Pictures { job, what, album }) => {
+                self.gallery.album_came(job, what, album);
+                self.mark(Urgency::Soon);
             }
             Ok(Answer::Each(each)) => self.each(&each),
             Ok(Answer::Text { job, text }) => self.text_came(job, text),
