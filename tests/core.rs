@@ -318,6 +318,20 @@ fn an_unanswered_post_that_arrived_is_not_posted_again() {
 }
 
 #[test]
+fn nothing_overtakes_a_post_whose_fate_is_unknown() {
+    let (mut w, _) = World::up(2, 3);
+    w.accept(1);
+    w.posted(2, PostResult::Unsure { why: "cut".to_owned(), refused: false, nodes: Vec::new() });
+    w.begin(1);
+    let prompt = w.prompt(1);
+    assert!(submitted(&w.hear(Heard::Rendered { prompt })).is_empty(), "#3 would be rendered before #2");
+    w.looked(2, Look::Unknown);
+    assert!(!looks(&w.wait(11)).is_empty());
+    assert_eq!(submitted(&w.nowhere(2)), [2]);
+    assert_eq!(submitted(&w.accept(2)), [3]);
+}
+
+#[test]
 fn a_server_that_refuses_with_its_own_error_is_not_asked_for_ever() {
     let (mut w, _) = World::up(2, 1);
     for _ in 0..3 {

@@ -15,6 +15,7 @@ use crate::config::UiConfig;
 use crate::job::{JobState, Shape};
 use crate::protocol::JobRow;
 use crate::text::clean;
+use crate::verdict::Verdict;
 
 /// What a cell is drawn from, beside its row.
 #[derive(Debug, Clone, Copy)]
@@ -28,6 +29,8 @@ pub struct Context<'a> {
     pub starts: Option<Timestamp>,
     /// The row stands for a folded group of so many jobs.
     pub folded: Option<usize>,
+    /// The verdict has a column of its own; else it stands beside the state.
+    pub verdict_apart: bool,
 }
 
 /// A cell's text (already cut to its width where cutting needs thought) and meaning.
@@ -60,9 +63,9 @@ pub struct Column {
     /// Its key in `comfytop ls --json`; `None`: only the screen knows it.
     pub json: Option<&'static str>,
     pub words: &'static str,
-    /// Narrowest, comfortable and widest, in cells.
+    /// On a narrow screen, at least on others, and at most, in cells.
     pub widths: (u16, u16, u16),
-    /// The higher, the sooner it goes when room is short.
+    /// The higher, the sooner it goes when room is short; a narrower one behind it may still fit.
     pub rank: u8,
     pub align_right: bool,
     /// What it sorts by; `None`: not sorted by.
@@ -91,7 +94,7 @@ pub const COLUMNS: &[Column] = &[
         json: Some("id"),
         words: "the job's number, never used again",
         widths: (3, 3, 3),
-        rank: 4,
+        rank: 3,
         align_right: true,
         sort: Some(|row| Some(Value::Whole(row.id.0))),
         high_first: false,
@@ -113,7 +116,7 @@ pub const COLUMNS: &[Column] = &[
         json: Some("workflow"),
         words: "the graph it fills",
         widths: (10, 15, 24),
-        rank: 9,
+        rank: 6,
         align_right: false,
         sort: Some(|row| Some(Value::Text(row.workflow.to_lowercase()))),
         high_first: false,
@@ -138,7 +141,7 @@ pub const COLUMNS: &[Column] = &[
         json: Some("elapsed_s"),
         words: "rendering time, never queue time; `≥` where the start was not seen",
         widths: (7, 7, 8),
-        rank: 5,
+        rank: 4,
         align_right: true,
         sort: Some(|row| match (row.started_at, row.finished_at) {
             (Some(_), Some(end)) => row.elapsed_s(end).map(Value::Number),
@@ -152,7 +155,7 @@ pub const COLUMNS: &[Column] = &[
         json: None,
         words: "running: time left; waiting: about when it starts; empty where nobody can know",
         widths: (6, 6, 8),
-        rank: 6,
+        rank: 5,
         align_right: true,
         sort: None,
         high_first: false,
@@ -163,7 +166,7 @@ pub const COLUMNS: &[Column] = &[
         json: Some("seed"),
         words: "as the job file gives it, or as it was drawn",
         widths: (8, 8, 20),
-        rank: 8,
+        rank: 7,
         align_right: true,
         sort: Some(|row| row.seed.map(Value::Whole)),
         high_first: false,
@@ -176,7 +179,7 @@ pub const COLUMNS: &[Column] = &[
         json: None,
         words: "width x height, and frames where there is room, as the workflow tells",
         widths: (9, 13, 13),
-        rank: 10,
+        rank: 9,
         align_right: true,
         sort: Some(|row| {
             let Shape { width, height, length, .. } = row.shape;
@@ -205,7 +208,7 @@ pub const COLUMNS: &[Column] = &[
         json: Some("motion_ratio"),
         words: "how far last to first goes, in ordinary steps; 1.00 is one like any other ([verdict](verdict.md))",
         widths: (5, 5, 6),
-        rank: 7,
+        rank: 8,
         align_right: true,
         sort: Some(|row| row.seam().map(|seam| Value::Number((seam - 1.0).abs()))),
         high_first: false,
@@ -218,7 +221,7 @@ pub const COLUMNS: &[Column] = &[
         json: Some("verdict"),
         words: "`loops`, `nearly` (after a cut), `pulses` (a step of light), `jumps`, `still`, `n/a`",
         widths: (7, 7, 8),
-        rank: 3,
+        rank: 10,
         align_right: false,
         sort: Some(|row| row.measured.as_ref()?.verdict.map(|verdict| Value::Whole(verdict as u64))),
         high_first: false,
@@ -247,14 +250,15 @@ pub fn place(room: u16, screen: u16, id_digits: u16) -> Vec<Placed> {
     // The first column has no gap before it.
     let mut left = room + COLUMNS.first().map_or(0, Column::gap);
     for &i in &ranked {
-        let (min, ..) = bounds(&COLUMNS[i]);
+        let (narrowest, least, _) = bounds(&COLUMNS[i]);
+        let is_narrow = screen < NARROW;
+        let least = if is_narrow { narrowest } else { least };
         let gap = COLUMNS[i].gap();
-        let narrow_out = screen < NARROW && COLUMNS[i].rank > NARROW_RANK;
-        if narrow_out || left < min + gap {
-            break;
+        if (is_narrow && COLUMNS[i].rank > NARROW_RANK) || left < least + gap {
+            continue;
         }
-        widths[i] = Some(min);
-        left -= min + gap;
+        widths[i] = Some(least);
+        left -= least + gap;
     }
     if let Some(first) = widths.iter().position(Option::is_some) {
         left = (left + COLUMNS[first].gap()).saturating_sub(COLUMNS.first().map_or(0, Column::gap));
@@ -346,6 +350,13 @@ fn state_cell<'a>(context: &Context<'_>, row: &'a JobRow, room: usize) -> Cell<'
             Some(first) => format!("after {first}").into(),
             None => "waiting".into(),
         },
+        JobState::Done => {
+            let verdict = row.measured.as_ref().and_then(|known| known.verdict).filter(|_| !context.verdict_apart);
+            if let Some(verdict) = verdict.filter(|verdict| *verdict != Verdict::Unknown) {
+                return (format!("{sign} done · {}", verdict.word()).into(), theme::verdict(verdict));
+            }
+            "done".into()
+        }
         other => other.word().into(),
     };
     (format!("{sign} {words}").into(), role)
@@ -439,9 +450,9 @@ mod tests {
     fn narrow_screens_keep_name_state_and_ssim() {
         let titles = |room, screen| place(room, screen, 3).iter().map(|p| p.column.title).collect::<Vec<_>>();
         assert_eq!(titles(48, 50), ["name", "state", "SSIM"]);
-        assert_eq!(titles(78, 80), ["#", "name", "state", "elapsed", "eta", "SSIM", "seam", "verdict"]);
+        assert_eq!(titles(78, 80), ["#", "name", "state", "elapsed", "eta", "seed", "SSIM", "seam"]);
         // The list at 120 columns, beside the server; all of them need a wider one.
-        let beside = ["#", "name", "state", "elapsed", "eta", "seed", "SSIM", "seam", "verdict"];
+        let beside = ["#", "name", "workflow", "state", "elapsed", "eta", "seed", "SSIM"];
         assert_eq!(titles(89, 120), beside);
         assert_eq!(titles(140, 200).len(), COLUMNS.len());
     }

@@ -104,7 +104,7 @@ fn row(
     let budget = Budget::new(limits);
     let mut thinned = Thinned::new(most, side);
     let seen = frames(path, &budget, &mut |frame| {
-        thinned.see(&frame);
+        thinned.see(frame);
         Ok(())
     });
     let fps = match seen {
@@ -112,7 +112,7 @@ fn row(
         Err(Refusal::Final(error)) => return Err(error),
         Err(Refusal::AskFfmpeg(otherwise)) => {
             let begun = Thinned::new(most, side);
-            let (all, fps) = ffmpeg::frames(path, &budget, otherwise, begun, |kept, frame| kept.see(&frame))?;
+            let (all, fps) = ffmpeg::frames(path, &budget, otherwise, begun, Thinned::see)?;
             thinned = all;
             fps
         }
@@ -120,7 +120,7 @@ fn row(
     let frames = thinned.seen;
     let mut stills = Vec::new();
     for (number, frame) in thinned.evenly() {
-        let mut still = still(into, &format!("{prefix}-{number:06}"), frame)?;
+        let mut still = still(into, &format!("{prefix}-{number:06}"), &frame)?;
         still.name = number.to_string();
         stills.push(still);
     }
@@ -159,6 +159,7 @@ struct Thinned {
     /// Their numbers, from 1.
     kept: Vec<(u64, Rgb)>,
     seen: u64,
+    /// The last one, in its full size.
     last: Option<Rgb>,
 }
 
@@ -167,9 +168,7 @@ impl Thinned {
         Self { most, side, stride: 1, kept: Vec::new(), seen: 0, last: None }
     }
 
-    fn see(&mut self, frame: &Rgb) {
-        let (width, height) = fitting(frame.width(), frame.height(), self.side);
-        let small = shrunk(frame, width, height);
+    fn see(&mut self, frame: Rgb) {
         if self.seen.is_multiple_of(self.stride) {
             if self.kept.len() == 2 * self.most {
                 let mut n = 0;
@@ -180,23 +179,29 @@ impl Thinned {
                 self.stride *= 2;
             }
             if self.seen.is_multiple_of(self.stride) {
-                self.kept.push((self.seen + 1, small.clone()));
+                self.kept.push((self.seen + 1, self.small(&frame)));
             }
         }
         self.seen += 1;
-        self.last = Some(small);
+        self.last = Some(frame);
+    }
+
+    fn small(&self, frame: &Rgb) -> Rgb {
+        let (width, height) = fitting(frame.width(), frame.height(), self.side);
+        shrunk(frame, width, height)
     }
 
     /// At most as many as wanted, the first and the very last among them.
-    fn evenly(&self) -> Vec<(u64, &Rgb)> {
-        let mut all: Vec<(u64, &Rgb)> = self.kept.iter().map(|(number, frame)| (*number, frame)).collect();
-        if let Some(last) = &self.last
-            && all.last().is_some_and(|(number, _)| *number < self.seen)
+    fn evenly(mut self) -> Vec<(u64, Rgb)> {
+        if let Some(last) = self.last.take()
+            && self.kept.last().is_some_and(|(number, _)| *number < self.seen)
         {
-            all.push((self.seen, last));
+            self.kept.push((self.seen, self.small(&last)));
         }
-        let wanted = all.len().min(self.most);
-        (0..wanted).filter_map(|n| all.get(n * (all.len() - 1) / (wanted - 1).max(1)).copied()).collect()
+        let (all, most) = (self.kept.len(), self.kept.len().min(self.most));
+        let wanted: Vec<_> = (0..most).map(|n| n * (all - 1) / (most - 1).max(1)).collect();
+        let kept = self.kept.into_iter().enumerate();
+        kept.filter(|(n, _)| wanted.contains(n)).map(|(_, kept)| kept).collect()
     }
 }
 
@@ -281,7 +286,7 @@ mod tests {
         for length in 1..70_u64 {
             let mut thinned = Thinned::new(8, 4);
             for n in 0..length {
-                thinned.see(&flat(2, 2, u8::try_from(n).unwrap()));
+                thinned.see(flat(2, 2, u8::try_from(n).unwrap()));
             }
             let shown = thinned.evenly();
             let numbers: Vec<u64> = shown.iter().map(|(number, _)| *number).collect();

@@ -13,6 +13,7 @@ use comfytop::protocol::{
 use comfytop::tui::graphics::Graphics;
 use comfytop::tui::keys::{self, Mode};
 use comfytop::tui::{App, Command, Event, Raster, Setup, columns, draw};
+use comfytop::verdict::{Measurement, Verdict};
 use comfytop::workflow::{BUILT_IN, Workflow};
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
@@ -87,6 +88,17 @@ fn ended(mut row: JobRow, at: Timestamp, seconds: i64) -> JobRow {
 fn done(id: u64, name: &str, minutes_ago: i64, seconds: i64, ssim: f64) -> JobRow {
     let mut row = ended(row(id, name, JobState::Done), later(-60 * minutes_ago), seconds);
     row.ssim = Some(ssim);
+    let (verdict, seam) = match ssim {
+        ssim if ssim > 0.8 => (Verdict::Loops, 1.04),
+        ssim if ssim > 0.7 => (Verdict::Nearly, 0.12),
+        _ => (Verdict::Jumps, 3.7),
+    };
+    row.measured = Some(Box::new(Measurement {
+        ssim: Some(ssim),
+        motion_ratio: Some(seam),
+        verdict: Some(verdict),
+        ..Measurement::default()
+    }));
     row.outputs = vec![Output { path: format!("outputs/{name}.mp4"), bytes: 1_240_000 }];
     row.peak_vram = Some(gb(11.2));
     row

@@ -576,6 +576,11 @@ impl World {
         let jobs: Vec<Job> = jobs.into_iter().map(|(job, _)| job).collect();
         for job in &jobs {
             self.taken.insert(job.id, job.clone());
+            // An engine that dies here leaves them in the store: the next one finds their order there.
+            if let Some(story) = self.oracle.stories.get_mut(&job.name) {
+                story.order = (-job.priority, job.id.0);
+                story.touched |= dropped.held;
+            }
         }
         if self.point() {
             return;
@@ -588,8 +593,6 @@ impl World {
         for job in &jobs {
             if let Some(story) = self.oracle.stories.get_mut(&job.name) {
                 story.taken = Some(now);
-                story.order = (-job.priority, job.id.0);
-                story.touched |= dropped.held;
             }
         }
         if let Some(engine) = &mut self.engine {

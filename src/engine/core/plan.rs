@@ -48,6 +48,7 @@ impl State {
             && self.goes(server)
             && s.surveying.is_none()
             && !self.salvages(server)
+            && !self.is_unsure(server)
             && s.posting.len() < POSTS
             && s.not_before.is_none_or(|at| at <= now)
             && !self.is_taken_alone(server)
@@ -64,6 +65,12 @@ impl State {
 
     fn salvages(&self, server: usize) -> bool {
         !self.collecting.is_empty() && self.at_server(server).any(|j| self.collecting.contains(&j.id))
+    }
+
+    /// Nobody knows yet whether a POST arrived: what stands behind it would overtake it.
+    fn is_unsure(&self, server: usize) -> bool {
+        let submits = |id: &JobId| matches!(self.jobs.get(id).map(|j| &j.state), Some(JobState::Submitting));
+        self.unsure.keys().any(|id| submits(id) && self.server_of(*id) == Some(server))
     }
 
     pub(super) fn next_for(&self, server: usize) -> Option<JobId> {

@@ -119,6 +119,7 @@ fn row(app: &App, buf: &mut Buffer, area: Rect, placed: &[Placed], entry: &Entry
         ends: app.ends(entry),
         starts: app.forecast.starts(row.id),
         folded: app.jobs.folded(row),
+        verdict_apart: placed.iter().any(|p| p.column.json == Some("verdict")),
     };
     if selected {
         canvas::text(buf, area.x, area.y, 1, "▶", app.theme().style(Role::Strong));
