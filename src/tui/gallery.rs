@@ -172,6 +172,11 @@ impl Gallery {
     /// Begins to play the clip in the place of its pictures, or stops; false where there is none.
     pub fn toggle_play(&mut self, now: Timestamp) -> bool {
         if self.play.take().is_some() {
+            self.of = None;
+            // They are many, and quickly read again.
+            if let Some(Some(Ok(album))) = self.albums.remove(&Pictures::Play) {
+                self.rasters.retain(|path, _| !album.stills.iter().any(|still| still.path == *path));
+            }
             return true;
         }
         if !self.exists(View::Strip) {

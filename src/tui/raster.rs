@@ -121,13 +121,14 @@ mod tests {
         // 480x848 in 20x20 cells of 200x400 pixels: as wide as the place.
         assert_eq!(fitted(&raster(480, 848), Rect::new(0, 0, 20, 20), CELL), Rect::new(0, 1, 20, 18));
         assert_eq!(fitted(&raster(848, 480), Rect::new(3, 0, 20, 20), CELL), Rect::new(3, 7, 20, 6));
+        let shapes = [raster(48, 85), raster(85, 48), raster(1, 400), raster(400, 1)];
         for (width, height) in (0..40).flat_map(|w| (0..30).map(move |h| (w, h))) {
-            for shape in [raster(480, 848), raster(848, 480), raster(1, 400), raster(400, 1)] {
+            for shape in &shapes {
                 let place = Rect::new(5, 7, width, height);
-                let at = fitted(&shape, place, CELL);
+                let at = fitted(shape, place, CELL);
                 assert_eq!(at.intersection(place), at, "{place:?}");
                 for count in 1..9 {
-                    for at in places(count, &shape, place, CELL) {
+                    for at in places(count, shape, place, CELL) {
                         assert!(at.is_empty() || at.intersection(place) == at, "{place:?}: {at:?}");
                     }
                 }

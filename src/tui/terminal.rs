@@ -23,6 +23,7 @@ use crate::job::JobId;
 mod ask;
 mod budget;
 mod posters;
+#[cfg_attr(windows, allow(dead_code, reason = "a console gives no bytes to read"))]
 mod replies;
 mod tty;
 mod watch;
@@ -193,7 +194,7 @@ pub fn run(mut app: App, wires: Wires) -> io::Result<Outcome> {
                 Some(Input::Signal(number)) => ended = Some(Outcome::Signal(number)),
                 Some(Input::HungUp) => ended = Some(Outcome::HungUp),
                 Some(Input::Continued) => screen.enter()?,
-                Some(Input::Ready) => screen.tty.queue(replies::question(hints.tmux).as_bytes()),
+                Some(Input::Ready) => screen.tty.queue(replies::question(&hints).as_bytes()),
                 None => {}
             }
             if pending.is_some() {
@@ -356,7 +357,7 @@ impl Screen {
     /// How soon a frame is due: by what changed, or because the terminal's picture is lost.
     fn due(&self, app: &App) -> Option<Urgency> {
         let goes = app.pictures_wait() && self.posters.is_empty() && self.budget.is_ready(Instant::now());
-        let pictures = goes.then_some(Urgency::Soon);
+        let pictures = goes.then_some(Urgency::Now);
         if self.painter.is_lost() { Some(Urgency::Now) } else { app.due().max(pictures) }
     }
 

@@ -528,7 +528,7 @@ pub fn raster(width: usize, height: usize, at: f64) -> Raster {
 pub fn serve(app: &mut App, first: Option<Command>) -> Vec<Request> {
     let (mut asked, mut next) = (Vec::new(), first);
     let mut idle = 0;
-    while idle < 3 {
+    while idle < 3 || next.is_some() {
         next = match next.take() {
             Some(Command::Ask(Request::Pictures { job, what })) => {
                 asked.push(Request::Pictures { job, what });

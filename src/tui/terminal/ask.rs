@@ -2,6 +2,7 @@
 //! crossterm, which would take some of the answers for keys.
 
 use std::sync::mpsc::Sender;
+#[cfg(unix)]
 use std::time::Duration;
 
 use super::Input;

@@ -10,11 +10,15 @@ use crate::tui::graphics::{Graphics, Means, USUAL_CELL, kitty};
 
 /// The question: kitty's graphics, the terminal's name, sixels (device attributes), the size of a cell; and a status
 /// report, which every terminal answers, for the end.
-pub fn question(tmux: bool) -> String {
+pub fn question(hints: &Hints) -> String {
     // A picture of one pixel that is asked about and not kept.
     let kitty = "\x1b_Gi=31,s=1,v=1,a=q,t=d,f=24;AAAA\x1b\\";
-    // Tmux would keep it for itself.
-    let kitty = if tmux { kitty::wrapped(kitty) } else { kitty.to_owned() };
+    let kitty = match (hints.tmux, hints.plain) {
+        // Tmux would keep it for itself.
+        (true, _) => kitty::wrapped(kitty),
+        (false, true) => String::new(),
+        (false, false) => kitty.to_owned(),
+    };
     format!("{kitty}\x1b[>0q\x1b[c\x1b[16t\x1b[5n")
 }
 
@@ -22,6 +26,8 @@ pub fn question(tmux: bool) -> String {
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Hints {
     pub tmux: bool,
+    /// A screen or a console that would show kitty's question, or take it for a title.
+    pub plain: bool,
     /// `TERM_PROGRAM` and `LC_TERMINAL`, in small letters.
     pub names: String,
 }
@@ -30,8 +36,9 @@ impl Hints {
     pub fn from_environment() -> Self {
         let says = |name: &str| std::env::var(name).unwrap_or_default().to_ascii_lowercase();
         let term = says("TERM");
-        let tmux = std::env::var_os("TMUX").is_some() || term.starts_with("tmux") || term.starts_with("screen");
-        Self { tmux, names: format!("{} {}", says("TERM_PROGRAM"), says("LC_TERMINAL")) }
+        let tmux = std::env::var_os("TMUX").is_some() || term.starts_with("tmux");
+        let plain = ["screen", "linux", "dumb", "vt"].iter().any(|name| term.starts_with(name));
+        Self { tmux, plain, names: format!("{} {}", says("TERM_PROGRAM"), says("LC_TERMINAL")) }
     }
 }
 
@@ -257,8 +264,17 @@ mod tests {
         assert_eq!(auto(""), of(Means::Blocks, USUAL_CELL), "it says nothing");
         assert_eq!(heard(KITTY).0.graphics(PictureMeans::Blocks, &Hints::default()).means, Means::Blocks);
         assert_eq!(heard(PLAIN).0.graphics(PictureMeans::Kitty, &Hints::default()).means, Means::Kitty);
-        let tmux = Hints { tmux: true, names: "tmux iterm2".to_owned() };
+        let tmux = Hints { tmux: true, plain: false, names: "tmux iterm2".to_owned() };
         assert_eq!(heard(ITERM).0.graphics(PictureMeans::Auto, &tmux).means, Means::Sixel, "by tmux's own");
+    }
+
+    #[test]
+    fn nobody_is_asked_what_he_would_show() {
+        let of = |tmux, plain| question(&Hints { tmux, plain, names: String::new() });
+        assert!(of(false, false).starts_with("\x1b_Gi=31"));
+        assert!(of(true, true).starts_with("\x1bPtmux;\x1b\x1b_Gi=31"));
+        assert!(!of(false, true).contains("\x1b_G"));
+        assert!([of(false, false), of(true, false), of(false, true)].iter().all(|q| q.ends_with("\x1b[5n")));
     }
 
     #[test]
