@@ -1,8 +1,8 @@
 //! Looking at a file in a process of its own, which may crash, hang or want too much memory without harm.
 //!
-//! Both ends are here: [`examine`] and [`last_frame`] start a child of this same program and wait for its line,
-//! [`answer`] is what that child does. The child sets its own limits before it opens anything, and ends when
-//! whoever started it is gone. It never writes a file, but for the mended copy that [`mend`] is asked for.
+//! Both ends are here: [`examine`], [`last_frame`], [`mend`] and [`draw`] start a child of this same program and wait for
+//! its line, [`answer`] and [`answer_drawn`] are what that child does. The child sets its own limits before it opens anything,
+//! and ends when whoever started it is gone. It writes no file but the mended copy or the pictures that it is asked for.
 
 use std::io::{Read, Write};
 use std::path::{Path, PathBuf};
@@ -15,10 +15,13 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
 use super::{Limits, Still};
+use crate::protocol::{Album, Pictures};
 use crate::verdict::{Curves, Measurement, Repair, Thresholds};
 
 /// The hidden verb that a child is started with; behind it stand the order as JSON and the file.
 pub const VERB: &str = "examine";
+/// The same for pictures.
+pub const DRAW: &str = "draw";
 
 /// What the child adds to the time for looking: its start, and ffmpeg's end.
 const GRACE: Duration = Duration::from_secs(10);
@@ -48,6 +51,16 @@ pub struct Mend {
     pub known: Measurement,
     /// One that was made before, and not heard of, will do.
     pub again: bool,
+}
+
+/// What a child that makes pictures is told.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct DrawOrder {
+    pub seconds: u64,
+    pub what: Pictures,
+    /// The folder that they are put into.
+    pub into: PathBuf,
 }
 
 /// The line that a child writes who looks.
@@ -87,6 +100,15 @@ pub fn last_frame(program: &Path, path: &Path, time: Duration) -> Result<Still, 
 pub fn mend(program: &Path, path: &Path, time: Duration, mend: Mend) -> Result<PathBuf, String> {
     let order = Order { seconds: time.as_secs().max(1), mend: Some(mend), ..Order::default() };
     Ok(ask(child(program, path, VERB, &order)?, time + GRACE, "the repair")?.0)
+}
+
+/// Makes pictures of a file by way of such a child.
+///
+/// # Errors
+/// Words: what the child says of the file, or what became of the child.
+pub fn draw(program: &Path, path: &Path, what: Pictures, into: &Path, time: Duration) -> Result<Album, String> {
+    let order = DrawOrder { seconds: time.as_secs().max(1), what, into: into.to_owned() };
+    Ok(ask(child(program, path, DRAW, &order)?, time + GRACE, "the drawing")?.0)
 }
 
 fn child(program: &Path, path: &Path, verb: &str, order: &impl Serialize) -> Result<Command, String> {
@@ -174,10 +196,7 @@ impl Drop for Guarded {
 /// # Errors
 /// Of `out`.
 pub fn answer(order: &Order, path: &Path, out: &mut dyn Write) -> std::io::Result<()> {
-    end_with_the_parent();
-    let time = Duration::from_secs(order.seconds);
-    confine(time);
-    let limits = Limits { time, ..Limits::default() };
+    let limits = confined(order.seconds);
     if order.last_frame {
         let still = super::last_frame(path, &limits).map_err(|error| error.to_string());
         tell(&still.as_ref().map(|still| still.frames), out)?;
@@ -192,6 +211,24 @@ pub fn answer(order: &Order, path: &Path, out: &mut dyn Write) -> std::io::Resul
         .map(|(known, curves)| (known, curves.shortened()))
         .map_err(|error| error.to_string());
     tell(&answer, out)
+}
+
+/// What a child does that makes pictures.
+///
+/// # Errors
+/// Of `out`.
+pub fn answer_drawn(order: &DrawOrder, path: &Path, out: &mut dyn Write) -> std::io::Result<()> {
+    let limits = confined(order.seconds);
+    let answer = super::stills::make(path, order.what, &order.into, &limits).map_err(|error| error.to_string());
+    tell(&answer, out)
+}
+
+/// From here on this process keeps to its limits.
+fn confined(seconds: u64) -> Limits {
+    end_with_the_parent();
+    let time = Duration::from_secs(seconds);
+    confine(time);
+    Limits { time, ..Limits::default() }
 }
 
 fn tell(answer: &impl Serialize, out: &mut dyn Write) -> std::io::Result<()> {
