@@ -16,6 +16,7 @@ mod keeping;
 mod lock;
 pub mod log;
 mod pace;
+mod pictures;
 mod posting;
 mod preflight;
 mod setup;
@@ -37,7 +38,9 @@ use crate::folder::{Folder, FolderError};
 use crate::inbox;
 use crate::job::{Job, JobId, JobState, Output, Repaired};
 use crate::link::{Address, LinkError, VERSION};
-use crate::protocol::{EngineRow, Flow, FromEngine, Level, Link, Look, PROTOCOL, Request, ServerRow, Update};
+use crate::protocol::{
+    Answer, EngineRow, Flow, FromEngine, Level, Link, Look, PROTOCOL, Request, ServerRow, Still, Update,
+};
 use crate::store::{Place, Store, StoreError, Write};
 use connection::Order;
 use core::{Effect, Input, OpenFile, Policy, PostResult, State};
@@ -122,6 +125,19 @@ enum Event {
         prompt_id: String,
         seen: Result<(Vec<Look>, Vec<Repaired>), String>,
     },
+    /// A server showed what it is at.
+    Preview(connection::Preview),
+    /// And that is a picture now.
+    Previewed {
+        job: JobId,
+        still: Result<Still, String>,
+    },
+    /// The pictures that a face asked for.
+    Drawn {
+        face: u64,
+        id: u64,
+        answer: Box<Answer>,
+    },
     Stop,
 }
 
@@ -167,6 +183,9 @@ struct Driver {
     measuring: VecDeque<Measuring>,
     measures: bool,
     measurer: errands::Measurer,
+    studio: pictures::Studio,
+    /// Somebody looks at what renders.
+    previews: watch::Sender<bool>,
     progress_due: bool,
     /// Which servers were up when the log was told last.
     links: HashMap<String, bool>,
@@ -201,7 +220,8 @@ pub async fn run(options: Options) -> Result<(), EngineError> {
     let (events, mut inputs) = mpsc::unbounded_channel();
     let state = state_of(&options, &store, &folder)?;
     let next_job = store.next_job()?;
-    let servers = connect(&server_configs(&options.config), &mut store, &events)?;
+    let (previews, wanted) = watch::channel(false);
+    let servers = connect(&server_configs(&options.config), &mut store, &events, &wanted)?;
     let mut driver = Driver {
         state,
         store,
@@ -219,6 +239,8 @@ pub async fn run(options: Options) -> Result<(), EngineError> {
         measuring: VecDeque::new(),
         measures: false,
         measurer: errands::Measurer { program: options.program.clone(), thresholds: options.config.verdict },
+        studio: pictures::Studio::new(options.program.clone(), folder.cache(), options.config.keep.cache),
+        previews,
         progress_due: false,
         links: HashMap::new(),
         pending: Vec::new(),
@@ -347,6 +369,9 @@ impl Driver {
                 }
                 Event::Measured { job, prompt_id, seen } => self.measured(job, prompt_id, seen),
                 Event::Mended(mended) => self.mended(*mended),
+                Event::Preview(preview) => self.preview(preview),
+                Event::Previewed { job, still } => self.previewed(job, still),
+                Event::Drawn { face, id, answer } => self.drawn(face, id, *answer),
                 Event::Copied(drop) => self.copied(*drop),
                 Event::Told(told) => self.told(*told),
                 Event::LookAgain(after) => self.look_again(Some(after)),

@@ -132,6 +132,15 @@ pub enum Request {
         path: String,
         how: Option<Repair>,
     },
+    /// Small pictures of the job's main output, made where they are not there yet.
+    Pictures {
+        job: JobId,
+        what: Pictures,
+    },
+    /// This face wants to see what the sampler is at, or no more; see [`Update::Preview`].
+    Previews {
+        on: bool,
+    },
     /// Answered with their rows when these have all ended; none named means all.
     Wait {
         jobs: Vec<JobId>,
@@ -143,6 +152,35 @@ pub enum Request {
     Reconnect,
     /// Take back what is pending and end.
     Stop,
+}
+
+/// Which pictures of a clip.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Pictures {
+    /// The first frame, the last, and their difference.
+    Ends,
+    /// A few from the first to the last.
+    Strip,
+    /// As many as it takes to see it move, small.
+    Play,
+}
+
+/// Pictures that lie in the cache, as PNG without alpha. Faces run where the engine runs.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct Album {
+    pub stills: Vec<Still>,
+    /// Frames of the clip.
+    pub frames: u64,
+    /// Of the clip, a second.
+    pub fps: Option<f64>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Still {
+    /// What it shows: `first`, `last`, `difference`, or the number of a frame, from 1.
+    pub name: String,
+    pub path: PathBuf,
 }
 
 /// Where jobs are moved.
@@ -280,6 +318,11 @@ pub enum Update {
         seconds: f64,
     },
     Notice(Notice),
+    /// What the sampler is at: the newest picture only, and only for faces that asked for them.
+    Preview {
+        job: JobId,
+        still: Still,
+    },
     /// The engine's own row changed (banners, counts of faces, stopping).
     Engine(EngineRow),
 }
@@ -300,6 +343,12 @@ pub enum Answer {
     Text {
         job: JobId,
         text: String,
+    },
+    /// The pictures, or why there are none.
+    Pictures {
+        job: JobId,
+        what: Pictures,
+        album: Result<Album, String>,
     },
     /// What happened to a job, oldest first.
     Log(Vec<(Timestamp, Change)>),

@@ -29,7 +29,7 @@ fn program() -> &'static Path {
 
 /// The answer, and the most memory that the process ever had, KiB (0 where the system doesn't tell).
 fn look_and_weigh(path: &Path) -> (Answer, u64) {
-    let order = apart::Order { seconds: 300, thresholds: Thresholds::default() };
+    let order = apart::Order { seconds: 300, ..apart::Order::default() };
     let mut child = Command::new(program())
         .args([apart::VERB, &serde_json::to_string(&order).unwrap(), "--"])
         .arg(path)
@@ -153,7 +153,7 @@ fn every_codec_is_a_number_or_words() {
 #[test]
 fn tiny_huge_and_endless_clips() {
     let folder = tempfile::tempdir().unwrap();
-    if let Some(path) = made(&folder, "dot.mkv", "color=s=1x1:d=1:r=12", "-c:v ffv1 -pix_fmt bgr0") {
+    if let Some(path) = made(&folder, "dot.mkv", "color=s=16x16:d=1:r=12,format=bgr0,crop=1:1:0:0", "-c:v ffv1") {
         let known = look(&path).unwrap().0;
         assert_eq!((known.ssim, known.note.as_deref()), (None, Some("n/a (1x1 is smaller than 8x8)")));
     }
@@ -190,7 +190,7 @@ fn a_child_ends_when_nobody_is_there_any_more() {
     let script = folder.path().join("ffmpeg");
     std::fs::write(&script, "#!/bin/sh\nexec sleep 600\n").unwrap();
     std::fs::set_permissions(&script, std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
-    let order = apart::Order { seconds: 600, thresholds: Thresholds::default() };
+    let order = apart::Order { seconds: 600, ..apart::Order::default() };
     let mut child = Command::new(program())
         .args([apart::VERB, &serde_json::to_string(&order).unwrap(), "--"])
         .arg(media("hevc.mp4"))

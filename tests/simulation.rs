@@ -2,7 +2,7 @@
 //! wrong between them, in one thread, from one seed. A seed that fails is told with the command that runs it again,
 //! step by step, and is kept in `REGRESSIONS` for ever.
 //!
-//! `SEEDS=N` (how many; CI runs thousands) and `FIRST=N` (from which on) run others than CI does; `SEED=N` tells the story of one.
+//! `SEEDS=N` (how many; `bench/nights` runs thousands) and `FIRST=N` (from which on) run others; `SEED=N` tells the story of one.
 
 #![allow(clippy::expect_used, clippy::panic, clippy::unwrap_used, reason = "a panic is how a test fails")]
 
@@ -68,8 +68,8 @@ fn told(failed: &[(u64, Vec<String>)]) -> String {
 #[test]
 fn nothing_is_lost_doubled_or_stuck_in_any_night() {
     let first = number("FIRST").unwrap_or(1);
-    // Where every change is judged, many; where one is made, enough to see that it runs.
-    let count = number("SEEDS").unwrap_or(if std::env::var_os("CI").is_some() { 2000 } else { 60 });
+    // Enough to see that it runs; bench/nights, which CI runs too, goes through thousands.
+    let count = number("SEEDS").unwrap_or(60);
     let failed = run(first..first + count);
     assert!(failed.is_empty(), "{} of {count} nights went wrong:\n{}", failed.len(), told(&failed));
 }

@@ -22,7 +22,7 @@ use crate::protocol::Look;
 use crate::text;
 use crate::verdict::{Curves, Measurement, Repair, Thresholds};
 use crate::video::apart::Mend;
-use crate::video::{self, Limits};
+use crate::video::{self, Limits, Still};
 
 pub use collect::Collect;
 pub use given::fetched;
@@ -55,7 +55,7 @@ fn is_measurable(path: &str) -> bool {
     MEASURABLE.contains(&ending.as_str())
 }
 
-/// How outputs are looked at.
+/// How outputs are looked at, and what becomes inputs of them.
 #[derive(Debug, Clone, Default)]
 pub struct Measurer {
     /// comfytop itself, started anew for each file; none: on the caller's thread.
@@ -71,6 +71,15 @@ impl Measurer {
             None => video::examine(path, &limits, &self.thresholds)
                 .map(|(known, curves)| (known, curves.shortened()))
                 .map_err(|error| error.to_string()),
+        }
+    }
+
+    /// The last frame of a clip.
+    pub fn last_frame(&self, path: &Path) -> Result<Still, String> {
+        let limits = Limits::default();
+        match &self.program {
+            Some(program) => video::apart::last_frame(program, path, limits.time),
+            None => video::last_frame(path, &limits).map_err(|error| error.to_string()),
         }
     }
 

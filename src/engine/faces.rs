@@ -19,6 +19,7 @@ impl Driver {
                 if self.hub.left(face) {
                     self.step(Input::Dashboard { here: false });
                 }
+                self.look_for_previews();
             }
             FaceEvent::Said { face, said } => match *said {
                 FromFace::Hello(hello) => self.greet(face, &hello),
@@ -122,6 +123,12 @@ impl Driver {
                 }
                 Err(why) => Ok(Answer::Each(vec![(job, Err(why))])),
             },
+            Request::Previews { on } => {
+                self.hub.want_previews(face, on);
+                self.look_for_previews();
+                Ok(Answer::Done)
+            }
+            Request::Pictures { job, what } => return self.pictures(face, id, job, what),
             Request::Add { name, dir, text, no_preflight } => self.add(&name, &dir, &text, no_preflight),
             other => {
                 self.ask(face, id, other);

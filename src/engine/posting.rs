@@ -146,7 +146,7 @@ impl Driver {
         match self.prompt_of(job) {
             Ok(Some(prompt)) => {
                 let (client, events) = (Arc::clone(&end.client), self.events.clone());
-                let folder = Arc::clone(&self.folder);
+                let (folder, measurer) = (Arc::clone(&self.folder), self.measurer.clone());
                 let given = self.given(&prompt.files);
                 let sight = self.sight(server, job);
                 let name = self.state.server_names().nth(server).unwrap_or_default().to_owned();
@@ -160,7 +160,7 @@ impl Driver {
                         let _ = events.send(Event::Uploaded { server, job, prompt_id, seed, names });
                         return;
                     }
-                    let names = match errands::fetched(&folder, prompt.files, given).await {
+                    let names = match errands::fetched(&folder, &measurer, prompt.files, given).await {
                         Ok(files) => errands::upload(&client, files).await,
                         Err(why) => Err(why),
                     };
@@ -175,7 +175,8 @@ impl Driver {
     /// What the jobs gave whose outputs these files are.
     fn given(&self, files: &[InputFile]) -> HashMap<JobId, Vec<Output>> {
         let from = files.iter().filter_map(|file| file.from);
-        from.filter_map(|id| Some((id, self.state.job(id)?.chosen()?.files()))).collect()
+        let outputs = |id| Some((id, self.state.job(self.state.meant_by(id))?.chosen()?.files()));
+        from.filter_map(outputs).collect()
     }
 
     fn cannot_post(&mut self, server: usize, job: JobId, prompt_id: String, why: &str) {

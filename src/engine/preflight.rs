@@ -116,9 +116,6 @@ impl Driver {
     pub(super) fn recall_servers(&mut self) {
         self.preflight.known = vec![None; self.servers.len()];
         self.preflight.first = self.servers.iter().map(|_| First::default()).collect();
-        if !self.preflights() {
-            return;
-        }
         for (server, config) in super::server_configs(&self.config).iter().enumerate() {
             let Ok(Some((_, text))) = self.store.object_info(&shown_url(&config.url)) else { continue };
             let events = self.events.clone();
@@ -131,9 +128,10 @@ impl Driver {
         }
     }
 
-    /// Asks a server what it can do; the answer is [`Event::Told`].
+    /// Asks a server what it can do, which graphs of the page are converted by, whether or not jobs are held against it;
+    /// the answer is [`Event::Told`].
     pub(super) fn ask_server(&mut self, server: usize) {
-        let Some(end) = self.servers.get(server).filter(|_| self.preflights()) else { return };
+        let Some(end) = self.servers.get(server) else { return };
         if !self.preflight.asking.insert(server) {
             return;
         }

@@ -18,6 +18,7 @@ mod header;
 pub mod help;
 pub mod jobs;
 mod over;
+pub mod pictures;
 mod ranking;
 mod server;
 mod vram;
@@ -60,6 +61,9 @@ pub fn draw(app: &App, buf: &mut Buffer) {
     }
     if !areas.detail_line.is_empty() {
         detail::line(app, buf, areas.detail_line);
+    }
+    if !areas.pictures.is_empty() {
+        pictures::pictures(app, buf, areas.pictures);
     }
     if !areas.vram.is_empty() {
         vram::vram(app, buf, areas.vram, side_box);

@@ -9,11 +9,12 @@ use comfytop::job::{
 };
 use comfytop::job_file;
 use comfytop::protocol::{
-    Answer, Away, Detail, DeviceUse, EngineRow, FromEngine, JobRow, Link, NodeTime, Progress, Ranked, Sample,
-    ServerPrompt, ServerRow, Snapshot, Tries, Update,
+    Album, Answer, Away, Detail, DeviceUse, EngineRow, FromEngine, JobRow, Link, NodeTime, Pictures, Progress, Ranked,
+    Request, Sample, ServerPrompt, ServerRow, Snapshot, Still, Tries, Update,
 };
+use comfytop::tui::graphics::Graphics;
 use comfytop::tui::keys::{self, Mode};
-use comfytop::tui::{App, Command, Event, Setup, columns, draw};
+use comfytop::tui::{App, Command, Event, Raster, Setup, columns, draw};
 use comfytop::verdict::{Cut, Measurement, Verdict};
 use comfytop::workflow::{BUILT_IN, Workflow};
 use jiff::Timestamp;
@@ -423,6 +424,8 @@ fn setup(width: u16, height: u16, color: bool) -> Setup {
         home: Some("/home/ada".into()),
         now: now(),
         size: (width, height),
+        depth: comfytop::tui::Depth::Full,
+        links: Some("render-box".into()),
     }
 }
 
@@ -576,6 +579,63 @@ pub fn start(app: &mut App, id: u64) {
     let mut row = running(id, "swing_short");
     row.started_at = Some(now() + Duration::from_millis(id));
     say(app, FromEngine::Update(Update::Job(Box::new(row))));
+}
+
+/// An album as the engine would answer, with as many pictures as each kind has.
+pub fn album(what: Pictures) -> Album {
+    let names: Vec<String> = match what {
+        Pictures::Ends => ["first", "last", "difference"].map(str::to_owned).into(),
+        Pictures::Strip => (0..8).map(|n| (1 + n * 9).to_string()).collect(),
+        Pictures::Play => (1..=65).map(|n| n.to_string()).collect(),
+    };
+    let still = |name: String| Still { path: format!("/cache/{what:?}/{name}.png").into(), name };
+    Album { stills: names.into_iter().map(still).collect(), frames: 65, fps: Some(16.0) }
+}
+
+/// A bright disc before a dark hillside; where it stands tells the pictures apart.
+pub fn raster(width: usize, height: usize, at: f64) -> Raster {
+    #[expect(clippy::cast_precision_loss, reason = "small numbers")]
+    let pixel = |n: usize| {
+        let (x, y) = ((n % width) as f64 / width as f64, (n / width) as f64 / width as f64);
+        let high = height as f64 / width as f64;
+        if (x - at).hypot(y - high * 0.35) < 0.18 {
+            [250, 230, 160]
+        } else if y > high * (0.75 - 0.1 * (x * 6.0).sin()) {
+            [30, 60, 40]
+        } else {
+            [90, 130, 180]
+        }
+    };
+    Raster::new(width, height, (0..width * height).map(pixel).collect()).expect("as many as it says")
+}
+
+/// Does what the dashboard asks for until it asks for nothing more; what it asked the engine.
+pub fn serve(app: &mut App, first: Option<Command>) -> Vec<Request> {
+    let (mut asked, mut next) = (Vec::new(), first);
+    let mut idle = 0;
+    while idle < 3 || next.is_some() {
+        next = match next.take() {
+            Some(Command::Ask(Request::Pictures { job, what })) => {
+                asked.push(Request::Pictures { job, what });
+                let answer = Answer::Pictures { job, what, album: Ok(album(what)) };
+                app.update(Event::FromEngine(FromEngine::Answer { id: 0, result: Ok(answer) }))
+            }
+            Some(Command::Load(path)) => {
+                let at = if path.to_string_lossy().contains("first") { 0.3 } else { 0.6 };
+                app.update(Event::Raster { path, raster: Ok(raster(240, 424, at)) })
+            }
+            Some(Command::AskTerminal) => app.update(Event::Graphics(Graphics::default())),
+            Some(Command::Ask(other)) => {
+                asked.push(other);
+                app.update(Event::Tick(app.next_tick()))
+            }
+            _ => {
+                idle += 1;
+                app.update(Event::Tick(app.next_tick()))
+            }
+        };
+    }
+    asked
 }
 
 /// Presses keys one after the other; returns what they asked for.

@@ -69,7 +69,9 @@ impl State {
             | Request::Text { .. }
             | Request::Edit { .. }
             | Request::Log { .. }
-            | Request::Clean { .. } => return,
+            | Request::Clean { .. }
+            | Request::Pictures { .. }
+            | Request::Previews { .. } => return,
         };
         self.out.push(Effect::Reply { ask, result: Ok(answer) });
     }

@@ -66,7 +66,9 @@ impl Driver {
         let mut drafts = match reader.knowing(&self.preflight).editing(Some(&before)).drafts() {
             Ok(drafts) => drafts.jobs,
             // Nothing is waited for here.
-            Err(Wait::NotThereYet(missing)) => return Err(format!("`{missing}`, which it names, is not there")),
+            Err(Wait::NotThereYet(missing)) => {
+                return Err(format!("`{}`, which it names, is not there", missing.words));
+            }
             Err(Wait::Copies(_)) => return Err("a file that it names is too large to be copied here".to_owned()),
         };
         let (Some(draft), None) = (drafts.pop(), drafts.pop()) else {

@@ -2,6 +2,7 @@
 
 use super::orders::{NO_ENGINE, can_cancel, can_edit, can_hold, can_move, can_requeue, ends_tries};
 use super::{App, Command, EngineState, Question};
+use crate::config::PictureMeans;
 use crate::job::JobState;
 use crate::protocol::{Level, Link, MoveTo, Ranked, Request};
 use crate::tui::keys::{Action, Mode};
@@ -26,8 +27,10 @@ impl App {
             | Action::MoveBottom
             | Action::PriorityUp
             | Action::PriorityDown => self.can_all(can_move),
-            Action::CopyPath if self.ranking.is_some() => self.ranked().is_some(),
-            Action::CopyPath => row.is_some_and(|r| !r.outputs.is_empty()),
+            Action::Pictures => self.setup.ui.pictures != PictureMeans::Off && self.gallery.has_any(),
+            Action::Play => self.setup.ui.pictures != PictureMeans::Off && self.gallery.can_play(),
+            Action::CopyPath | Action::Open if self.ranking.is_some() => self.ranked().is_some(),
+            Action::CopyPath | Action::Open => row.is_some_and(|r| !r.outputs.is_empty()),
             Action::Keep | Action::Discard => self.is_up() && self.ranked().is_some(),
             Action::Repair if self.ranking.is_some() => self.is_up() && self.ranked().is_some(),
             Action::Repair => {
@@ -119,6 +122,9 @@ impl App {
             Action::Cancel => return self.cancel(),
             Action::Requeue => return self.requeue(false),
             Action::RequeueNewSeed => return self.requeue(true),
+            Action::Pictures => return self.next_pictures(),
+            Action::Play => return self.play(),
+            Action::Open => return self.output_path().map(Command::Open),
             Action::CopyPath => return self.copy_path(),
             Action::Ranking => return self.toggle_ranking(),
             Action::Repair => self.open_menu(),
@@ -225,7 +231,33 @@ impl App {
         self.ranking.as_ref()?.selected()
     }
 
-    fn copy_path(&mut self) -> Option<Command> {
+    fn next_pictures(&mut self) -> Option<Command> {
+        if self.setup.ui.pictures == PictureMeans::Off {
+            self.tell(Level::Info, "pictures are off: `pictures` in [ui] of comfytop.toml".to_owned());
+        } else if !self.gallery.next() {
+            self.tell(Level::Info, "no pictures: it has no output yet, and nothing renders".to_owned());
+        } else if self.gallery.is_open() && self.areas().pictures.is_empty() {
+            self.tell(Level::Info, "no room for pictures: z or Enter, or a larger terminal".to_owned());
+        }
+        (self.gallery.is_open() && self.graphics.is_none()).then_some(Command::AskTerminal)
+    }
+
+    fn play(&mut self) -> Option<Command> {
+        if self.setup.ui.pictures == PictureMeans::Off {
+            self.tell(Level::Info, "pictures are off: `pictures` in [ui] of comfytop.toml".to_owned());
+        } else if !self.gallery.toggle_play(self.now) {
+            self.tell(Level::Info, "it has no clip to play yet".to_owned());
+        }
+        (self.gallery.is_open() && self.graphics.is_none()).then_some(Command::AskTerminal)
+    }
+
+    /// What `P` would do now, for the footer.
+    pub(in crate::tui) fn play_words(&self) -> &'static str {
+        if self.gallery.plays() { "stop" } else { "play" }
+    }
+
+    /// The whole path of the main output of the selected job or attempt; says so where there is none.
+    fn output_path(&mut self) -> Option<String> {
         let (id, output) = match self.ranked() {
             Some(row) => (row.job, row.outputs.first().cloned()),
             None => self.jobs.selected().map(|entry| (entry.row.id, entry.row.outputs.first().cloned()))?,
@@ -235,7 +267,16 @@ impl App {
             self.tell(Level::Info, words);
             return None;
         };
-        let path = format!("{}/{}", self.engine.folder.trim_end_matches('/'), output.path);
+        Some(self.whole_path(&output.path))
+    }
+
+    /// A path as the engine tells it, from the root on.
+    pub(in crate::tui) fn whole_path(&self, path: &str) -> String {
+        format!("{}/{path}", self.engine.folder.trim_end_matches('/'))
+    }
+
+    fn copy_path(&mut self) -> Option<Command> {
+        let path = self.output_path()?;
         self.tell(Level::Info, format!("copied {}", self.short(&path)));
         Some(Command::Copy(path))
     }

@@ -17,6 +17,7 @@ impl App {
             FromEngine::Welcome(engine) => {
                 self.engine = engine;
                 self.state = EngineState::Up;
+                self.gallery.forget_asked();
                 self.stop_asked = false;
                 self.lost_at = None;
                 self.forecast_due = true;
@@ -94,6 +95,7 @@ impl App {
                 self.forecast_due = true;
                 self.mark(Urgency::Soon);
             }
+            Update::Preview { job, still } => self.gallery.preview_came(job, still),
             Update::Notice(notice) => self.say(notice),
             Update::Engine(engine) => {
                 self.engine = engine;
@@ -122,6 +124,10 @@ impl App {
                     self.mark(Urgency::Now);
                     self.detail = Some(detail);
                 }
+            }
+            Ok(Answer::Pictures { job, what, album }) => {
+                self.gallery.album_came(job, what, album);
+                self.mark(Urgency::Soon);
             }
             Ok(Answer::Each(each)) => self.each(&each),
             Ok(Answer::Ranking(rows)) => self.ranking_came(rows),

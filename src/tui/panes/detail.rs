@@ -16,6 +16,7 @@ use crate::tui::canvas;
 use crate::tui::figures;
 use crate::tui::layout::{Areas, Pane};
 use crate::tui::list::Entry;
+use crate::tui::paint::Hyperlink;
 use crate::tui::theme::{self, Role};
 use crate::verdict::Measurement;
 
@@ -31,7 +32,9 @@ pub fn detail(app: &App, buf: &mut Buffer, areas: &Areas) {
     } else {
         area.y += 1;
         area.height = area.height.saturating_sub(1);
-        Rect { x: area.x.saturating_sub(2), y: area.y - 1, ..area }
+        let beside = Rect { y: areas.pictures.y, ..areas.detail }.union(areas.pictures).width;
+        let width = if areas.pictures.is_empty() { area.width } else { beside };
+        Rect { x: area.x.saturating_sub(2), y: area.y - 1, width, ..area }
     };
     let Some(entry) = app.jobs.selected() else {
         super::title(app, buf, line, "no job", Pane::Detail);
@@ -129,6 +132,8 @@ struct Page<'a> {
     app: &'a App,
     width: usize,
     lines: Vec<Vec<Span<'static>>>,
+    /// Which line shows which output.
+    outputs: Vec<(usize, String)>,
 }
 
 impl Page<'_> {
@@ -162,9 +167,13 @@ impl Page<'_> {
 }
 
 fn lines(app: &App, entry: &Entry, width: u16) -> Vec<Vec<Span<'static>>> {
+    page(app, entry, width).lines
+}
+
+fn page<'a>(app: &'a App, entry: &Entry, width: u16) -> Page<'a> {
     let row = &entry.row;
     let detail = app.selected_detail();
-    let mut page = Page { app, width: usize::from(width), lines: Vec::new() };
+    let mut page = Page { app, width: usize::from(width), lines: Vec::new(), outputs: Vec::new() };
     match &row.state {
         JobState::Failed { why } | JobState::Rejected { why } => failure(&mut page, why),
         JobState::Running | JobState::Cancelling { .. } => progress(&mut page, entry),
@@ -210,7 +219,51 @@ fn lines(app: &App, entry: &Entry, width: u16) -> Vec<Vec<Span<'static>>> {
             page.text("prompt id", &clean(&attempt.prompt_id), Role::Quiet);
         }
     }
-    page.lines
+    page
+}
+
+/// The outputs' paths on the screen, as links to files of `host`.
+pub fn links(app: &App, host: &str) -> Vec<Hyperlink> {
+    let areas = app.areas();
+    let Some(entry) = app.jobs.selected().filter(|_| !areas.detail.is_empty() && app.help.is_none()) else {
+        return Vec::new();
+    };
+    let boxed = !areas.main_box.is_empty();
+    let mut area = areas.detail;
+    if !boxed {
+        area.y += 1;
+        area.height = area.height.saturating_sub(1);
+    }
+    let pad = padded(area, boxed);
+    let page = page(app, entry, pad.width);
+    let shown = |(line, path): &(usize, String)| {
+        let row = u16::try_from(line.checked_sub(app.detail_scroll)?).ok().filter(|row| *row < pad.height)?;
+        // The words that say how much is below stand on the last line.
+        let below = page.lines.len() > app.detail_scroll + usize::from(pad.height);
+        if below && row + 1 == pad.height {
+            return None;
+        }
+        let wide = page.lines.get(*line)?.get(1).map_or(0, |span| canvas::cells(&span.content));
+        let label = u16::try_from(LABEL).unwrap_or(0);
+        let area = Rect { x: pad.x + label, y: pad.y + row, width: wide, height: 1 }.intersection(pad);
+        Some(Hyperlink { area, url: file_url(host, &app.whole_path(path)) })
+    };
+    page.outputs.iter().filter_map(shown).collect()
+}
+
+/// `file://host/path`, all that is not plain in percents.
+fn file_url(host: &str, path: &str) -> String {
+    use std::fmt::Write as _;
+    let path = path.replace('\\', "/");
+    let mut url = format!("file://{host}{}", if path.starts_with('/') { "" } else { "/" });
+    for byte in path.bytes() {
+        if byte.is_ascii_alphanumeric() || b"/-_.~:".contains(&byte) {
+            url.push(char::from(byte));
+        } else {
+            let _ = write!(url, "%{byte:02X}");
+        }
+    }
+    url
 }
 
 fn failure(page: &mut Page<'_>, why: &Failure) {
@@ -272,6 +325,7 @@ fn outputs(page: &mut Page<'_>, row: &JobRow) {
         let room = page.width.saturating_sub(LABEL + size.len() + 2);
         let path = canvas::fit_tail(&clean(&output.path), room).into_owned();
         let spans = vec![Span::raw(path), Span::styled(format!("  {size}"), theme.style(Role::Quiet))];
+        page.outputs.push((page.lines.len(), output.path.clone()));
         page.row(if i == 0 { "output" } else { "" }, spans);
     }
     for repaired in &row.repaired {
@@ -443,5 +497,17 @@ fn ending(attempt: &Attempt) -> (String, Role) {
         Some(Ending::Failed(why)) => (format!("failed: {}", clean(&why.message)), Role::Plain),
         Some(Ending::Cancelled(_)) => ("cancelled".to_owned(), Role::Quiet),
         Some(Ending::Lost) => ("lost by the server".to_owned(), Role::Nearly),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::file_url;
+
+    #[test]
+    fn a_path_becomes_an_address_without_anything_that_a_terminal_obeys() {
+        assert_eq!(file_url("box", "/home/ada/a b.mp4"), "file://box/home/ada/a%20b.mp4");
+        assert_eq!(file_url("", "C:\\renders\\歩.mp4"), "file:///C:/renders/%E6%AD%A9.mp4");
+        assert_eq!(file_url("", "/x\u{1b}]8;;y"), "file:///x%1B%5D8%3B%3By");
     }
 }
