@@ -17,6 +17,7 @@ use std::time::Duration;
 use clap::Parser as _;
 use clap::error::ErrorKind;
 
+use crate::config::{PictureMeans, UiConfig};
 use crate::folder::Folder;
 use crate::job::JobId;
 use crate::link::{self, Address, LinkError, Talk};
@@ -61,7 +62,7 @@ fn run(args: Args) -> Result<Code, Trouble> {
         None => {
             // Before a folder is made for nobody.
             ask_for_terminal("for scripts there are verbs: `comfytop --help`")?;
-            dashboard(&Place::settle_or_make(&asks)?)
+            dashboard(&Place::settle_or_make(&asks)?, args.pictures)
         }
         Some(Verb::Engine { detached, look_only }) => {
             let place = if look_only { Place::settle(&asks)? } else { Place::settle_or_make(&asks)? };
@@ -114,6 +115,11 @@ fn run(args: Args) -> Result<Code, Trouble> {
             let answered = crate::video::apart::answer(&order, &file, out);
             Ok(if answered.is_ok() { Code::Ok } else { Code::No })
         }
+        Some(Verb::Draw { order, file }) => {
+            let order = serde_json::from_str(&order).map_err(|error| Trouble::Usage(error.to_string()))?;
+            let answered = crate::video::apart::answer_drawn(&order, &file, out);
+            Ok(if answered.is_ok() { Code::Ok } else { Code::No })
+        }
         Some(Verb::Repair(repair)) => {
             refuse_place(&asks, "repair", "it needs no render folder")?;
             let thresholds = Place::thresholds(&asks)?;
@@ -131,7 +137,7 @@ fn run(args: Args) -> Result<Code, Trouble> {
         }
         Some(Verb::Demo(options)) => {
             refuse_place(&asks, "demo", "it has a folder and a server of its own")?;
-            demo(&options)
+            demo(&options, args.pictures)
         }
         Some(Verb::Sim(options)) => {
             refuse_place(&asks, "sim", "it is a server; `--files FOLDER` keeps its files")?;
@@ -320,23 +326,29 @@ fn sim(options: &args::SimArgs) -> Result<Code, Trouble> {
     })
 }
 
-fn dashboard(place: &Place) -> Result<Code, Trouble> {
+fn dashboard(place: &Place, pictures: Option<PictureMeans>) -> Result<Code, Trouble> {
     let door = Door { address: place.address()?, launch: launch(place, false), server: place.server.clone() };
-    show(&place.root, &place.inbox(), &place.config.ui, door)
+    show(&place.root, &place.inbox(), &place.config.ui, pictures, door)
 }
 
 /// Opens the dashboard; the engine goes on when it closes.
-fn show(root: &Path, inbox: &str, ui: &crate::config::UiConfig, door: Door) -> Result<Code, Trouble> {
+fn show(root: &Path, inbox: &str, ui: &UiConfig, pictures: Option<PictureMeans>, door: Door) -> Result<Code, Trouble> {
     let mut ui = ui.clone();
+    let named = std::env::var("COMFYTOP_PICTURES").ok().filter(|word| !word.trim().is_empty());
+    let named = named.map(|word| word.parse().map_err(|error| Trouble::Usage(format!("COMFYTOP_PICTURES: {error}"))));
+    ui.pictures = pictures.or(named.transpose()?).unwrap_or(ui.pictures);
     ui.color &= std::env::var_os("NO_COLOR").is_none_or(|v| v.is_empty());
+    let links = tui::terminal::host().filter(|_| ui.links);
     let app = tui::App::new(tui::Setup {
         ui,
+        links,
         zone: jiff::tz::TimeZone::system(),
         folder: shown(root),
         inbox: inbox.to_owned(),
         home: std::env::home_dir().map(|h| shown(&h)),
         now: jiff::Timestamp::now(),
         size: tui::terminal::size(),
+        depth: tui::terminal::depth(),
     });
     let outcome = tui::run(app, tui::attach::attach(door)).map_err(Trouble::Terminal)?;
     Ok(match outcome {
@@ -345,7 +357,7 @@ fn show(root: &Path, inbox: &str, ui: &crate::config::UiConfig, door: Door) -> R
     })
 }
 
-fn demo(args: &args::DemoArgs) -> Result<Code, Trouble> {
+fn demo(args: &args::DemoArgs, pictures: Option<PictureMeans>) -> Result<Code, Trouble> {
     let options = args.options();
     if let Some(root) = &args.serve {
         leave_session();
@@ -364,7 +376,7 @@ fn demo(args: &args::DemoArgs) -> Result<Code, Trouble> {
     let address = Address::of(stage.root())?;
     let launch = stage.launch(&options);
     let inbox = shown(&stage.root().join("jobs"));
-    show(stage.root(), &inbox, &crate::config::UiConfig::default(), Door { address, launch, server: None })
+    show(stage.root(), &inbox, &UiConfig::default(), pictures, Door { address, launch, server: None })
 }
 
 /// The render folder of a path, as people write it.

@@ -273,11 +273,56 @@ pub struct UiConfig {
     pub ssim_bad: f64,
     /// `false` = no colours (as `NO_COLOR`).
     pub color: bool,
+    /// How pictures reach the terminal.
+    pub pictures: PictureMeans,
+    /// Bytes a second that pictures may take on the line to the terminal.
+    pub picture_rate: u32,
+    /// Paths of outputs are links (OSC 8).
+    pub links: bool,
+}
+
+/// How pictures reach a terminal.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum PictureMeans {
+    /// The best that the terminal says it understands.
+    #[default]
+    Auto,
+    Kitty,
+    Iterm2,
+    Sixel,
+    /// Half blocks: two pixels a cell, in any terminal.
+    Blocks,
+    /// None.
+    Off,
+}
+
+impl std::str::FromStr for PictureMeans {
+    type Err = String;
+
+    fn from_str(word: &str) -> Result<Self, String> {
+        Ok(match word.trim().to_ascii_lowercase().as_str() {
+            "auto" => Self::Auto,
+            "kitty" => Self::Kitty,
+            "iterm2" => Self::Iterm2,
+            "sixel" => Self::Sixel,
+            "blocks" => Self::Blocks,
+            "off" => Self::Off,
+            _ => return Err("pictures are `auto`, `kitty`, `iterm2`, `sixel`, `blocks` or `off`".to_owned()),
+        })
+    }
 }
 
 impl Default for UiConfig {
     fn default() -> Self {
-        Self { ssim_good: 0.85, ssim_bad: 0.612, color: true }
+        Self {
+            ssim_good: 0.85,
+            ssim_bad: 0.612,
+            color: true,
+            pictures: PictureMeans::Auto,
+            picture_rate: 32 << 10,
+            links: true,
+        }
     }
 }
 

@@ -1,4 +1,4 @@
-//! The person's own editor, on a text of ours.
+//! The person's own editor, on a text of ours; and, in [`player`], their own player.
 //!
 //! An edge that faces may use, as the link is. It knows a file in the temporary folder and a
 //! program, and nothing of jobs. The caller gives the terminal away first, and takes it again.
@@ -10,6 +10,8 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use thiserror::Error;
+
+pub mod player;
 
 #[derive(Debug, Error)]
 pub enum EditorError {

@@ -12,9 +12,11 @@ mod errands;
 mod faces;
 mod hub;
 mod intake;
+mod keeping;
 mod lock;
 pub mod log;
 mod pace;
+mod pictures;
 mod posting;
 mod preflight;
 mod setup;
@@ -34,9 +36,11 @@ use crate::comfy::{Client, ComfyError};
 use crate::config::{AfterRestart, Config, OnStall};
 use crate::folder::{Folder, FolderError};
 use crate::inbox;
-use crate::job::{Job, JobId, JobState};
+use crate::job::{Job, JobId, JobState, Output, Repaired};
 use crate::link::{Address, LinkError, VERSION};
-use crate::protocol::{EngineRow, Flow, FromEngine, Level, Link, Look, PROTOCOL, Request, ServerRow, Update};
+use crate::protocol::{
+    Answer, EngineRow, Flow, FromEngine, Level, Link, Look, PROTOCOL, Request, ServerRow, Still, Update,
+};
 use crate::store::{Place, Store, StoreError, Write};
 use connection::Order;
 use core::{Effect, Input, OpenFile, Policy, PostResult, State};
@@ -111,15 +115,37 @@ enum Event {
     },
     /// What a server says of its nodes.
     Told(Box<preflight::Told>),
+    /// What came of a repair that a person asked for.
+    Mended(Box<keeping::Mended>),
     /// More jobs are to be held against it: those after this one.
     LookAgain(JobId),
     /// What was seen of a job's outputs.
     Measured {
         job: JobId,
         prompt_id: String,
-        looks: Result<Vec<Look>, String>,
+        seen: Result<(Vec<Look>, Vec<Repaired>), String>,
+    },
+    /// A server showed what it is at.
+    Preview(connection::Preview),
+    /// And that is a picture now.
+    Previewed {
+        job: JobId,
+        still: Result<Still, String>,
+    },
+    /// The pictures that a face asked for.
+    Drawn {
+        face: u64,
+        id: u64,
+        answer: Box<Answer>,
     },
     Stop,
+}
+
+/// Outputs that are to be looked at, and mended as advised where that is asked for.
+struct Measuring {
+    job: JobId,
+    outputs: Vec<Output>,
+    repair: bool,
 }
 
 /// What is done after the writes.
@@ -154,9 +180,12 @@ struct Driver {
     next_ask: u64,
     /// The first number that no job has.
     next_job: u64,
-    measuring: VecDeque<(JobId, Vec<crate::job::Output>)>,
+    measuring: VecDeque<Measuring>,
     measures: bool,
     measurer: errands::Measurer,
+    studio: pictures::Studio,
+    /// Somebody looks at what renders.
+    previews: watch::Sender<bool>,
     progress_due: bool,
     /// Which servers were up when the log was told last.
     links: HashMap<String, bool>,
@@ -191,7 +220,8 @@ pub async fn run(options: Options) -> Result<(), EngineError> {
     let (events, mut inputs) = mpsc::unbounded_channel();
     let state = state_of(&options, &store, &folder)?;
     let next_job = store.next_job()?;
-    let servers = connect(&server_configs(&options.config), &mut store, &events)?;
+    let (previews, wanted) = watch::channel(false);
+    let servers = connect(&server_configs(&options.config), &mut store, &events, &wanted)?;
     let mut driver = Driver {
         state,
         store,
@@ -209,6 +239,8 @@ pub async fn run(options: Options) -> Result<(), EngineError> {
         measuring: VecDeque::new(),
         measures: false,
         measurer: errands::Measurer { program: options.program.clone(), thresholds: options.config.verdict },
+        studio: pictures::Studio::new(options.program.clone(), folder.cache(), options.config.keep.cache),
+        previews,
         progress_due: false,
         links: HashMap::new(),
         pending: Vec::new(),
@@ -335,7 +367,11 @@ impl Driver {
                 Event::Uploaded { server, job, prompt_id, seed, names } => {
                     self.uploaded(server, job, prompt_id, seed, names);
                 }
-                Event::Measured { job, prompt_id, looks } => self.measured(job, prompt_id, looks),
+                Event::Measured { job, prompt_id, seen } => self.measured(job, prompt_id, seen),
+                Event::Mended(mended) => self.mended(*mended),
+                Event::Preview(preview) => self.preview(preview),
+                Event::Previewed { job, still } => self.previewed(job, still),
+                Event::Drawn { face, id, answer } => self.drawn(face, id, *answer),
                 Event::Copied(drop) => self.copied(*drop),
                 Event::Told(told) => self.told(*told),
                 Event::LookAgain(after) => self.look_again(Some(after)),
@@ -463,10 +499,11 @@ impl Driver {
             }
             Effect::Free { server } => self.free(server),
             Effect::Collect { server, job, prompt_id, salvage } => self.collect(server, job, prompt_id, salvage),
-            Effect::Measure { job, outputs } => {
-                self.measuring.push_back((job, outputs));
+            Effect::Measure { job, outputs, repair } => {
+                self.measuring.push_back(Measuring { job, outputs, repair });
                 self.measure_next();
             }
+            Effect::Discard { job, attempt, files } => self.discard(job, attempt, files),
             Effect::Reconnect { server } => {
                 if let Some(end) = self.servers.get(server) {
                     let _ = end.orders.send(Order::Reconnect);

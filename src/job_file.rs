@@ -5,7 +5,8 @@
 //! opens a file. `docs/jobs.md` shows the formats.
 //!
 //! The parts: [`mod@format`] (which format a file has), `csv` and `toml` (those that are not JSON, made into the same
-//! values), `reader` (one value into a job), `vary` (repeat, sweep, lists of seeds), [`places`] (where in the
+//! values), `reader` (one value into a job), `vary` (repeat, sweep, lists of seeds), `until` (what is tried until it is good
+//! enough), [`places`] (where in the
 //! text something stands), [`schema`] (the same for editors).
 
 mod csv;
@@ -17,6 +18,7 @@ mod reader;
 pub mod schema;
 mod toml;
 mod twins;
+mod until;
 mod vary;
 mod write;
 
@@ -30,6 +32,7 @@ pub use format::Format;
 pub use keys::{KEYS, OWN_KEYS};
 pub use places::{Place, Places};
 pub(crate) use reader::{PAGE_GRAPH, is_page_graph, kind};
+pub use until::{Until, Varied};
 
 pub use write::text_of;
 
@@ -67,6 +70,10 @@ pub struct JobSpec {
     pub tags: Vec<String>,
     /// Posted beside the graph.
     pub extra_data: Option<Map<String, Value>>,
+    /// `until` and `best_of`.
+    pub until: Option<Until>,
+    /// `repair` is `auto`.
+    pub repair: bool,
     /// Its values are texts (CSV): a slot reads them as what it takes.
     pub textual: bool,
     /// Which entry of its file it comes from, from 0: for [`Places`].

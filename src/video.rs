@@ -1,11 +1,11 @@
 //! Files of pixels, decoded and measured: an output's path in, a [`Measurement`] out. [`measure`] looks at the
 //! first and the last frame, [`examine`] at all of them.
 //!
-//! An edge: it reads files and may run one `ffmpeg`. It never writes a file, and never trusts
+//! An edge: it reads files and may run one `ffmpeg`. Only [`repair`] and [`stills`] write some. It never trusts
 //! one: the format is told by content, declared sizes are held against [`Limits`] before memory
 //! is taken, and a panic of a decoder is an error like any other.
 //!
-//! 8-bit 4:2:0 H.264 in mp4/mov, PNG, GIF, APNG and WebP are decoded in this process; whatever
+//! 8-bit 4:2:0 H.264 in mp4/mov, PNG, GIF, APNG, JPEG and WebP are decoded in this process; whatever
 //! else is a video goes to ffmpeg where there is one. Runs on the caller's thread, for as long as
 //! `Limits::time` at most: call it where blocking is allowed.
 
@@ -31,6 +31,7 @@ mod mp4;
 pub mod repair;
 mod sps;
 mod still;
+pub mod stills;
 mod webp;
 
 pub use still::{Still, last_frame};
@@ -299,6 +300,7 @@ fn show(file: File, length: u64, kind: Kind, budget: &Budget, sink: &mut Sink) -
         Kind::Mp4 => h264::frames(mp4::open(file, length, budget)?, budget, sink),
         Kind::Png => images::png(file, budget, sink),
         Kind::Gif => images::gif(file, budget, sink),
+        Kind::Jpeg => images::jpeg(file, budget, sink),
         Kind::Webp => webp::frames(file, length, budget, sink),
         Kind::Foreign(codec) => Err(Refusal::needs_ffmpeg(codec)),
     }
@@ -327,6 +329,7 @@ enum Kind {
     Mp4,
     Png,
     Gif,
+    Jpeg,
     Webp,
     /// Nothing here does; ffmpeg is asked. Only what is known to be media: ffmpeg also reads
     /// play lists and scripts that open other files and hosts.
@@ -352,6 +355,9 @@ impl Kind {
         if at(0, b"GIF87a") || at(0, b"GIF89a") {
             return Ok(Self::Gif);
         }
+        if at(0, b"\xff\xd8\xff") {
+            return Ok(Self::Jpeg);
+        }
         if at(0, b"RIFF") && at(8, b"WEBP") {
             return Ok(Self::Webp);
         }
@@ -362,11 +368,10 @@ impl Kind {
         if at(0, b"\x1a\x45\xdf\xa3") {
             return Ok(Self::Foreign(matroska_codec(head)));
         }
-        let foreign: [(usize, &[u8], &str); 6] = [
+        let foreign: [(usize, &[u8], &str); 5] = [
             (8, b"AVI ", "avi"),
             (0, b"OggS", "ogg"),
             (0, b"FLV\x01", "flv"),
-            (0, b"\xff\xd8\xff", "jpeg"),
             (0, b"\x00\x00\x01\xba", "mpeg"),
             (0, b"BM", "bmp"),
         ];

@@ -2,7 +2,7 @@
 //!
 //! Pure: texts in, graphs out. It never opens a file (`folder.rs` does) and never asks a server.
 //! The parts: [`graph`] (the format and the edits), [`slots`] (the `.toml` beside a workflow), [`fill`]
-//! (a job put in), [`from_graph`] (size and seed, as a graph tells them), [`mod@infer`] (slots where there is no
+//! (a job put in), [`tries`] (what its later tries change), [`from_graph`] (size and seed, as a graph tells them), [`mod@infer`] (slots where there is no
 //! `.toml`), [`object_info`] (the node classes of a server), [`preflight`] (a graph held against them).
 
 pub mod convert;
@@ -13,6 +13,7 @@ pub mod infer;
 pub mod object_info;
 pub mod preflight;
 pub mod slots;
+pub mod tries;
 
 use serde_json::Value;
 use thiserror::Error;

@@ -187,7 +187,7 @@ fn the_defaults_that_are_documented_are_the_defaults() {
             let cells: Vec<&str> = row.split('|').map(|cell| cell.trim().trim_matches('`')).collect();
             let (key, default) = (cells[1], cells[2]);
             // Times have their defaults where they are used; paths are texts.
-            let is_text = matches!(key, "path" | "after_restart" | "on_stall");
+            let is_text = matches!(key, "path" | "after_restart" | "on_stall" | "pictures");
             let quoted = if is_text { format!("\"{default}\"") } else { default.to_owned() };
             if !matches!(default, "off" | "none") && !matches!(key, "post_grace" | "quiet" | "stall") {
                 writeln!(written, "{key} = {quoted}").unwrap();

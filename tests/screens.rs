@@ -7,10 +7,11 @@
 #[path = "screens/world.rs"]
 mod world;
 
-use comfytop::job::{JobId, JobState};
+use comfytop::job::{JobId, JobState, Mark};
 use comfytop::protocol::{Answer, FromEngine, Level, MoveTo, Notice, Request, Update};
 use comfytop::tui::keys::{self, Action, KEYS};
 use comfytop::tui::{Command, Event, Painter, Urgency, columns, draw};
+use comfytop::verdict::{Cut, Repair};
 use ratatui::crossterm::event::{KeyCode, KeyEvent, KeyModifiers};
 
 use world::{World, press, press_code, press_ctrl, say};
@@ -106,6 +107,213 @@ fn a_done_job() {
         world::answer_detail(&mut app, world::done_detail());
         app
     });
+}
+
+/// The done job under the cursor, and `i` pressed so many times.
+fn with_pictures(world: World, width: u16, height: u16, times: usize) -> comfytop::tui::App {
+    let mut app = world.app(width, height);
+    press(&mut app, "kk");
+    world::answer_detail(&mut app, world::done_detail());
+    for _ in 0..times {
+        let asked = press(&mut app, "i").into_iter().next();
+        world::serve(&mut app, asked);
+        app.prepare();
+    }
+    app
+}
+
+#[test]
+fn first_and_last_frame() {
+    held!("pictures_ends", |w, h| with_pictures(World::full(), w, h, 1));
+    held!("pictures_ends_plain", |w, h| with_pictures(World::full().without_color(), w, h, 1));
+    held!("pictures_ends_details", |w, h| {
+        let mut app = with_pictures(World::full(), w, h, 1);
+        press_code(&mut app, KeyCode::Enter);
+        app
+    });
+}
+
+#[test]
+fn a_filmstrip() {
+    held!("pictures_strip", |w, h| with_pictures(World::full(), w, h, 3));
+}
+
+#[test]
+fn a_job_without_pictures() {
+    held!("pictures_none", |w, h| {
+        let mut app = with_pictures(World::full(), w, h, 1);
+        press(&mut app, "G");
+        world::serve(&mut app, None);
+        app
+    });
+}
+
+#[test]
+fn pictures_are_asked_for_only_where_they_are_shown() {
+    let pictures = |asked: Vec<Request>| {
+        let is_picture = |r: &Request| matches!(r, Request::Pictures { .. } | Request::Previews { .. });
+        asked.into_iter().filter(is_picture).collect::<Vec<_>>()
+    };
+    let mut app = World::full().app(120, 40);
+    press(&mut app, "kk");
+    assert_eq!(pictures(world::serve(&mut app, None)), [], "they are off");
+    let asked = press(&mut app, "i").into_iter().next();
+    let ends = |job| Request::Pictures { job: JobId(job), what: comfytop::protocol::Pictures::Ends };
+    assert_eq!(pictures(world::serve(&mut app, asked)), [ends(47)]);
+    // Passed by: only where the cursor rests.
+    let asked = press(&mut app, "kkj").into_iter().next();
+    let of = app.selected_job().unwrap();
+    assert_ne!(of, JobId(47));
+    assert_eq!(pictures(world::serve(&mut app, asked)), [ends(of.0)]);
+    // A list that is zoomed leaves no room for them.
+    press(&mut app, "z");
+    press(&mut app, "k");
+    assert_eq!(pictures(world::serve(&mut app, None)), []);
+}
+
+#[test]
+fn previews_are_asked_for_while_they_are_shown() {
+    let asks =
+        |asked: Vec<Request>| asked.into_iter().filter(|r| matches!(r, Request::Previews { .. })).collect::<Vec<_>>();
+    // The running job is selected: it has nothing but its preview.
+    let mut app = World::full().app(120, 40);
+    let asked = press(&mut app, "i").into_iter().next();
+    assert_eq!(asks(world::serve(&mut app, asked)), [Request::Previews { on: true }]);
+    assert!(world::picture(&mut app).contains("no preview yet"));
+    for number in 1..3 {
+        let still =
+            comfytop::protocol::Still { name: "first".into(), path: format!("/cache/live/{number}.png").into() };
+        let next = app.update(Event::FromEngine(FromEngine::Update(Update::Preview { job: JobId(49), still })));
+        assert!(matches!(next, Some(Command::Load(_))), "{number}: {next:?}");
+        world::serve(&mut app, next);
+    }
+    let shown = world::picture(&mut app);
+    assert!(shown.contains('▀') && shown.contains("live #49"), "{shown}");
+    // Off again: the next one is not read, and no more are sent.
+    let asked = press(&mut app, "i").into_iter().next();
+    assert_eq!(asks(world::serve(&mut app, asked)), [Request::Previews { on: false }]);
+    assert!(!world::picture(&mut app).contains('▀'));
+}
+
+#[test]
+fn a_clip_is_played_at_its_own_pace_and_skips_what_the_line_does_not_bear() {
+    let mut app = with_pictures(World::full(), 120, 40, 0);
+    let first = press(&mut app, "P").into_iter().next();
+    let mut asked = world::serve(&mut app, first);
+    asked.extend(world::serve(&mut app, None));
+    let clip = Request::Pictures { job: JobId(47), what: comfytop::protocol::Pictures::Play };
+    assert!(asked.contains(&clip), "{asked:?}");
+    let number = |app: &mut comfytop::tui::App| {
+        let shown = world::picture(app);
+        let label = shown.split("/65").next().unwrap().rsplit(' ').next().unwrap();
+        label.parse::<u64>().unwrap()
+    };
+    let from = number(&mut app);
+    for _ in 0..5 {
+        app.update(Event::Tick(app.next_tick()));
+    }
+    assert_eq!(number(&mut app), (from + 4) % 65 + 1, "one picture a tick");
+    app.hold_pictures(true);
+    for _ in 0..20 {
+        app.update(Event::Tick(app.next_tick()));
+    }
+    assert_eq!(number(&mut app), (from + 4) % 65 + 1, "held");
+    app.hold_pictures(false);
+    assert_eq!(number(&mut app), (from + 24) % 65 + 1, "the one of this moment, none in between");
+    press(&mut app, "P");
+    assert!(!world::picture(&mut app).contains("/65"));
+    let until = app.next_tick().duration_since(world::now());
+    assert!(until.as_secs() >= 1, "nobody is woken for it any more");
+}
+
+#[test]
+fn output_paths_are_links_where_they_stand() {
+    let mut app = with_pictures(World::full(), 120, 40, 0);
+    let links = app.links();
+    let buf = world::drawn(&mut app);
+    assert_eq!(links.len(), 1);
+    assert_eq!(links[0].url, "file://render-box/home/ada/renders/outputs/reading_loop.mp4");
+    let shown: String = links[0].area.positions().map(|at| buf[at].symbol().to_owned()).collect();
+    assert_eq!(shown, "outputs/reading_loop.mp4");
+    press(&mut app, "?");
+    assert_eq!(app.links(), [], "the help page covers them");
+}
+
+#[test]
+fn an_output_is_opened_by_its_whole_path() {
+    let mut app = with_pictures(World::full(), 120, 40, 0);
+    let wanted = "/home/ada/renders/outputs/reading_loop.mp4".to_owned();
+    assert!(press(&mut app, "o").contains(&Command::Open(wanted)));
+}
+
+#[test]
+fn pictures_wait_for_the_line_and_the_newest_is_shown() {
+    let mut app = with_pictures(World::full(), 120, 40, 1);
+    assert!(world::picture(&mut app).contains('▀'));
+    app.hold_pictures(true);
+    press(&mut app, "k");
+    assert!(!world::picture(&mut app).contains('▀'), "those of another job are gone at once");
+    world::serve(&mut app, None);
+    app.prepare();
+    assert!(app.pictures_wait() && !world::picture(&mut app).contains('▀'));
+    app.hold_pictures(false);
+    assert!(world::picture(&mut app).contains('▀') && !app.pictures_wait());
+    assert!(app.has_new_pictures());
+    app.prepare();
+    assert!(!app.has_new_pictures(), "they hang already");
+}
+
+#[test]
+fn jobs_that_are_tried_again() {
+    held!("tries", |w, h| World::tries().app(w, h));
+}
+
+/// A dashboard with the ranking of a done job open.
+fn ranking(width: u16, height: u16) -> comfytop::tui::App {
+    let mut app = World::full().app(width, height);
+    let asked = press(&mut app, "kkb");
+    assert!(asked.contains(&Command::Ask(Request::Ranking { jobs: vec![JobId(47)] })), "{asked:?}");
+    world::answer_ranking(&mut app, world::ranked());
+    press(&mut app, "j");
+    app
+}
+
+#[test]
+fn attempts_side_by_side() {
+    held!("ranking", ranking);
+}
+
+#[test]
+fn the_ways_to_repair_an_output() {
+    held!("repair_menu", |w, h| {
+        let mut app = ranking(w, h);
+        press(&mut app, "x");
+        app
+    });
+}
+
+#[test]
+fn the_ranking_keeps_discards_and_repairs() {
+    let mut app = ranking(120, 40);
+    let mark = |attempt, mark| Command::Ask(Request::Mark { attempts: vec![(JobId(48), attempt)], mark });
+    assert_eq!(press(&mut app, "m"), [mark(2, Some(Mark::Kept))]);
+    // A discard is asked first.
+    assert_eq!(press(&mut app, "dn"), []);
+    assert_eq!(press(&mut app, "dy"), [mark(2, Some(Mark::Discarded))]);
+    press(&mut app, "x");
+    let how = Some(Repair::Cut(Cut { drop_start: 0, drop_end: 4 }));
+    let repair = Command::Ask(Request::Repair { job: JobId(48), attempt: 2, path: String::new(), how });
+    assert_eq!(press_code(&mut app, KeyCode::Enter), Some(repair));
+    // The cursor stays on its attempt, wherever that goes.
+    let mut rows = world::ranked();
+    rows.rotate_left(1);
+    world::answer_ranking(&mut app, rows);
+    assert_eq!(press(&mut app, "m"), [mark(2, Some(Mark::Kept))]);
+    // What is discarded is not discarded again.
+    assert_eq!(press(&mut app, "Gkd"), []);
+    press_code(&mut app, KeyCode::Esc);
+    assert_eq!(app.selected_job(), Some(JobId(47)));
+    assert!(!app.footer_actions().contains(&Action::Keep));
 }
 
 #[test]

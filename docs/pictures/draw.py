@@ -83,7 +83,9 @@ def main() -> None:
                 x, y = PAD + column * CELL_W, PAD + row * CELL_H
                 if bg:
                     shapes.append(f'<rect x="{x:.1f}" y="{y}" width="{CELL_W * width:.1f}" height="{CELL_H}" fill="{bg}"/>')
-                if char != " ":
+                if char == "▀":  # a pixel of a picture; glyphs would leave seams
+                    shapes.append(f'<rect x="{x:.1f}" y="{y}" width="{CELL_W}" height="{CELL_H / 2:.0f}" fill="{fg}"/>')
+                elif char != " ":
                     style = ' font-weight="bold"' if pen.bold else ""
                     style += ' opacity="0.6"' if pen.dim else ""
                     shapes.append(f'<text x="{x:.1f}" y="{y + 13.5}" fill="{fg}"{style}>{html.escape(char)}</text>')
@@ -91,7 +93,7 @@ def main() -> None:
         wide = max(wide, column)
     w, h = wide * CELL_W + 2 * PAD, len(lines) * CELL_H + 2 * PAD
     print(f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {w:.0f} {h}" width="{w:.0f}" height="{h}" '
-          f'font-family="ui-monospace, SFMono-Regular, Menlo, Consolas, DejaVu Sans Mono, monospace" font-size="{SIZE}">')
+          f'font-family="ui-monospace, SFMono-Regular, Menlo, Consolas, DejaVu Sans Mono, monospace" font-size="{SIZE}" shape-rendering="crispEdges">')
     print(f'<rect width="100%" height="100%" rx="8" fill="{PAPER}"/>')
     print("\n".join(shapes))
     print("</svg>")

@@ -21,6 +21,9 @@ use crate::verdict::{Cut, Repair};
 pub struct Args {
     #[command(flatten)]
     pub place: PlaceArgs,
+    /// How the dashboard shows pictures: auto, kitty, iterm2, sixel, blocks or off [default: comfytop.toml]
+    #[arg(long, value_name = "HOW")]
+    pub pictures: Option<crate::config::PictureMeans>,
     #[command(subcommand)]
     pub verb: Option<Verb>,
 }
@@ -162,6 +165,9 @@ pub enum Verb {
     /// Look at one file for the engine, within limits
     #[command(hide = true)]
     Examine { order: String, file: PathBuf },
+    /// Make pictures of one file for the engine, within limits
+    #[command(hide = true)]
+    Draw { order: String, file: PathBuf },
     /// Engine, servers and memory
     Status {
         /// One JSON object

@@ -51,8 +51,8 @@ impl Driver {
 
         let open: Vec<JobId> = self.state.jobs().filter(|j| !j.state.is_ended()).map(|j| j.id).collect();
         let needed: HashSet<PathBuf> = self.store.inputs_of(open.into_iter()).map_err(trouble)?.into_iter().collect();
-        lines.extend(trim("inputs", &self.folder.inputs(), keep.inputs, &needed, pretend));
-        lines.extend(trim("cache", &self.folder.cache(), keep.cache, &HashSet::new(), pretend));
+        lines.extend(trim("inputs", &self.folder.inputs(), keep.inputs, |path| needed.contains(path), pretend));
+        lines.extend(trim("cache", &self.folder.cache(), keep.cache, |_| false, pretend));
         // The log that is being written stays; the one before goes where both are too long.
         let log = self.folder.state.join("engine.log");
         let (new, old) = (size(&log), size(&log.with_extension("log.1")));
@@ -71,7 +71,13 @@ fn size(path: &Path) -> u64 {
 }
 
 /// Deletes the oldest files of a folder of ours until it holds no more than `most` bytes.
-fn trim(what: &str, folder: &Path, most: u64, needed: &HashSet<PathBuf>, pretend: bool) -> Option<String> {
+pub(super) fn trim(
+    what: &str,
+    folder: &Path,
+    most: u64,
+    is_needed: impl Fn(&Path) -> bool,
+    pretend: bool,
+) -> Option<String> {
     let mut files: Vec<(SystemTime, u64, PathBuf)> = Vec::new();
     let mut folders = vec![folder.to_owned()];
     while let Some(folder) = folders.pop() {
@@ -88,7 +94,7 @@ fn trim(what: &str, folder: &Path, most: u64, needed: &HashSet<PathBuf>, pretend
         }
     }
     let mut total: u64 = files.iter().map(|(_, bytes, _)| bytes).sum();
-    files.retain(|(_, _, path)| !needed.contains(path));
+    files.retain(|(_, _, path)| !is_needed(path));
     files.sort();
     let (mut count, mut freed) = (0, 0);
     for (_, bytes, path) in files {
@@ -117,12 +123,13 @@ mod tests {
             let at = SystemTime::now() - std::time::Duration::from_secs(age * 1000);
             fs::File::options().write(true).open(&path).unwrap().set_modified(at).unwrap();
         }
-        let needed = HashSet::from([dir.path().join("a")]);
-        assert_eq!(trim("inputs", dir.path(), 20, &needed, true).unwrap(), "inputs: 1 files, 10 B");
+        let needed = dir.path().join("a");
+        let needed = |path: &Path| path == needed;
+        assert_eq!(trim("inputs", dir.path(), 20, needed, true).unwrap(), "inputs: 1 files, 10 B");
         assert!(dir.path().join("b").exists(), "nothing is deleted in pretence");
-        trim("inputs", dir.path(), 20, &needed, false).unwrap();
+        trim("inputs", dir.path(), 20, needed, false).unwrap();
         let there = |name: &str| dir.path().join(name).exists();
         assert!(there("a") && !there("b") && there("c"));
-        assert_eq!(trim("inputs", dir.path(), 20, &needed, false), None);
+        assert_eq!(trim("inputs", dir.path(), 20, needed, false), None);
     }
 }

@@ -12,7 +12,7 @@ use tokio::time::Instant;
 
 use super::core::{About, Heard, Input};
 use super::hearing;
-use crate::comfy::{Backoff, Client, ComfyError, Device, Heard as SocketHeard, Socket, SystemStats};
+use crate::comfy::{Backoff, Binary, Client, ComfyError, Device, Heard as SocketHeard, Socket, SystemStats};
 use crate::protocol::{DeviceUse, Sample};
 
 /// How often memory is asked for while something renders, and otherwise.
@@ -20,6 +20,8 @@ const BUSY: Duration = Duration::from_secs(1);
 const IDLE: Duration = Duration::from_secs(5);
 /// While something renders, every so many looks at memory the count is compared, too.
 const COUNT_EVERY: u32 = 5;
+/// Previews are passed on no faster than this.
+const PREVIEW_EVERY: Duration = Duration::from_millis(500);
 
 /// What the engine wants of a connection.
 #[derive(Debug)]
@@ -39,6 +41,22 @@ pub struct Connection {
     pub orders: mpsc::UnboundedReceiver<Order>,
     /// Something renders there.
     pub busy: watch::Receiver<bool>,
+    pub previews: Previews,
+}
+
+/// What the sampler is at, for those who look.
+pub struct Previews {
+    /// Somebody does.
+    pub wanted: watch::Receiver<bool>,
+    pub to: mpsc::UnboundedSender<Preview>,
+}
+
+/// A picture as the server sent it.
+pub struct Preview {
+    pub server: usize,
+    /// Whose it is, where the server tells.
+    pub prompt_id: Option<String>,
+    pub image: Vec<u8>,
 }
 
 struct AbortOnDrop(JoinHandle<()>);
@@ -104,6 +122,8 @@ impl Connection {
             self.inputs.clone(),
             self.busy.clone(),
         )));
+        // When a preview was passed on.
+        let mut last = None;
         loop {
             tokio::select! {
                 heard = socket.next() => match heard {
@@ -113,7 +133,15 @@ impl Connection {
                     Ok(SocketHeard::Pong(token)) => {
                         self.tell(Input::Heard { server: self.server, heard: Heard::Pong { token } });
                     }
-                    Ok(SocketHeard::Binary(_)) => {
+                    Ok(SocketHeard::Binary(binary)) => {
+                        if let Binary::Preview { of, image, .. } = binary
+                            && *self.previews.wanted.borrow()
+                            && last.is_none_or(|last: Instant| last.elapsed() >= PREVIEW_EVERY)
+                        {
+                            last = Some(Instant::now());
+                            let prompt_id = of.and_then(|of| of.prompt_id);
+                            let _ = self.previews.to.send(Preview { server: self.server, prompt_id, image });
+                        }
                         self.tell(Input::Heard { server: self.server, heard: Heard::Other });
                     }
                     Err(closed) => return Some(closed.to_string()),

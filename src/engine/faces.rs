@@ -19,6 +19,7 @@ impl Driver {
                 if self.hub.left(face) {
                     self.step(Input::Dashboard { here: false });
                 }
+                self.look_for_previews();
             }
             FaceEvent::Said { face, said } => match *said {
                 FromFace::Hello(hello) => self.greet(face, &hello),
@@ -108,6 +109,10 @@ impl Driver {
             Request::Show { job, graph } => self.detail(job, graph),
             Request::Log { job } => self.history(job),
             Request::Text { job } => self.job_text(job).map(|text| Answer::Text { job, text }),
+            Request::Repair { job, attempt, path, how } => match self.mend(job, attempt, &path, how, (face, id)) {
+                Ok(()) => return,
+                Err(why) => Err(why),
+            },
             Request::Clean { pretend } => self.clean(pretend).map(Answer::Cleaned),
             Request::Edit { job, text } => match self.read_edit(job, text) {
                 Ok((edit, prompt)) => {
@@ -118,6 +123,12 @@ impl Driver {
                 }
                 Err(why) => Ok(Answer::Each(vec![(job, Err(why))])),
             },
+            Request::Previews { on } => {
+                self.hub.want_previews(face, on);
+                self.look_for_previews();
+                Ok(Answer::Done)
+            }
+            Request::Pictures { job, what } => return self.pictures(face, id, job, what),
             Request::Add { name, dir, text, no_preflight } => self.add(&name, &dir, &text, no_preflight),
             other => {
                 self.ask(face, id, other);
@@ -144,16 +155,20 @@ impl Driver {
             Some(file) => self.store.file(file).map_err(words)?.map(|file| self.lies_at(&file)),
             None => None,
         };
-        let graph = match job.attempt() {
+        // What the row shows: the one that counts, once it has ended.
+        let shown = if job.state.is_ended() { job.chosen() } else { job.attempt() };
+        let graph = match shown {
             Some(attempt) if graph => self.store.posted(&attempt.prompt_id).map_err(words)?,
             _ => None,
         };
-        let looks = match job.attempt() {
+        let looks = match shown {
             Some(attempt) => self.store.looks(&attempt.prompt_id).map_err(words)?,
             None => Vec::new(),
         };
+        let minutes = job.goal.as_ref().and_then(|goal| goal.minutes);
         Ok(Answer::Detail(Box::new(Detail {
             looks,
+            minutes,
             row,
             file,
             slots: prompt.map(|p| p.slots).unwrap_or_default(),

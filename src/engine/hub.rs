@@ -23,7 +23,7 @@ pub enum FaceEvent {
     Left { face: u64 },
 }
 
-#[expect(clippy::struct_excessive_bools, reason = "four independent facts of a face")]
+#[expect(clippy::struct_excessive_bools, reason = "independent facts of a face")]
 struct Face {
     lines: mpsc::Sender<Arc<str>>,
     watch: bool,
@@ -31,6 +31,8 @@ struct Face {
     /// Its queue overflowed: it gets a snapshot once it is empty, and nothing until then.
     lagging: bool,
     greeted: bool,
+    /// It shows what renders.
+    previews: bool,
 }
 
 /// Everyone who is attached.
@@ -41,7 +43,10 @@ pub struct Hub {
 
 impl Hub {
     pub fn came(&mut self, face: u64, lines: mpsc::Sender<Arc<str>>) {
-        self.faces.insert(face, Face { lines, watch: false, dashboard: false, lagging: false, greeted: false });
+        self.faces.insert(
+            face,
+            Face { lines, watch: false, dashboard: false, lagging: false, greeted: false, previews: false },
+        );
     }
 
     /// True if a dashboard left.
@@ -93,6 +98,26 @@ impl Hub {
         let Some(text) = text(&FromEngine::Update(update)) else { return };
         for f in self.faces.values_mut().filter(|f| f.watch && !f.lagging) {
             f.lagging = f.lines.try_send(Arc::clone(&text)).is_err();
+        }
+    }
+
+    /// This face wants previews, or no more.
+    pub fn want_previews(&mut self, face: u64, on: bool) {
+        if let Some(f) = self.faces.get_mut(&face) {
+            f.previews = on;
+        }
+    }
+
+    /// Somebody shows previews.
+    pub fn wants_previews(&self) -> bool {
+        self.faces.values().any(|f| f.previews)
+    }
+
+    /// A preview to those who show them. One that is behind goes without: the next one is newer.
+    pub fn preview(&mut self, update: Update) {
+        let Some(text) = text(&FromEngine::Update(update)) else { return };
+        for f in self.faces.values_mut().filter(|f| f.previews && !f.lagging && f.lines.capacity() == QUEUE) {
+            let _ = f.lines.try_send(Arc::clone(&text));
         }
     }
 

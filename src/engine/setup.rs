@@ -9,7 +9,7 @@ use interprocess::local_socket::tokio::Listener;
 use serde_json::Value;
 use tokio::sync::{mpsc, watch};
 
-use super::connection::Connection;
+use super::connection::{Connection, Previews};
 use super::core::{FLOW_KEY, OpenFile, Remembered, ServerSeat};
 use super::hub::FaceEvent;
 use super::posting::send_posts;
@@ -71,6 +71,7 @@ pub(super) fn connect(
     configured: &[ServerConfig],
     store: &mut Store,
     events: &mpsc::UnboundedSender<Event>,
+    previews: &watch::Receiver<bool>,
 ) -> Result<Vec<ServerEnd>, EngineError> {
     let mut servers = Vec::new();
     for (index, config) in configured.iter().enumerate() {
@@ -81,7 +82,17 @@ pub(super) fn connect(
         let (orders, order_inbox) = mpsc::unbounded_channel();
         let (busy, is_busy) = watch::channel(false);
         let (inputs, mut heard) = mpsc::unbounded_channel();
+        let (to, mut seen) = mpsc::unbounded_channel();
+        let own_events = events.clone();
+        tokio::spawn(async move {
+            while let Some(preview) = seen.recv().await {
+                if own_events.send(Event::Preview(preview)).is_err() {
+                    break;
+                }
+            }
+        });
         let connection = Connection {
+            previews: Previews { wanted: previews.clone(), to },
             server: index,
             client: Arc::clone(&client),
             client_id: client_id.clone(),

@@ -144,14 +144,6 @@ fn the_wrong_shape_points_at_the_key() {
 }
 
 #[test]
-fn keys_of_later_versions_are_refused_by_name() {
-    for key in KEYS.iter().filter(|key| key.takes == keys::Takes::Later).map(|key| key.name) {
-        let e = error(format!("{{\"{key}\": 1}}"));
-        assert!(e.message.contains(key) && e.message.contains("not built yet"), "{e}");
-    }
-}
-
-#[test]
 fn files_that_are_no_text_are_refused() {
     for (bytes, words) in [
         (&b""[..], "empty"),

@@ -5,25 +5,36 @@
 //! terminal itself.
 
 use std::collections::{BTreeMap, VecDeque};
+use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
 use ratatui::crossterm::event::{KeyCode, KeyEvent, KeyEventKind, KeyModifiers};
+use ratatui::layout::Rect;
 use tui_input::{Input, InputRequest};
 
 use super::forecast::Forecast;
+use super::gallery::{Gallery, Subject};
+use super::graphics::{Graphics, Means, Wanted};
 use super::keys::{self, Action, Mode};
 use super::layout::{self, Areas, Pane};
 use super::list::{Entry, JobList};
-use super::theme::{Role, Theme};
-use crate::config::UiConfig;
+use super::paint::Hyperlink;
+use super::panes::{self, pictures::Hung};
+use super::raster::Raster;
+use super::theme::{Depth, Role, Theme};
+use crate::config::{PictureMeans, UiConfig};
 use crate::job::JobId;
 use crate::protocol::{Away, Detail, EngineRow, Flow, FromEngine, Level, Link, Notice, Request, ServerRow};
 
 mod act;
 mod hear;
 mod orders;
+mod ranking;
+
+use ranking::{Menu, Ranking};
 
 /// What the dashboard is told once, at its start.
 #[derive(Debug, Clone)]
@@ -39,6 +50,10 @@ pub struct Setup {
     pub now: Timestamp,
     /// Columns and lines.
     pub size: (u16, u16),
+    /// The colours that pictures may have.
+    pub depth: Depth,
+    /// Paths of outputs are links (OSC 8) to files of this host; none where the terminal would show rubbish.
+    pub links: Option<String>,
 }
 
 /// What can happen to a dashboard.
@@ -56,6 +71,13 @@ pub enum Event {
     /// The connection ended, or none could be had.
     EngineGone {
         why: String,
+    },
+    /// How the terminal shows pictures.
+    Graphics(Graphics),
+    /// A picture was read, or can't be.
+    Raster {
+        path: PathBuf,
+        raster: Result<Raster, String>,
     },
     /// The person's editor was closed on a job's text; `Err`: why there was none.
     Edited {
@@ -80,6 +102,12 @@ pub enum Command {
     StartEngine { replace: bool, server: Option<String> },
     /// Open this text in the person's editor; what comes of it is [`Event::Edited`].
     Editor { job: JobId, text: String },
+    /// Ask the terminal how it shows pictures; what comes of it is [`Event::Graphics`].
+    AskTerminal,
+    /// Read this picture; what comes of it is [`Event::Raster`].
+    Load(PathBuf),
+    /// Open this file with the system's player.
+    Open(String),
     /// Give the terminal back until `fg`.
     Suspend,
     /// Paint the whole screen anew.
@@ -159,9 +187,22 @@ pub struct App {
     zoomed: bool,
     /// The help page is open, and scrolled this far.
     pub(super) help: Option<usize>,
+    /// Attempts side by side, over the panes.
+    pub(super) ranking: Option<Ranking>,
+    /// Ways to repair an output, over that.
+    pub(super) menu: Option<Menu>,
     pub(super) question: Option<Question>,
     pub(super) typing: Option<Input>,
     editing: Editing,
+    pub(super) gallery: Gallery,
+    /// The pictures as they hang.
+    pub(super) hung: Vec<Hung>,
+    /// Where, and how they are shown.
+    hung_in: (Rect, Option<Graphics>),
+    /// They are others than in the frame before.
+    new_pictures: bool,
+    /// How they are shown, once that is known.
+    pub(super) graphics: Option<Graphics>,
     due: Option<Urgency>,
 }
 
@@ -202,9 +243,17 @@ impl App {
             focus: Pane::Jobs,
             zoomed: false,
             help: None,
+            ranking: None,
+            menu: None,
             question: None,
             typing: None,
             editing: Editing::default(),
+            gallery: Gallery::default(),
+            hung: Vec::new(),
+            hung_in: (Rect::ZERO, None),
+            new_pictures: false,
+            // Without colours there are shades, and nobody needs to be asked.
+            graphics: (!setup.ui.color || setup.ui.pictures == PictureMeans::Blocks).then(Graphics::default),
             due: Some(Urgency::Now),
             setup,
         };
@@ -248,6 +297,16 @@ impl App {
                 self.hear(message);
                 self.editing.then.take()
             }
+            Event::Graphics(graphics) => {
+                self.graphics = Some(graphics);
+                self.mark(Urgency::Now);
+                None
+            }
+            Event::Raster { path, raster } => {
+                self.gallery.raster_came(path, raster);
+                self.mark(Urgency::Soon);
+                None
+            }
             Event::Edited { job, text } => self.edited(job, text),
             Event::EngineGone { why } => {
                 // An engine that refused us closes the connection: its words are the reason.
@@ -271,11 +330,29 @@ impl App {
             self.detail_scroll = 0;
             self.want_detail();
         }
-        command.or_else(|| self.ask_detail())
+        let subject = self.jobs.selected().map(|e| Subject::of(&e.row, self.jobs.running().map(|e| e.row.id)));
+        self.gallery.turn_to(subject, self.now);
+        command.or_else(|| self.ask_ranking_again()).or_else(|| self.ask_detail()).or_else(|| self.want_pictures())
+    }
+
+    fn want_pictures(&mut self) -> Option<Command> {
+        // Where they are not shown nothing is asked, but that no more previews are sent.
+        if self.gallery.is_open() && self.areas().pictures.is_empty() {
+            return None;
+        }
+        self.gallery.want(self.now, self.is_up())
     }
 
     /// Makes ready for drawing what is worked out only when somebody looks.
     pub fn prepare(&mut self) {
+        let changed = self.gallery.hang(self.graphics.is_some());
+        self.new_pictures = changed;
+        // Another size of the screen hangs them anew, too.
+        let area = self.areas().pictures;
+        if changed || self.hung_in != (area, self.graphics) {
+            self.hung = panes::pictures::hung(self);
+            self.hung_in = (area, self.graphics);
+        }
         // What is paused starts nothing.
         let goes = self.is_up() && self.engine.flow.goes();
         if self.forecast_due || (goes && self.forecast.is_stale(&self.jobs, &self.servers, self.now)) {
@@ -298,6 +375,56 @@ impl App {
         self.due = None;
     }
 
+    /// How pictures are to be shown, as set.
+    pub fn picture_means(&self) -> PictureMeans {
+        self.setup.ui.pictures
+    }
+
+    /// Bytes a second that pictures may take, as set.
+    pub fn picture_rate(&self) -> u32 {
+        self.setup.ui.picture_rate
+    }
+
+    /// Pictures that are not on the screen yet must wait, or not.
+    pub fn hold_pictures(&mut self, held: bool) {
+        self.gallery.hold(held);
+    }
+
+    /// Pictures wait for that.
+    pub fn pictures_wait(&self) -> bool {
+        self.gallery.waits()
+    }
+
+    /// What was prepared has pictures that the frame before had not.
+    pub fn has_new_pictures(&self) -> bool {
+        self.new_pictures
+    }
+
+    /// The size of a cell in pixels; of the usual shape where nobody knows.
+    pub(super) fn cell(&self) -> (u16, u16) {
+        self.graphics.unwrap_or_default().cell
+    }
+
+    /// What on the screen leads somewhere.
+    pub fn links(&self) -> Vec<Hyperlink> {
+        self.setup.links.as_deref().map(|host| panes::detail::links(self, host)).unwrap_or_default()
+    }
+
+    pub(super) fn means(&self) -> Means {
+        self.graphics.unwrap_or_default().means
+    }
+
+    /// The pictures that are no text, and where they are to be.
+    pub fn posters(&self) -> Vec<Wanted> {
+        let covered = self.help.is_some() || self.areas().pictures.is_empty();
+        let hung = self.hung.iter().filter(|_| !covered);
+        hung.map(|hung| Wanted { area: hung.area, raster: Arc::clone(&hung.raster) }).collect()
+    }
+
+    pub(super) fn depth(&self) -> Depth {
+        if self.setup.ui.color { self.setup.depth } else { Depth::None }
+    }
+
     /// When the screen would change by the clock alone.
     pub fn next_tick(&self) -> Timestamp {
         let second = |n: i64| Timestamp::from_second(n).unwrap_or(Timestamp::MAX);
@@ -309,7 +436,9 @@ impl App {
         let said = self.said.as_ref().map(|(_, until)| *until);
         // What nobody can be asked for now must not wake anybody.
         let detail = self.detail_due.filter(|_| self.is_up());
-        [said, detail].into_iter().flatten().fold(next, Timestamp::min)
+        let pictures = self.gallery.due().filter(|_| self.is_up() && !self.areas().pictures.is_empty());
+        let played = self.gallery.next_step().filter(|_| !self.areas().pictures.is_empty());
+        [said, detail, pictures, played].into_iter().flatten().fold(next, Timestamp::min)
     }
 
     /// Columns and lines.
@@ -319,7 +448,7 @@ impl App {
 
     pub(super) fn areas(&self) -> Areas {
         let banners = u16::try_from(self.banners().len()).unwrap_or(u16::MAX);
-        layout::areas(self.size.0, self.size.1, banners, self.focus, self.zoomed)
+        layout::areas(self.size.0, self.size.1, banners, self.focus, self.zoomed, self.gallery.is_open())
     }
 
     pub(super) fn theme(&self) -> Theme {
@@ -351,6 +480,10 @@ impl App {
             Mode::Typing
         } else if self.help.is_some() {
             Mode::Help
+        } else if self.menu.is_some() {
+            Mode::Menu
+        } else if self.ranking.is_some() {
+            Mode::Ranking
         } else {
             match self.focus {
                 Pane::Jobs => Mode::Jobs,
@@ -454,6 +587,9 @@ impl App {
             || (now.as_second() != was.as_second() && self.counts_seconds())
         {
             self.mark(Urgency::Soon);
+        }
+        if self.gallery.step(now) && !self.areas().pictures.is_empty() {
+            self.mark(Urgency::Now);
         }
         if self.said.as_ref().is_some_and(|(_, until)| *until <= now) {
             self.said = None;

@@ -4,10 +4,14 @@
 use std::sync::mpsc::{Receiver, channel};
 use std::time::Duration;
 
+use jiff::Timestamp;
+
 use super::app::{Command, Event};
+use super::stills;
 use super::terminal::{EventSender, Wires};
+use crate::editor::player;
 use crate::link::{self, Address, Launch, LinkError, Reader, Talk, Writer};
-use crate::protocol::Request;
+use crate::protocol::{Level, Notice, Request};
 
 /// How the engine is reached, and started.
 #[derive(Debug, Clone)]
@@ -22,10 +26,29 @@ pub struct Door {
 pub fn attach(door: Door) -> Wires {
     let (wires, sender) = Wires::new();
     let (commands, asked) = channel();
+    let events = sender.clone();
     std::thread::spawn(move || carry(&door, &sender, &asked));
+    // Begun with the first picture: most dashboards show none.
+    let mut pictures = None;
     wires.on_command(move |command| {
-        // The other end goes only with the process.
-        let _ = commands.send(command);
+        // The other ends go only with the process.
+        let _ = match command {
+            Command::Load(path) => {
+                pictures.get_or_insert_with(|| stills::reader(events.clone())).send(path).map_err(drop)
+            }
+            Command::Open(path) => {
+                let events = events.clone();
+                std::thread::spawn(move || {
+                    let (level, text) = match player::open(&path) {
+                        Ok(()) => (Level::Info, format!("opened {path}")),
+                        Err(error) => (Level::Warning, error.to_string()),
+                    };
+                    events.send(Event::Notice(Notice { at: Timestamp::now(), level, text }));
+                });
+                Ok(())
+            }
+            other => commands.send(other).map_err(drop),
+        };
     })
 }
 

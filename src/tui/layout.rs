@@ -35,6 +35,8 @@ pub struct Areas {
     pub detail: Rect,
     /// One line of the selected job, where the details have no room.
     pub detail_line: Rect,
+    /// Pictures of the selected job, where they are wanted and there is room.
+    pub pictures: Rect,
     pub vram: Rect,
     pub server: Rect,
     pub footer: Rect,
@@ -45,8 +47,11 @@ const SIDE_FROM: u16 = 100;
 /// From this height on the details have a pane of their own.
 const DETAIL_FROM: u16 = 28;
 
-/// Places all panes. `banners`: lines wanted under the header.
-pub fn areas(width: u16, height: u16, banners: u16, focus: Pane, zoomed: bool) -> Areas {
+/// Fewer cells show no picture.
+const PICTURES_FROM: (u16, u16) = (16, 5);
+
+/// Places all panes. `banners`: lines wanted under the header; `pictures`: they are wanted.
+pub fn areas(width: u16, height: u16, banners: u16, focus: Pane, zoomed: bool, pictures: bool) -> Areas {
     let mut a = Areas::default();
     if width < 40 || height < 8 {
         a.line = Rect::new(0, 0, width, height.min(1));
@@ -59,12 +64,12 @@ pub fn areas(width: u16, height: u16, banners: u16, focus: Pane, zoomed: bool) -
     let body = Rect::new(0, 1 + banners, width, height - 2 - banners);
 
     if width < SIDE_FROM {
-        small(&mut a, body, focus, zoomed);
+        small(&mut a, body, focus, zoomed, pictures);
     } else if zoomed {
         a.main_box = body;
         match focus {
             Pane::Jobs => jobs(&mut a, inside(body)),
-            Pane::Detail => a.detail = inside(body),
+            Pane::Detail => details(&mut a, inside(body), pictures),
             Pane::Server => side(&mut a, inside(body)),
         }
     } else {
@@ -73,15 +78,16 @@ pub fn areas(width: u16, height: u16, banners: u16, focus: Pane, zoomed: bool) -
         a.side_box = Rect { x: width - side_width, width: side_width, ..body };
         let main = inside(a.main_box);
         if height >= DETAIL_FROM {
-            let tall = (main.height * 2 / 5).clamp(8, 20);
+            let tall = if pictures { main.height * 3 / 5 } else { (main.height * 2 / 5).clamp(8, 20) };
             let divider = main.bottom() - tall - 1;
             a.main_divider = Some(divider);
-            a.detail = Rect { y: divider + 1, height: tall, ..main };
+            details(&mut a, Rect { y: divider + 1, height: tall, ..main }, pictures);
             jobs(&mut a, Rect { height: divider - main.y, ..main });
         } else {
             a.detail_line = Rect { y: main.bottom() - 1, height: 1, ..main };
-            a.main_divider = Some(main.bottom() - 2);
-            jobs(&mut a, Rect { height: main.height - 2, ..main });
+            let tall = under(&mut a, main, 1, pictures);
+            a.main_divider = Some(main.bottom() - 2 - tall);
+            jobs(&mut a, Rect { height: main.height - 2 - tall, ..main });
         }
         let inner = inside(a.side_box);
         side(&mut a, inner);
@@ -90,9 +96,9 @@ pub fn areas(width: u16, height: u16, banners: u16, focus: Pane, zoomed: bool) -
 }
 
 /// No boxes: every cell is needed.
-fn small(a: &mut Areas, body: Rect, focus: Pane, zoomed: bool) {
+fn small(a: &mut Areas, body: Rect, focus: Pane, zoomed: bool, pictures: bool) {
     match focus {
-        Pane::Detail => a.detail = Rect { x: 1, width: body.width - 2, ..body },
+        Pane::Detail => details(a, Rect { x: 1, width: body.width - 2, ..body }, pictures),
         Pane::Server => side(a, Rect { x: 1, y: body.y + 1, width: body.width - 2, height: body.height - 1 }),
         Pane::Jobs => {
             let mut body = body;
@@ -102,12 +108,48 @@ fn small(a: &mut Areas, body: Rect, focus: Pane, zoomed: bool) {
                 body.height -= 1;
                 let tall = if body.height >= DETAIL_FROM { body.height * 2 / 5 } else { 1 };
                 let below = Rect { x: 1, y: body.bottom() - tall, width: body.width - 2, height: tall };
-                *(if tall == 1 { &mut a.detail_line } else { &mut a.detail }) = below;
+                if tall == 1 {
+                    a.detail_line = below;
+                    body.height -= under(a, body, 1, pictures);
+                } else {
+                    details(a, below, pictures);
+                }
                 body.height -= tall;
             }
             jobs(a, body);
         }
     }
+}
+
+/// Details, and pictures beside them, or under them where the screen is narrow.
+fn details(a: &mut Areas, area: Rect, pictures: bool) {
+    a.detail = area;
+    if !pictures {
+        return;
+    }
+    let wide = area.width >= 60;
+    let (width, height) = if wide { (area.width * 3 / 5, area.height) } else { (area.width, area.height / 2) };
+    if width < PICTURES_FROM.0 || height < PICTURES_FROM.1 {
+        return;
+    }
+    a.pictures = Rect { x: area.right() - width, y: area.bottom() - height, width, height };
+    if wide {
+        // The title's line is over both.
+        a.detail.width -= width + 1;
+    } else {
+        a.detail.height -= height;
+    }
+}
+
+/// Pictures under the list, above `below` lines; their height.
+fn under(a: &mut Areas, area: Rect, below: u16, pictures: bool) -> u16 {
+    let height = area.height * 3 / 5;
+    if !pictures || height < PICTURES_FROM.1 || area.width < PICTURES_FROM.0 {
+        return 0;
+    }
+    let width = area.width.saturating_sub(2);
+    a.pictures = Rect { x: area.x + 1, y: area.bottom() - below - height, width, height };
+    height
 }
 
 fn jobs(a: &mut Areas, area: Rect) {
@@ -145,8 +187,10 @@ mod tests {
     fn everything_lies_within_the_screen_and_apart_at_every_size() {
         for (width, height) in (0..=210).flat_map(|w| (0..=70).map(move |h| (w, h))) {
             for focus in [Pane::Jobs, Pane::Detail, Pane::Server] {
-                for (zoomed, banners) in [(false, 0), (false, 2), (true, 1)] {
-                    let a = areas(width, height, banners, focus, zoomed);
+                let cases = [(false, 0, false), (false, 2, false), (true, 1, false), (false, 1, true), (true, 0, true)];
+                for (zoomed, banners, pictures) in cases {
+                    let a = areas(width, height, banners, focus, zoomed, pictures);
+                    assert!(pictures || a.pictures.is_empty());
                     let screen = Rect::new(0, 0, width, height);
                     let panes = [
                         a.line,
@@ -157,6 +201,7 @@ mod tests {
                         a.jobs,
                         a.detail,
                         a.detail_line,
+                        a.pictures,
                         a.vram,
                         a.server,
                         a.footer,

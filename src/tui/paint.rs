@@ -24,6 +24,14 @@ pub struct Painter {
     lost: bool,
 }
 
+/// Cells that lead somewhere.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Hyperlink {
+    pub area: Rect,
+    /// Plain ASCII without control characters.
+    pub url: String,
+}
+
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 struct Pen {
     fg: Color,
@@ -62,6 +70,21 @@ impl Painter {
         self.lost = true;
     }
 
+    /// Something else wrote over these cells: the next frame writes them anew.
+    pub fn damage(&mut self, area: Rect) {
+        for at in area.intersection(self.shown.area).positions() {
+            if let Some(cell) = self.shown.cell_mut(at) {
+                // Nothing that is ever drawn.
+                cell.set_symbol("\u{fffd}").set_fg(Color::Indexed(1)).set_bg(Color::Indexed(2));
+            }
+        }
+    }
+
+    /// Something else moved the cursor.
+    pub fn lose_place(&mut self) {
+        self.at = None;
+    }
+
     /// The next frame paints everything.
     pub fn is_lost(&self) -> bool {
         self.lost
@@ -69,6 +92,12 @@ impl Painter {
 
     /// The bytes that make the screen show what `draw` draws into an empty buffer; none where it already does.
     pub fn frame(&mut self, draw: impl FnOnce(&mut Buffer)) -> Vec<u8> {
+        self.linked_frame(&[], draw)
+    }
+
+    /// The same, with links (OSC 8) on some cells. A link that changes while its words stay is written with the next
+    /// change of these.
+    pub fn linked_frame(&mut self, links: &[Hyperlink], draw: impl FnOnce(&mut Buffer)) -> Vec<u8> {
         let mut out = Vec::new();
         self.next.reset();
         draw(&mut self.next);
@@ -80,11 +109,23 @@ impl Painter {
         let area = self.next.area;
         let changed = self.changed();
         let mut rest = changed.as_slice();
+        let mut linked = None;
         while let [(x, y), others @ ..] = rest {
             let (x, y) = (*x, *y);
             rest = others;
             let Some(cell) = self.next.cell((x, y)) else { continue };
-            if !self.write_over(&mut out, (x, y)) {
+            let link = links.iter().find(|link| link.area.contains((x, y).into()));
+            if link != linked {
+                // Cells between here and there are of another link, or none: no writing over them.
+                self.at = None;
+                let _ = write!(out, "\x1b]8;;{}\x1b\\", link.map_or("", |link| &link.url));
+                linked = link;
+            }
+            // What is written over must not lose the link that it has.
+            let from = self.at.map_or(x, |(from, _)| from);
+            let crossed = |other: &&Hyperlink| Some(*other) != link && other.area.y == y;
+            let crosses = links.iter().filter(crossed).any(|l| l.area.x < x && l.area.right() > from);
+            if crosses || !self.write_over(&mut out, (x, y)) {
                 go(&mut out, self.at, (x, y));
             }
             let pen = Pen::from(cell.style());
@@ -109,6 +150,9 @@ impl Painter {
             // plain narrow character they may differ on how wide it was.
             let narrow = canvas::width(cell.symbol()) == 1;
             self.at = (narrow && x + 1 < area.width).then_some((x + 1, y));
+        }
+        if linked.is_some() {
+            out.extend_from_slice(b"\x1b]8;;\x1b\\");
         }
         std::mem::swap(&mut self.shown, &mut self.next);
         out
@@ -301,6 +345,46 @@ mod tests {
         let mut painter = Painter::new(20, 1);
         text(&mut painter, 0, "ab cd", Style::new());
         assert_eq!(text(&mut painter, 0, "xy zw", Style::new()), "\x1b[1Gxy zw");
+    }
+
+    #[test]
+    fn links_are_opened_and_closed_round_their_cells() {
+        let mut painter = Painter::new(40, 1);
+        let link = Hyperlink { area: Rect::new(3, 0, 5, 1), url: "file://host/a.mp4".to_owned() };
+        let mut frame = |words: &str| {
+            let frame = painter.linked_frame(std::slice::from_ref(&link), |buf| {
+                canvas::text(buf, 0, 0, 40, words, Style::new());
+            });
+            String::from_utf8(frame).expect("UTF-8")
+        };
+        let (open, close) = ("\x1b]8;;file://host/a.mp4\x1b\\", "\x1b]8;;\x1b\\");
+        let whole = format!("\x1b[m\x1b[2J\x1b[1;1Hto{open}\x1b[1;4Ha.mp4{close}\x1b[1;10Hnow");
+        assert_eq!(frame("to a.mp4 now"), whole);
+        assert_eq!(frame("to a.mp4 now"), "");
+        assert_eq!(frame("to b.mp4 now"), format!("{open}\x1b[1;4Hb{close}"));
+    }
+
+    #[test]
+    fn a_link_is_not_written_over_in_passing() {
+        let mut painter = Painter::new(40, 1);
+        let link = Hyperlink { area: Rect::new(3, 0, 1, 1), url: "file:///a".to_owned() };
+        let mut frame = |words: &str| {
+            painter.linked_frame(std::slice::from_ref(&link), |buf| {
+                canvas::text(buf, 0, 0, 40, words, Style::new());
+            })
+        };
+        frame("abcdef");
+        assert!(frame("abXdYf").ends_with(b"X\x1b[CY"));
+    }
+
+    #[test]
+    fn cells_that_were_written_over_are_written_anew() {
+        let mut painter = Painter::new(40, 1);
+        text(&mut painter, 0, "ab cd", Style::new());
+        painter.damage(Rect::new(1, 0, 3, 9));
+        painter.lose_place();
+        assert_eq!(text(&mut painter, 0, "ab cd", Style::new()), "\x1b[1;2Hb c");
+        assert_eq!(text(&mut painter, 0, "ab cd", Style::new()), "");
     }
 
     #[cfg(unix)]

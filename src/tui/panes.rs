@@ -17,6 +17,9 @@ pub mod footer;
 mod header;
 pub mod help;
 pub mod jobs;
+mod over;
+pub mod pictures;
+mod ranking;
 mod server;
 mod vram;
 
@@ -59,6 +62,9 @@ pub fn draw(app: &App, buf: &mut Buffer) {
     if !areas.detail_line.is_empty() {
         detail::line(app, buf, areas.detail_line);
     }
+    if !areas.pictures.is_empty() {
+        pictures::pictures(app, buf, areas.pictures);
+    }
     if !areas.vram.is_empty() {
         vram::vram(app, buf, areas.vram, side_box);
     }
@@ -66,6 +72,8 @@ pub fn draw(app: &App, buf: &mut Buffer) {
         server::server(app, buf, areas.server, side_box);
     }
     footer::footer(app, buf, areas.footer);
+    ranking::ranking(app, buf);
+    ranking::menu(app, buf);
     if app.help.is_some() {
         help::help(app, buf);
     }

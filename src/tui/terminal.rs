@@ -14,13 +14,23 @@ use jiff::Timestamp;
 use ratatui::crossterm::event::{self, Event as TermEvent};
 
 use super::app::{App, Command, Event, Urgency};
-use super::{Painter, draw};
+use super::graphics::base64;
+use super::{Depth, Painter, draw};
+use crate::config::PictureMeans;
 use crate::editor::Draft;
 use crate::job::JobId;
 
+mod ask;
+mod budget;
+mod posters;
+#[cfg_attr(windows, allow(dead_code, reason = "a console gives no bytes to read"))]
+mod replies;
 mod tty;
 mod watch;
 
+use budget::Budget;
+use posters::Posters;
+use replies::Hints;
 use tty::Tty;
 
 /// At most 30 frames a second.
@@ -82,6 +92,8 @@ pub enum Outcome {
 enum Input {
     Event(Event),
     Signal(i32),
+    /// The reader of keys is ready for the terminal's answers.
+    Ready,
     /// Back from a stop: the shell may have changed the terminal.
     Continued,
     HungUp,
@@ -90,6 +102,29 @@ enum Input {
 /// The size of the terminal, columns and lines; what to hand to [`super::Setup`].
 pub fn size() -> (u16, u16) {
     tty::size().unwrap_or((80, 24))
+}
+
+/// The colours that the terminal says it has.
+pub fn depth() -> Depth {
+    let says = |name: &str| std::env::var(name).unwrap_or_default().to_ascii_lowercase();
+    let is_full = matches!(says("COLORTERM").as_str(), "truecolor" | "24bit")
+        || ["direct", "kitty", "ghostty", "alacritty", "wezterm"].iter().any(|name| says("TERM").contains(name))
+        || cfg!(windows);
+    if is_full { Depth::Full } else { Depth::Indexed }
+}
+
+/// The host that links to files name; none where the terminal would show their escape sequences as text.
+pub fn host() -> Option<String> {
+    let term = std::env::var("TERM").unwrap_or_default();
+    let plain = ["dumb", "linux", "vt", "ansi", "cons"].iter().any(|name| term.starts_with(name));
+    if plain || (cfg!(unix) && term.is_empty()) {
+        return None;
+    }
+    #[cfg(unix)]
+    let host = rustix::system::uname().nodename().to_string_lossy().into_owned();
+    #[cfg(not(unix))]
+    let host = String::new();
+    Some(host.chars().filter(|c| c.is_ascii_alphanumeric() || matches!(c, '-' | '.')).collect())
 }
 
 /// Whether there is a terminal to draw on and to read from.
@@ -110,15 +145,15 @@ pub fn run(mut app: App, wires: Wires) -> io::Result<Outcome> {
     // Before the terminal is taken: from then on nothing may end us without giving it back.
     let finished = watch::start(&tty, &sender.0)?;
     let guard = tty::restore_on_panic();
-    let mut screen = Screen::new(tty)?;
+    let mut screen = Screen::new(tty, &app)?;
     if let Some((width, height)) = tty::size() {
         app.update(Event::Resize(width, height));
     }
     // The first frame waits for nobody.
     app.update(Event::Tick(Timestamp::now()));
     screen.draw(&mut app)?;
-    let keys = Keys::default();
-    read_keys(sender.0, keys.clone());
+    let (keys, hints) = (Keys::default(), Hints::from_environment());
+    read_keys(sender.0, keys.clone(), (app.picture_means(), hints.clone()));
 
     let outcome = loop {
         let wait = screen.wait(&app);
@@ -141,6 +176,7 @@ pub fn run(mut app: App, wires: Wires) -> io::Result<Outcome> {
                         pending = app.update(Event::Edited { job, text });
                     }
                     Command::Redraw => screen.forget(),
+                    Command::AskTerminal => keys.ask(),
                     Command::Copy(text) => screen.tty.queue(clipboard(&text).as_bytes()),
                     other => commands(other),
                 }
@@ -150,11 +186,15 @@ pub fn run(mut app: App, wires: Wires) -> io::Result<Outcome> {
                     if let Event::Resize(width, height) = event {
                         screen.painter.resize(width, height);
                     }
+                    if let Event::Graphics(graphics) = event {
+                        screen.posters.set(graphics);
+                    }
                     pending = app.update(event);
                 }
                 Some(Input::Signal(number)) => ended = Some(Outcome::Signal(number)),
                 Some(Input::HungUp) => ended = Some(Outcome::HungUp),
                 Some(Input::Continued) => screen.enter()?,
+                Some(Input::Ready) => screen.tty.queue(replies::question(&hints).as_bytes()),
                 None => {}
             }
             if pending.is_some() {
@@ -197,6 +237,8 @@ struct Owner {
     away: bool,
     /// Our reader has stopped reading.
     quiet: bool,
+    /// The terminal is to be asked how it shows pictures.
+    asked: bool,
 }
 
 impl Keys {
@@ -221,6 +263,15 @@ impl Keys {
         drop(told.wait_timeout_while(lock, LISTENS * 3, |owner| !owner.quiet));
     }
 
+    /// Has the reader take the terminal's answers.
+    fn ask(&self) {
+        self.set(|owner| owner.asked = true);
+    }
+
+    fn is_asked(&self) -> bool {
+        std::mem::take(&mut self.0.0.lock().unwrap_or_else(PoisonError::into_inner).asked)
+    }
+
     fn take_back(&self) {
         self.set(|owner| owner.away = false);
     }
@@ -234,10 +285,13 @@ impl Keys {
 }
 
 /// Keys, pastes and sizes, from crossterm, on a thread of their own.
-fn read_keys(sender: Sender<Input>, keys: Keys) {
+fn read_keys(sender: Sender<Input>, keys: Keys, pictures: (PictureMeans, Hints)) {
     std::thread::spawn(move || {
         loop {
             keys.rest();
+            if keys.is_asked() {
+                ask::take_answers(&sender, pictures.0, &pictures.1);
+            }
             match event::poll(LISTENS) {
                 Ok(true) => {}
                 Ok(false) => continue,
@@ -268,13 +322,18 @@ struct Screen {
     tty: Tty,
     painter: Painter,
     drawn_at: Option<Instant>,
+    /// What pictures may take of the line.
+    budget: Budget,
+    /// Those that are no text.
+    posters: Posters,
 }
 
 impl Screen {
-    fn new(mut tty: Tty) -> io::Result<Self> {
+    fn new(mut tty: Tty, app: &App) -> io::Result<Self> {
         tty.enter()?;
         let (width, height) = size();
-        Ok(Self { tty, painter: Painter::new(width, height), drawn_at: None })
+        let budget = Budget::new(app.picture_rate(), budget::is_remote(), Instant::now());
+        Ok(Self { tty, painter: Painter::new(width, height), drawn_at: None, budget, posters: Posters::default() })
     }
 
     /// How long nothing needs to be done.
@@ -286,14 +345,20 @@ impl Screen {
             return self.pause(urgency);
         }
         let left = app.next_tick().duration_since(Timestamp::now());
+        let waiting = app.pictures_wait() || !self.posters.is_empty();
+        let pictures = waiting.then(|| self.budget.ready_in(Instant::now()));
         // A little late rather than early: then it is past what was waited for. A clock that was
         // set back must not make it wait for the old time.
-        (Duration::try_from(left).unwrap_or_default() + Duration::from_millis(2)).min(Duration::from_mins(1))
+        (Duration::try_from(left).unwrap_or_default() + Duration::from_millis(2))
+            .min(pictures.unwrap_or(Duration::MAX))
+            .min(Duration::from_mins(1))
     }
 
     /// How soon a frame is due: by what changed, or because the terminal's picture is lost.
     fn due(&self, app: &App) -> Option<Urgency> {
-        if self.painter.is_lost() { Some(Urgency::Now) } else { app.due() }
+        let goes = app.pictures_wait() && self.posters.is_empty() && self.budget.is_ready(Instant::now());
+        let pictures = goes.then_some(Urgency::Now);
+        if self.painter.is_lost() { Some(Urgency::Now) } else { app.due().max(pictures) }
     }
 
     /// What is left until the next frame may be drawn.
@@ -310,17 +375,51 @@ impl Screen {
         if !self.tty.flush()? {
             return Ok(());
         }
+        if let Some((bytes, took)) = self.tty.drained() {
+            self.budget.learn(bytes, took);
+        }
         if self.due(app).is_some_and(|urgency| self.pause(urgency).is_zero()) {
             self.draw(app)?;
         }
-        Ok(())
+        self.send_pictures()
+    }
+
+    /// As much of the pictures as the line bears now.
+    fn send_pictures(&mut self) -> io::Result<()> {
+        loop {
+            let now = Instant::now();
+            if !self.tty.is_flushed() || !self.budget.is_ready(now) {
+                return Ok(());
+            }
+            self.posters.refine(self.budget.most());
+            let Some(unit) = self.posters.next_unit() else { return Ok(()) };
+            self.budget.spend(unit.len(), now);
+            self.painter.lose_place();
+            self.tty.queue(&unit);
+            self.tty.flush()?;
+            if let Some((bytes, took)) = self.tty.drained() {
+                self.budget.learn(bytes, took);
+            }
+        }
     }
 
     fn draw(&mut self, app: &mut App) -> io::Result<()> {
+        let now = Instant::now();
+        app.hold_pictures(!self.posters.is_empty() || !self.budget.is_ready(now));
         app.prepare();
-        let bytes = self.painter.frame(|buf| draw(app, buf));
+        if self.painter.is_lost() {
+            self.posters.forget();
+        }
+        for area in self.posters.hang(&app.posters(), self.budget.most()) {
+            self.painter.damage(area);
+        }
+        let links = app.links();
+        let bytes = self.painter.linked_frame(&links, |buf| draw(app, buf));
+        if app.has_new_pictures() {
+            self.budget.spend(bytes.len(), now);
+        }
         app.drawn();
-        self.drawn_at = Some(Instant::now());
+        self.drawn_at = Some(now);
         self.tty.queue(&bytes);
         self.tty.flush().map(|_| ())
     }
@@ -361,28 +460,5 @@ impl Screen {
 
 /// OSC 52: the terminal's clipboard takes base64.
 fn clipboard(text: &str) -> String {
-    const DIGITS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
-    let mut out = String::from("\x1b]52;c;");
-    for three in text.as_bytes().chunks(3) {
-        let at = |i: usize| u32::from(three.get(i).copied().unwrap_or(0));
-        let bits = at(0) << 16 | at(1) << 8 | at(2);
-        for i in 0..4 {
-            let digit = DIGITS[(bits >> (18 - 6 * i) & 63) as usize];
-            out.push(if i <= three.len() { char::from(digit) } else { '=' });
-        }
-    }
-    out.push('\x07');
-    out
-}
-
-#[cfg(test)]
-mod tests {
-    use super::clipboard;
-
-    #[test]
-    fn the_clipboard_speaks_base64() {
-        assert_eq!(clipboard("a"), "\x1b]52;c;YQ==\x07");
-        assert_eq!(clipboard("outputs/x.mp4"), "\x1b]52;c;b3V0cHV0cy94Lm1wNA==\x07");
-        assert_eq!(clipboard("歩"), "\x1b]52;c;5q2p\x07");
-    }
+    format!("\x1b]52;c;{}\x07", base64(text.as_bytes()))
 }

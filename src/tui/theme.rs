@@ -26,6 +26,17 @@ pub enum Role {
     Bad,
 }
 
+/// The colours that a terminal has for pictures.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Depth {
+    None,
+    /// The 256 that all have.
+    #[default]
+    Indexed,
+    /// 8 bits a channel.
+    Full,
+}
+
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Theme {
     color: bool,

@@ -1,8 +1,8 @@
 //! Looking at a file in a process of its own, which may crash, hang or want too much memory without harm.
 //!
-//! Both ends are here: [`examine`] and [`last_frame`] start a child of this same program and wait for its line,
-//! [`answer`] is what that child does. The child sets its own limits before it opens anything, and ends when
-//! whoever started it is gone. It never writes a file.
+//! Both ends are here: [`examine`], [`last_frame`], [`mend`] and [`draw`] start a child of this same program and wait for
+//! its line, [`answer`] and [`answer_drawn`] are what that child does. The child sets its own limits before it opens anything,
+//! and ends when whoever started it is gone. It writes no file but the mended copy or the pictures that it is asked for.
 
 use std::io::{Read, Write};
 use std::path::{Path, PathBuf};
@@ -15,10 +15,13 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
 use super::{Limits, Still};
-use crate::verdict::{Curves, Measurement, Thresholds};
+use crate::protocol::{Album, Pictures};
+use crate::verdict::{Curves, Measurement, Repair, Thresholds};
 
 /// The hidden verb that a child is started with; behind it stand the order as JSON and the file.
 pub const VERB: &str = "examine";
+/// The same for pictures.
+pub const DRAW: &str = "draw";
 
 /// What the child adds to the time for looking: its start, and ffmpeg's end.
 const GRACE: Duration = Duration::from_secs(10);
@@ -26,17 +29,41 @@ const GRACE: Duration = Duration::from_secs(10);
 const ANSWER_BYTES: u64 = 40 << 20;
 
 /// What a child is told.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Order {
     pub seconds: u64,
     pub thresholds: Thresholds,
     /// Only the last frame is wanted.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub last_frame: bool,
+    /// Make a mended copy, do not look.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub mend: Option<Mend>,
 }
 
-/// The line that a child writes.
+/// How a copy is mended.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Mend {
+    pub how: Repair,
+    /// What was measured of the clip.
+    pub known: Measurement,
+    /// One that was made before, and not heard of, will do.
+    pub again: bool,
+}
+
+/// What a child that makes pictures is told.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct DrawOrder {
+    pub seconds: u64,
+    pub what: Pictures,
+    /// The folder that they are put into.
+    pub into: PathBuf,
+}
+
+/// The line that a child writes who looks.
 type Answer = Result<(Measurement, Curves), String>;
 
 /// This very program, to be started anew; none where the system does not tell.
@@ -52,9 +79,8 @@ pub fn this_program() -> Option<PathBuf> {
 /// # Errors
 /// Words: what the child says of the file, or what became of the child.
 pub fn examine(program: &Path, path: &Path, time: Duration, thresholds: &Thresholds) -> Answer {
-    let order = Order { seconds: time.as_secs().max(1), thresholds: *thresholds, last_frame: false };
-    let (known, _) = ask(child(program, path, &order)?, time + GRACE)?;
-    Ok(known)
+    let order = Order { seconds: time.as_secs().max(1), thresholds: *thresholds, ..Order::default() };
+    Ok(ask(child(program, path, VERB, &order)?, time + GRACE, "the measurement")?.0)
 }
 
 /// Takes the last frame of a file by way of a child of `program`, which is comfytop.
@@ -62,20 +88,38 @@ pub fn examine(program: &Path, path: &Path, time: Duration, thresholds: &Thresho
 /// # Errors
 /// As [`examine`].
 pub fn last_frame(program: &Path, path: &Path, time: Duration) -> Result<Still, String> {
-    let order = Order { seconds: time.as_secs().max(1), thresholds: Thresholds::default(), last_frame: true };
-    let (frames, png) = ask(child(program, path, &order)?, time + GRACE)?;
+    let order = Order { seconds: time.as_secs().max(1), last_frame: true, ..Order::default() };
+    let (frames, png) = ask(child(program, path, VERB, &order)?, time + GRACE, "the decoding")?;
     Ok(Still { frames, png })
 }
 
-fn child(program: &Path, path: &Path, order: &Order) -> Result<Command, String> {
+/// Makes a mended copy by way of such a child; its path.
+///
+/// # Errors
+/// Words: why there is none, or what became of the child.
+pub fn mend(program: &Path, path: &Path, time: Duration, mend: Mend) -> Result<PathBuf, String> {
+    let order = Order { seconds: time.as_secs().max(1), mend: Some(mend), ..Order::default() };
+    Ok(ask(child(program, path, VERB, &order)?, time + GRACE, "the repair")?.0)
+}
+
+/// Makes pictures of a file by way of such a child.
+///
+/// # Errors
+/// Words: what the child says of the file, or what became of the child.
+pub fn draw(program: &Path, path: &Path, what: Pictures, into: &Path, time: Duration) -> Result<Album, String> {
+    let order = DrawOrder { seconds: time.as_secs().max(1), what, into: into.to_owned() };
+    Ok(ask(child(program, path, DRAW, &order)?, time + GRACE, "the drawing")?.0)
+}
+
+fn child(program: &Path, path: &Path, verb: &str, order: &impl Serialize) -> Result<Command, String> {
     let order = serde_json::to_string(order).map_err(|error| error.to_string())?;
     let mut command = Command::new(program);
-    command.arg(VERB).arg(order).arg("--").arg(path);
+    command.arg(verb).arg(order).arg("--").arg(path);
     Ok(command)
 }
 
-/// Runs a child and reads its line, and the bytes behind it.
-fn ask<T: DeserializeOwned>(mut command: Command, time: Duration) -> Result<(T, Vec<u8>), String> {
+/// Runs a child and reads its line, and the bytes behind it; `work` is what words call it.
+fn ask<T: DeserializeOwned>(mut command: Command, time: Duration, work: &str) -> Result<(T, Vec<u8>), String> {
     let deadline = Instant::now() + time;
     // Its standard input tells it that we are there; when we are gone it closes.
     command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::null());
@@ -91,9 +135,9 @@ fn ask<T: DeserializeOwned>(mut command: Command, time: Duration) -> Result<(T, 
         const CREATE_NO_WINDOW: u32 = 0x0800_0000;
         command.creation_flags(CREATE_NO_WINDOW);
     }
-    let child = command.spawn().map_err(|error| format!("the measurement can't be started: {error}"))?;
+    let child = command.spawn().map_err(|error| format!("{work} can't be started: {error}"))?;
     let mut child = Guarded(child);
-    let Some(stdout) = child.0.stdout.take() else { return Err("the measurement has no output".to_owned()) };
+    let Some(stdout) = child.0.stdout.take() else { return Err(format!("{work} has no output")) };
     let (send, line) = mpsc::channel();
     thread::spawn(move || {
         let mut line = Vec::new();
@@ -102,21 +146,21 @@ fn ask<T: DeserializeOwned>(mut command: Command, time: Duration) -> Result<(T, 
         let _ = send.send(read.map(|_| line));
     });
     let left = |deadline: Instant| deadline.saturating_duration_since(Instant::now());
-    let timed_out = || format!("the measurement hung and was ended after {} s", time.as_secs());
+    let timed_out = || format!("{work} hung and was ended after {} s", time.as_secs());
     let line = line.recv_timeout(left(deadline)).map_err(|_| timed_out())?;
     let status = loop {
         match child.0.try_wait() {
             Ok(Some(status)) => break status,
             Ok(None) if left(deadline).is_zero() => return Err(timed_out()),
             Ok(None) => thread::sleep(Duration::from_millis(2)),
-            Err(error) => return Err(format!("the measurement can't be waited for: {error}")),
+            Err(error) => return Err(format!("{work} can't be waited for: {error}")),
         }
     };
-    let mut line = line.map_err(|error| format!("the measurement can't be heard: {error}"))?;
+    let mut line = line.map_err(|error| format!("{work} can't be heard: {error}"))?;
     let end = line.iter().position(|byte| *byte == b'\n').map_or(line.len(), |at| at + 1);
     let rest = line.split_off(end);
     let told: Result<Result<T, String>, _> = serde_json::from_slice(&line);
-    told.unwrap_or_else(|_| Err(format!("the measurement crashed ({})", ending(status)))).map(|told| (told, rest))
+    told.unwrap_or_else(|_| Err(format!("{work} crashed ({})", ending(status)))).map(|told| (told, rest))
 }
 
 fn ending(status: ExitStatus) -> String {
@@ -152,21 +196,43 @@ impl Drop for Guarded {
 /// # Errors
 /// Of `out`.
 pub fn answer(order: &Order, path: &Path, out: &mut dyn Write) -> std::io::Result<()> {
-    end_with_the_parent();
-    let time = Duration::from_secs(order.seconds);
-    confine(time);
-    let limits = Limits { time, ..Limits::default() };
+    let limits = confined(order.seconds);
     if order.last_frame {
         let still = super::last_frame(path, &limits).map_err(|error| error.to_string());
-        serde_json::to_writer(&mut *out, &still.as_ref().map(|still| still.frames))?;
-        writeln!(out)?;
+        tell(&still.as_ref().map(|still| still.frames), out)?;
         out.write_all(still.as_ref().map_or(&[][..], |still| still.png.as_slice()))?;
         return out.flush();
+    }
+    if let Some(mend) = &order.mend {
+        let made = super::repair::repair_again(path, mend.how, &mend.known, &limits, mend.again);
+        return tell(&made.map_err(|error| error.to_string()), out);
     }
     let answer: Answer = super::examine(path, &limits, &order.thresholds)
         .map(|(known, curves)| (known, curves.shortened()))
         .map_err(|error| error.to_string());
-    serde_json::to_writer(&mut *out, &answer)?;
+    tell(&answer, out)
+}
+
+/// What a child does that makes pictures.
+///
+/// # Errors
+/// Of `out`.
+pub fn answer_drawn(order: &DrawOrder, path: &Path, out: &mut dyn Write) -> std::io::Result<()> {
+    let limits = confined(order.seconds);
+    let answer = super::stills::make(path, order.what, &order.into, &limits).map_err(|error| error.to_string());
+    tell(&answer, out)
+}
+
+/// From here on this process keeps to its limits.
+fn confined(seconds: u64) -> Limits {
+    end_with_the_parent();
+    let time = Duration::from_secs(seconds);
+    confine(time);
+    Limits { time, ..Limits::default() }
+}
+
+fn tell(answer: &impl Serialize, out: &mut dyn Write) -> std::io::Result<()> {
+    serde_json::to_writer(&mut *out, answer)?;
     writeln!(out)?;
     out.flush()
 }
@@ -226,7 +292,7 @@ mod tests {
     fn asked(script: &str, time: Duration) -> Answer {
         let mut command = Command::new("sh");
         command.args(["-c", script]);
-        ask(command, time).map(|(known, _)| known)
+        ask(command, time, "the measurement").map(|(known, _)| known)
     }
 
     #[test]
@@ -242,7 +308,8 @@ mod tests {
         let words = "the measurement hung and was ended after 0 s";
         assert_eq!(asked("exec sleep 600", Duration::from_millis(200)).unwrap_err(), words);
         assert_eq!(asked("exec >&-; exec sleep 600", Duration::from_millis(200)).unwrap_err(), words);
-        let missing: Result<((), _), _> = ask(Command::new("no-such-folder/no-such-program"), Duration::from_secs(5));
+        let missing: Result<((), _), _> =
+            ask(Command::new("no-such-folder/no-such-program"), Duration::from_secs(5), "the measurement");
         assert!(missing.unwrap_err().starts_with("the measurement can't be started"));
     }
 }

@@ -122,32 +122,46 @@ fn show(stdout: impl Read, budget: &Budget, mut sink: impl FnMut(Rgb)) -> Result
 
 /// The first and the last frame by ffmpeg, 8 bits a channel.
 pub(super) fn ends(path: &Path, budget: &Budget, otherwise: VideoError) -> Result<Ends, VideoError> {
+    let ((first, last, frames), fps) =
+        frames(path, budget, otherwise, (None, None, 0), |(first, last, frames), frame| {
+            *frames += 1;
+            if first.is_none() {
+                *first = Some(frame);
+            } else {
+                *last = Some(frame);
+            }
+        })?;
+    Ok(Ends { first: first.ok_or(VideoError::NoFrames)?, last, frames, fps })
+}
+
+/// Shows every frame to `see`, 8 bits a channel; what has become of `state` then, and frames a second.
+pub(super) fn frames<T: Send + 'static>(
+    path: &Path,
+    budget: &Budget,
+    otherwise: VideoError,
+    mut state: T,
+    see: impl Fn(&mut T, Rgb) + Send + 'static,
+) -> Result<(T, Option<f64>), VideoError> {
     let limits = budget.limits.clone();
     let output =
         ["-map", "0:v:0", "-fps_mode", "passthrough", "-c:v", "ppm", "-pix_fmt", "rgb24", "-f", "image2pipe", "-"];
     let run = run(path, &output, budget, move |stdout| {
         let budget = Budget::new(&limits);
-        let (mut first, mut last, mut frames) = (None, None, 0);
+        let mut count = 0;
         show(stdout, &budget, |frame| {
-            frames += 1;
-            if first.is_none() {
-                first = Some(frame);
-            } else {
-                last = Some(frame);
-            }
+            count += 1;
+            see(&mut state, frame);
         })?;
-        Ok::<_, VideoError>((first, last, frames))
+        Ok::<_, VideoError>((state, count))
     })?;
     let Some(run) = run else {
         return Err(otherwise);
     };
-    let frames = run.result.as_ref().map_or(0, |(_, _, frames)| *frames);
-    if run.result.is_ok() {
-        run.check(frames)?;
+    if let Ok((_, count)) = &run.result {
+        run.check(*count)?;
     }
     let fps = about(&run.words).fps;
-    let (first, last, frames) = run.result?;
-    Ok(Ends { first: first.ok_or(VideoError::NoFrames)?, last, frames, fps })
+    Ok((run.result?.0, fps))
 }
 
 /// What a file is, as ffmpeg says; none where there is no ffmpeg.

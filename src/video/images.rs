@@ -7,6 +7,7 @@ use std::fs::File;
 use std::io::BufReader;
 
 use image::codecs::gif::GifDecoder;
+use image::codecs::jpeg::JpegDecoder;
 use image::codecs::png::PngDecoder;
 use image::error::ImageError;
 use image::{AnimationDecoder, DynamicImage, Frame, ImageDecoder, RgbaImage};
@@ -31,6 +32,18 @@ pub(super) fn png(file: File, budget: &Budget, sink: &mut Sink) -> Result<Option
     }
     // 8 bytes a pixel at most (16-bit RGBA), then RGB.
     budget.picture(width.into(), height.into(), 14)?;
+    let image = DynamicImage::from_decoder(decoder).map_err(error)?;
+    sink(Rgb::from_packed::<3>(width, height, &image.into_rgb8()).ok_or(VideoError::NoFrames)?)?;
+    Ok(None)
+}
+
+/// The one frame of a JPEG.
+pub(super) fn jpeg(file: File, budget: &Budget, sink: &mut Sink) -> Result<Option<f64>, Refusal> {
+    let mut decoder = JpegDecoder::new(BufReader::new(file)).map_err(error)?;
+    let (width, height) = decoder.dimensions();
+    // The file, its coefficients, and RGB twice.
+    budget.picture(width.into(), height.into(), 14)?;
+    decoder.set_limits(image_limits(budget.limits.memory)).map_err(error)?;
     let image = DynamicImage::from_decoder(decoder).map_err(error)?;
     sink(Rgb::from_packed::<3>(width, height, &image.into_rgb8()).ok_or(VideoError::NoFrames)?)?;
     Ok(None)

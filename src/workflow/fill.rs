@@ -12,6 +12,7 @@ use super::from_graph;
 use super::graph::{self, Graph, NoPlace};
 use super::infer::LOADERS;
 use super::slots::{self, Fit, InputRef, Slot, SlotType};
+use super::tries::Tries;
 use super::{OF_JOB, ON_SERVER, Workflow};
 use crate::job::Shape;
 use crate::job_file::{JobSpec, OWN_KEYS, Source, kind};
@@ -20,7 +21,7 @@ use crate::text;
 pub use fault::FillFault;
 
 /// A graph with a job's values in it.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct Filled {
     pub graph: Graph,
     pub seed: SeedChoice,
@@ -29,6 +30,8 @@ pub struct Filled {
     /// The files that the job names.
     pub files: Vec<FileInput>,
     pub shape: Shape,
+    /// What is tried, where the job asks for several tries.
+    pub tries: Tries,
 }
 
 /// Which seed the job wants.
@@ -82,11 +85,8 @@ impl FileValue {
 }
 
 impl Workflow {
-    /// Puts a job's values into a copy of the graph. `set` comes last and wins.
-    ///
-    /// # Errors
-    /// Every fault, in the order of the job's keys; those that are missing last.
-    pub fn fill(&self, job: &JobSpec) -> Result<Filled, Vec<FillFault>> {
+    /// Puts the values of one try into a copy of the graph.
+    pub(super) fn fill_once(&self, job: &JobSpec) -> Result<Filled, Vec<FillFault>> {
         // a graph that came in the job file keeps its own seed; a workflow's is only a placeholder
         let raw = !matches!(job.workflow, Source::Named(_));
         let mut filling = Filling {
@@ -117,7 +117,7 @@ impl Workflow {
         };
         let shape = self.shape(&filling.graph);
         let Filling { graph, seed_inputs, files, .. } = filling;
-        Ok(Filled { graph, seed, seed_inputs, files, shape })
+        Ok(Filled { graph, seed, seed_inputs, files, shape, tries: Tries::default() })
     }
 
     fn shape(&self, graph: &Graph) -> Shape {

@@ -4,15 +4,18 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use comfytop::config::UiConfig;
-use comfytop::job::{Attempt, CancelledBy, Ending, Failure, FailureKind, JobId, JobState, Output, Reason, Shape};
+use comfytop::job::{
+    Attempt, CancelledBy, Ending, Failure, FailureKind, JobId, JobState, Mark, Output, Reason, Repaired, Shape,
+};
 use comfytop::job_file;
 use comfytop::protocol::{
-    Answer, Away, Detail, DeviceUse, EngineRow, FromEngine, JobRow, Link, NodeTime, Progress, Sample, ServerPrompt,
-    ServerRow, Snapshot, Update,
+    Album, Answer, Away, Detail, DeviceUse, EngineRow, FromEngine, JobRow, Link, NodeTime, Pictures, Progress, Ranked,
+    Request, Sample, ServerPrompt, ServerRow, Snapshot, Still, Tries, Update,
 };
+use comfytop::tui::graphics::Graphics;
 use comfytop::tui::keys::{self, Mode};
-use comfytop::tui::{App, Command, Event, Setup, columns, draw};
-use comfytop::verdict::{Measurement, Verdict};
+use comfytop::tui::{App, Command, Event, Raster, Setup, columns, draw};
+use comfytop::verdict::{Cut, Measurement, Verdict};
 use comfytop::workflow::{BUILT_IN, Workflow};
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
@@ -54,6 +57,7 @@ pub fn row(id: u64, name: &str, state: JobState) -> JobRow {
         kind: "loop".to_owned(),
         state,
         attempt: 0,
+        tries: None,
         server: None,
         seed: Some(7000 + id),
         group: None,
@@ -67,6 +71,7 @@ pub fn row(id: u64, name: &str, state: JobState) -> JobRow {
         position: None,
         progress: None,
         outputs: Vec::new(),
+        repaired: Vec::new(),
         ssim: None,
         measure_note: None,
         measured: None,
@@ -93,6 +98,7 @@ fn done(id: u64, name: &str, minutes_ago: i64, seconds: i64, ssim: f64) -> JobRo
         _ => (Verdict::Jumps, 3.7),
     };
     row.measured = Some(Box::new(Measurement {
+        frames: 65,
         ssim: Some(ssim),
         motion_ratio: Some(seam),
         verdict: Some(verdict),
@@ -246,6 +252,35 @@ impl World {
         Self::of(jobs, vec![server()])
     }
 
+    /// Jobs that are tried until they are good enough.
+    pub fn tries() -> Self {
+        let tries = |number, of, best, ssim| Tries {
+            number,
+            of,
+            gate: "loops".into(),
+            passed: None,
+            why: String::new(),
+            best: Some(best),
+            best_ssim: Some(ssim),
+            best_verdict: Some(Verdict::Jumps),
+        };
+        let mut passed = done(44, "lantern", 30, 301, 0.886);
+        passed.attempt = 3;
+        passed.tries = Some(Tries { passed: Some(true), ..tries(3, 8, 3, 0.886) });
+        let mut unmet = done(45, "windmill", 12, 282, 0.512);
+        unmet.attempt = 2;
+        unmet.tries = Some(Tries { passed: Some(false), why: "no try passed".into(), ..tries(8, 8, 2, 0.512) });
+        let mut best = done(46, "shore", 6, 250, 0.901);
+        best.tries = Some(Tries { gate: String::new(), ..tries(4, 4, 1, 0.901) });
+        let mut under_way = running(49, "swing_short");
+        under_way.attempt = 3;
+        under_way.tries = Some(tries(3, 8, 1, 0.81));
+        let mut again = row(50, "cat_breathing", JobState::Queued);
+        again.attempt = 1;
+        again.tries = Some(tries(2, 6, 1, 0.553));
+        Self::of(vec![passed, unmet, best, under_way, again], vec![server()])
+    }
+
     pub fn empty() -> Self {
         let mut server = server();
         server.running.clear();
@@ -389,6 +424,8 @@ fn setup(width: u16, height: u16, color: bool) -> Setup {
         home: Some("/home/ada".into()),
         now: now(),
         size: (width, height),
+        depth: comfytop::tui::Depth::Full,
+        links: Some("render-box".into()),
     }
 }
 
@@ -421,12 +458,16 @@ fn attempt(number: u32, ending: Option<Ending>) -> Attempt {
         peak_vram: Some(gb(11.4)),
         outputs: Vec::new(),
         measurement: None,
+        repaired: Vec::new(),
+        mark: None,
+        values: serde_json::Map::new(),
         notes: Vec::new(),
     }
 }
 
 fn detail(row: JobRow, attempts: Vec<Attempt>) -> Detail {
     Detail {
+        minutes: None,
         file: Some("jobs/queued/000049-swing.json".into()),
         slots: vec![
             ("image".into(), json!("swing_start.png")),
@@ -455,6 +496,53 @@ pub fn running_detail() -> Detail {
 
 pub fn done_detail() -> Detail {
     detail(done(47, "reading_loop", 12, 282, 0.886), vec![attempt(1, Some(Ending::Success))])
+}
+
+/// Attempts of one job, the best first.
+pub fn ranked() -> Vec<Ranked> {
+    let one = |attempt: u32, verdict, ssim, seam, seed| Ranked {
+        job: JobId(48),
+        name: "reading_loop".into(),
+        attempt,
+        seed: Some(seed),
+        varies: String::new(),
+        elapsed_s: Some(279.0),
+        outputs: vec![Output { path: format!("outputs/reading_loop_{attempt:05}_.mp4"), bytes: 1_240_000 }],
+        repaired: Vec::new(),
+        measurement: Some(Measurement {
+            frames: 65,
+            ssim: Some(ssim),
+            motion_ratio: Some(seam),
+            luma_step: Some(0.4),
+            verdict: Some(verdict),
+            ..Measurement::default()
+        }),
+        mark: None,
+        counts: false,
+        passes: Some(verdict == Verdict::Loops),
+    };
+    let mut best = one(3, Verdict::Loops, 0.886, 1.04, 1_125_899_906_842_624);
+    best.counts = true;
+    let mut nearly = one(2, Verdict::Nearly, 0.731, 2.94, 7048);
+    nearly.varies = "length 81 · 13.cfg 1.5".into();
+    let known = Measurement { frames: 61, ssim: Some(0.912), verdict: Some(Verdict::Loops), ..Measurement::default() };
+    nearly.measurement = nearly.measurement.map(|known| Measurement {
+        advice: Some("cut the last 4 frames".into()),
+        best_cut: Some(Cut { drop_start: 0, drop_end: 4 }),
+        ..known
+    });
+    nearly.repaired.push(Repaired {
+        how: "cut".into(),
+        output: Output { path: "outputs/reading_loop_00002_-cut.mp4".into(), bytes: 1_100_000 },
+        measurement: known,
+    });
+    let mut jumps = one(1, Verdict::Jumps, 0.612, 3.7, 7047);
+    jumps.mark = Some(Mark::Discarded);
+    vec![best, nearly, jumps]
+}
+
+pub fn answer_ranking(app: &mut App, rows: Vec<Ranked>) {
+    say(app, FromEngine::Answer { id: 1, result: Ok(Answer::Ranking(rows)) });
 }
 
 pub fn failed_detail() -> Detail {
@@ -493,6 +581,63 @@ pub fn start(app: &mut App, id: u64) {
     say(app, FromEngine::Update(Update::Job(Box::new(row))));
 }
 
+/// An album as the engine would answer, with as many pictures as each kind has.
+pub fn album(what: Pictures) -> Album {
+    let names: Vec<String> = match what {
+        Pictures::Ends => ["first", "last", "difference"].map(str::to_owned).into(),
+        Pictures::Strip => (0..8).map(|n| (1 + n * 9).to_string()).collect(),
+        Pictures::Play => (1..=65).map(|n| n.to_string()).collect(),
+    };
+    let still = |name: String| Still { path: format!("/cache/{what:?}/{name}.png").into(), name };
+    Album { stills: names.into_iter().map(still).collect(), frames: 65, fps: Some(16.0) }
+}
+
+/// A bright disc before a dark hillside; where it stands tells the pictures apart.
+pub fn raster(width: usize, height: usize, at: f64) -> Raster {
+    #[expect(clippy::cast_precision_loss, reason = "small numbers")]
+    let pixel = |n: usize| {
+        let (x, y) = ((n % width) as f64 / width as f64, (n / width) as f64 / width as f64);
+        let high = height as f64 / width as f64;
+        if (x - at).hypot(y - high * 0.35) < 0.18 {
+            [250, 230, 160]
+        } else if y > high * (0.75 - 0.1 * (x * 6.0).sin()) {
+            [30, 60, 40]
+        } else {
+            [90, 130, 180]
+        }
+    };
+    Raster::new(width, height, (0..width * height).map(pixel).collect()).expect("as many as it says")
+}
+
+/// Does what the dashboard asks for until it asks for nothing more; what it asked the engine.
+pub fn serve(app: &mut App, first: Option<Command>) -> Vec<Request> {
+    let (mut asked, mut next) = (Vec::new(), first);
+    let mut idle = 0;
+    while idle < 3 || next.is_some() {
+        next = match next.take() {
+            Some(Command::Ask(Request::Pictures { job, what })) => {
+                asked.push(Request::Pictures { job, what });
+                let answer = Answer::Pictures { job, what, album: Ok(album(what)) };
+                app.update(Event::FromEngine(FromEngine::Answer { id: 0, result: Ok(answer) }))
+            }
+            Some(Command::Load(path)) => {
+                let at = if path.to_string_lossy().contains("first") { 0.3 } else { 0.6 };
+                app.update(Event::Raster { path, raster: Ok(raster(240, 424, at)) })
+            }
+            Some(Command::AskTerminal) => app.update(Event::Graphics(Graphics::default())),
+            Some(Command::Ask(other)) => {
+                asked.push(other);
+                app.update(Event::Tick(app.next_tick()))
+            }
+            _ => {
+                idle += 1;
+                app.update(Event::Tick(app.next_tick()))
+            }
+        };
+    }
+    asked
+}
+
 /// Presses keys one after the other; returns what they asked for.
 pub fn press(app: &mut App, keys: &str) -> Vec<Command> {
     keys.chars().filter_map(|c| app.update(Event::Key(KeyEvent::new(KeyCode::Char(c), KeyModifiers::NONE)))).collect()
@@ -514,6 +659,8 @@ pub fn in_mode(mode: Mode) -> App {
         Mode::Detail => drop(press_code(&mut app, KeyCode::Tab)),
         Mode::Server => drop(press_code(&mut app, KeyCode::BackTab)),
         Mode::Help => drop(press(&mut app, "?")),
+        Mode::Ranking => drop(press(&mut app, "kb")),
+        Mode::Menu => drop(press(&mut app, "kx")),
         Mode::Asking => drop(press(&mut app, "Q")),
         Mode::Typing => drop(press(&mut app, "/")),
     }

@@ -47,7 +47,10 @@ impl Screen {
         command.cwd(stage.temp());
         command.env("TERM", "xterm-256color");
         command.env("EDITOR", editor);
-        command.env_remove("VISUAL");
+        // Whatever the terminal is that the tests are run in, this is another one.
+        for name in ["VISUAL", "COLORTERM", "DISPLAY", "WAYLAND_DISPLAY", "TMUX", "TERM_PROGRAM", "LC_TERMINAL"] {
+            command.env_remove(name);
+        }
         for (name, value) in like.get_envs() {
             match value {
                 Some(value) => command.env(name, value),
@@ -161,6 +164,80 @@ fn a_dashboard_shows_its_job_and_leaves_the_engine_at_work() {
     stage.drop_job("afterwards", 1);
     stage.until_state(2, "done");
     assert_eq!(stage.engine_pid(), pid);
+}
+
+#[test]
+fn pictures_are_made_when_somebody_looks() {
+    let stage = Stage::served(&Wish::default());
+    let mut screen = Screen::with(&stage, &stage.place().each_ref().map(String::as_str), (120, 40));
+    stage.until("an inbox", |stage| stage.at("jobs/queued").is_dir().then_some(()));
+    stage.drop_job("reading_loop", 120);
+    stage.until_state(1, "done");
+    screen.until_shown("0.854");
+    assert!(!stage.at(".comfytop/cache/stills").exists(), "nobody has asked for any");
+    let has_colours = |screen: &mut Screen| {
+        screen.look(|s| {
+            (0..40).any(|y| {
+                (0..120).any(|x| matches!(s.cell(y, x).map(vt100::Cell::bgcolor), Some(vt100::Color::Idx(16..))))
+            })
+        })
+    };
+    assert!(!has_colours(&mut screen));
+    screen.press("i");
+    screen.until("pictures", has_colours);
+    screen.until_shown("last");
+    screen.press("i");
+    screen.until_shown("difference");
+    screen.press("i");
+    screen.until("a strip", |screen| ["1", "17", "33"].iter().all(|frame| screen.text().contains(frame)));
+    screen.until("pictures of it", has_colours);
+    screen.press("P");
+    screen.until_shown("/33");
+    screen.press("P");
+    screen.until("its end", |screen| !screen.text().contains("/33"));
+    screen.press("i");
+    screen.until("no pictures", |screen| !has_colours(screen));
+    screen.press("o");
+    screen.until_shown("no display here");
+    let raw = String::from_utf8_lossy(&screen.raw.lock().unwrap_or_else(PoisonError::into_inner)).into_owned();
+    assert!(raw.contains("\x1b]8;;file://") && raw.contains("/outputs/reading_loop"), "its path is a link");
+}
+
+#[test]
+fn what_renders_is_seen_while_somebody_looks() {
+    let stage = Stage::served(&Wish::slow(8.0));
+    let mut screen = Screen::with(&stage, &stage.place().each_ref().map(String::as_str), (120, 40));
+    stage.until("an inbox", |stage| stage.at("jobs/queued").is_dir().then_some(()));
+    stage.drop_job("reading_loop", 120);
+    stage.until_state(1, "running");
+    screen.press("i");
+    screen.until_shown("live #1");
+    assert!(stage.at(".comfytop/cache/live").is_dir());
+}
+
+/// A terminal that answers: kitty, in this case.
+#[test]
+fn a_terminal_that_knows_pictures_gets_them_and_no_key_is_lost() {
+    let stage = Stage::served(&Wish::default());
+    let mut screen = Screen::with(&stage, &stage.place().each_ref().map(String::as_str), (120, 40));
+    stage.until("an inbox", |stage| stage.at("jobs/queued").is_dir().then_some(()));
+    stage.drop_job("reading_loop", 120);
+    screen.until_shown("0.854");
+    let wrote = |screen: &Screen, what: &str| {
+        let raw = screen.raw.lock().unwrap_or_else(PoisonError::into_inner);
+        raw.windows(what.len()).any(|bytes| bytes == what.as_bytes())
+    };
+    assert!(!wrote(&screen, "\x1b_G"), "nobody was asked yet");
+    screen.press("i");
+    screen.until("the question", |screen| wrote(screen, "\x1b[5n"));
+    // Typed between the answers, and one of them looks like keys.
+    screen.press("\x1b_Gi=31;OK\x1b\\?\x1bP>|kitty(0.35.2)\x1b\\\x1b[?62;c\x1b[6;20;10t\x1b[0n");
+    screen.until_shown("scroll");
+    screen.press("?");
+    screen.until("a picture", |screen| wrote(screen, "a=T,U=1,i=201,f=100") && wrote(screen, "a=T,U=1,i=202,f=100"));
+    screen.until("its cells", |screen| screen.text().contains('\u{10eeee}'));
+    screen.press("iii");
+    screen.until("their end", |screen| wrote(screen, "a=d,d=I,i=201"));
 }
 
 #[test]

@@ -16,7 +16,7 @@ use super::shelf::{Shelf, no_server, now_for_pages};
 use crate::engine::core::State;
 use crate::engine::preflight::{Known, Preflight};
 use crate::folder::Folder;
-use crate::job::{Failure, FailureKind, JobId, Shape};
+use crate::job::{Failure, FailureKind, Goal, JobId, Shape};
 use crate::job_file::{self, Format, JobFileError, JobSpec, Places, Source, Variant};
 use crate::store::Prompt;
 use crate::text;
@@ -51,6 +51,8 @@ pub(super) struct Ready {
     pub fingerprint: String,
     pub seed: SeedChoice,
     pub shape: Shape,
+    pub goal: Option<Goal>,
+    pub repair: bool,
 }
 
 /// What a file waits for.
@@ -303,7 +305,8 @@ impl<'a> Reader<'a> {
                 Err(NoInput::Never(why)) => return Err(self.at(spec.entry, &[&file.slot], &why)),
             }
         }
-        let fingerprint = fingerprint(&filled.graph, &files);
+        let goal = filled.tries.goal;
+        let fingerprint = fingerprint(&filled.graph, &files, goal.as_ref(), spec.repair);
         let text = self.before.is_some().then(|| String::from_utf8_lossy(&self.drop.bytes).into_owned());
         let prompt = Prompt {
             graph: filled.graph,
@@ -311,11 +314,12 @@ impl<'a> Reader<'a> {
             files,
             slots,
             text,
+            variations: filled.tries.edits,
             extra_data: spec.extra_data.clone().or_else(|| page_beside(&spec.workflow)),
         };
         let prompt = prompt.to_text().map_err(|error| rejection(error.to_string(), ""))?;
         self.graphs += prompt.len();
-        Ok(Ready { prompt, fingerprint, seed: filled.seed, shape: filled.shape })
+        Ok(Ready { prompt, fingerprint, seed: filled.seed, shape: filled.shape, goal, repair: spec.repair })
     }
 
     /// A rejection that names the place in the file.

@@ -40,6 +40,8 @@ fn start(dir: &Path) -> (Driver, mpsc::UnboundedReceiver<Event>) {
     let remembered = remember(&store).expect("remembered");
     let (events, inputs) = mpsc::unbounded_channel();
     let mut driver = Driver {
+        previews: tokio::sync::watch::channel(false).0,
+        studio: crate::engine::pictures::Studio::new(None, folder.cache(), 0),
         state: State::new(Policy::default(), row, Vec::new(), remembered, 1, Timestamp::now()),
         next_job: store.next_job().expect("a number"),
         store,

@@ -17,6 +17,7 @@ impl App {
             FromEngine::Welcome(engine) => {
                 self.engine = engine;
                 self.state = EngineState::Up;
+                self.gallery.forget_asked();
                 self.stop_asked = false;
                 self.lost_at = None;
                 self.forecast_due = true;
@@ -54,6 +55,9 @@ impl App {
         match update {
             Update::Job(row) => {
                 let id = row.id;
+                if let Some(ranking) = &mut self.ranking {
+                    ranking.heard_of(id);
+                }
                 self.forecast_due = true;
                 if self.jobs.upsert(*row, self.now) == Seen::Something {
                     self.mark(Urgency::Now);
@@ -91,6 +95,7 @@ impl App {
                 self.forecast_due = true;
                 self.mark(Urgency::Soon);
             }
+            Update::Preview { job, still } => self.gallery.preview_came(job, still),
             Update::Notice(notice) => self.say(notice),
             Update::Engine(engine) => {
                 self.engine = engine;
@@ -120,7 +125,12 @@ impl App {
                     self.detail = Some(detail);
                 }
             }
+            Ok(Answer::Pictures { job, what, album }) => {
+                self.gallery.album_came(job, what, album);
+                self.mark(Urgency::Soon);
+            }
             Ok(Answer::Each(each)) => self.each(&each),
+            Ok(Answer::Ranking(rows)) => self.ranking_came(rows),
             Ok(Answer::Text { job, text }) => self.text_came(job, text),
             Ok(_) => {}
             Err(words) => self.tell(Level::Warning, words),

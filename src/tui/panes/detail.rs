@@ -8,7 +8,7 @@ use ratatui::text::Span;
 use serde_json::Value;
 
 use super::curves;
-use crate::job::{Attempt, Ending, Failure, JobState, Reason};
+use crate::job::{Attempt, Ending, Failure, JobState, Mark, Reason};
 use crate::protocol::{Detail, JobRow, Look, Progress};
 use crate::text::{clean, clean_lines};
 use crate::tui::app::App;
@@ -16,6 +16,7 @@ use crate::tui::canvas;
 use crate::tui::figures;
 use crate::tui::layout::{Areas, Pane};
 use crate::tui::list::Entry;
+use crate::tui::paint::Hyperlink;
 use crate::tui::theme::{self, Role};
 use crate::verdict::Measurement;
 
@@ -31,7 +32,9 @@ pub fn detail(app: &App, buf: &mut Buffer, areas: &Areas) {
     } else {
         area.y += 1;
         area.height = area.height.saturating_sub(1);
-        Rect { x: area.x.saturating_sub(2), y: area.y - 1, ..area }
+        let beside = Rect { y: areas.pictures.y, ..areas.detail }.union(areas.pictures).width;
+        let width = if areas.pictures.is_empty() { area.width } else { beside };
+        Rect { x: area.x.saturating_sub(2), y: area.y - 1, width, ..area }
     };
     let Some(entry) = app.jobs.selected() else {
         super::title(app, buf, line, "no job", Pane::Detail);
@@ -91,6 +94,7 @@ pub fn line(app: &App, buf: &mut Buffer, area: Rect) {
         }
     }
     let mut facts = Vec::new();
+    facts.extend(row.tries.as_ref().map(|tries| tries.words()));
     if let Some(detail) = app.selected_detail()
         && let Some((_, value)) = detail.slots.iter().find(|(name, _)| name == "image")
     {
@@ -128,6 +132,8 @@ struct Page<'a> {
     app: &'a App,
     width: usize,
     lines: Vec<Vec<Span<'static>>>,
+    /// Which line shows which output.
+    outputs: Vec<(usize, String)>,
 }
 
 impl Page<'_> {
@@ -161,9 +167,13 @@ impl Page<'_> {
 }
 
 fn lines(app: &App, entry: &Entry, width: u16) -> Vec<Vec<Span<'static>>> {
+    page(app, entry, width).lines
+}
+
+fn page<'a>(app: &'a App, entry: &Entry, width: u16) -> Page<'a> {
     let row = &entry.row;
     let detail = app.selected_detail();
-    let mut page = Page { app, width: usize::from(width), lines: Vec::new() };
+    let mut page = Page { app, width: usize::from(width), lines: Vec::new(), outputs: Vec::new() };
     match &row.state {
         JobState::Failed { why } | JobState::Rejected { why } => failure(&mut page, why),
         JobState::Running | JobState::Cancelling { .. } => progress(&mut page, entry),
@@ -180,6 +190,11 @@ fn lines(app: &App, entry: &Entry, width: u16) -> Vec<Vec<Span<'static>>> {
     }
     if let Some(trouble) = &row.trouble {
         page.text("held up", &clean(trouble), Role::Nearly);
+    }
+    if let Some(tries) = &row.tries {
+        let role = if tries.passed == Some(false) && row.state.is_ended() { Role::Nearly } else { Role::Plain };
+        let minutes = detail.and_then(|detail| detail.minutes).map(|most| format!("; {most} minutes at most"));
+        page.text("tries", &clean(&format!("{}{}", tries.sentence(), minutes.unwrap_or_default())), role);
     }
     outputs(&mut page, row);
     times(&mut page, entry);
@@ -204,7 +219,51 @@ fn lines(app: &App, entry: &Entry, width: u16) -> Vec<Vec<Span<'static>>> {
             page.text("prompt id", &clean(&attempt.prompt_id), Role::Quiet);
         }
     }
-    page.lines
+    page
+}
+
+/// The outputs' paths on the screen, as links to files of `host`.
+pub fn links(app: &App, host: &str) -> Vec<Hyperlink> {
+    let areas = app.areas();
+    let Some(entry) = app.jobs.selected().filter(|_| !areas.detail.is_empty() && app.help.is_none()) else {
+        return Vec::new();
+    };
+    let boxed = !areas.main_box.is_empty();
+    let mut area = areas.detail;
+    if !boxed {
+        area.y += 1;
+        area.height = area.height.saturating_sub(1);
+    }
+    let pad = padded(area, boxed);
+    let page = page(app, entry, pad.width);
+    let shown = |(line, path): &(usize, String)| {
+        let row = u16::try_from(line.checked_sub(app.detail_scroll)?).ok().filter(|row| *row < pad.height)?;
+        // The words that say how much is below stand on the last line.
+        let below = page.lines.len() > app.detail_scroll + usize::from(pad.height);
+        if below && row + 1 == pad.height {
+            return None;
+        }
+        let wide = page.lines.get(*line)?.get(1).map_or(0, |span| canvas::cells(&span.content));
+        let label = u16::try_from(LABEL).unwrap_or(0);
+        let area = Rect { x: pad.x + label, y: pad.y + row, width: wide, height: 1 }.intersection(pad);
+        Some(Hyperlink { area, url: file_url(host, &app.whole_path(path)) })
+    };
+    page.outputs.iter().filter_map(shown).collect()
+}
+
+/// `file://host/path`, all that is not plain in percents.
+fn file_url(host: &str, path: &str) -> String {
+    use std::fmt::Write as _;
+    let path = path.replace('\\', "/");
+    let mut url = format!("file://{host}{}", if path.starts_with('/') { "" } else { "/" });
+    for byte in path.bytes() {
+        if byte.is_ascii_alphanumeric() || b"/-_.~:".contains(&byte) {
+            url.push(char::from(byte));
+        } else {
+            let _ = write!(url, "%{byte:02X}");
+        }
+    }
+    url
 }
 
 fn failure(page: &mut Page<'_>, why: &Failure) {
@@ -266,7 +325,16 @@ fn outputs(page: &mut Page<'_>, row: &JobRow) {
         let room = page.width.saturating_sub(LABEL + size.len() + 2);
         let path = canvas::fit_tail(&clean(&output.path), room).into_owned();
         let spans = vec![Span::raw(path), Span::styled(format!("  {size}"), theme.style(Role::Quiet))];
+        page.outputs.push((page.lines.len(), output.path.clone()));
         page.row(if i == 0 { "output" } else { "" }, spans);
+    }
+    for repaired in &row.repaired {
+        let known = &repaired.measurement;
+        let words = format!("  {}, {}", repaired.how, known.words());
+        let room = page.width.saturating_sub(LABEL + canvas::width(&words));
+        let path = canvas::fit_tail(&clean(&repaired.output.path), room).into_owned();
+        let role = known.verdict.map_or(Role::Quiet, theme::verdict);
+        page.row("repaired", vec![Span::raw(path), Span::styled(clean(&words).into_owned(), theme.style(role))]);
     }
     let ui = &page.app.setup.ui;
     match (row.ssim, &row.measure_note) {
@@ -396,12 +464,25 @@ fn attempts(page: &mut Page<'_>, detail: &Detail) {
         match &attempt.reason {
             Reason::First => {}
             Reason::Requeued => parts.push("requeued".to_owned()),
+            Reason::NextTry(why) => parts.push(clean(why).into_owned()),
             Reason::Retried(why) => parts.push(format!("retried: {}", clean(why))),
         }
         parts.push(attempt.server.clone());
         parts.extend(attempt.seed.map(|s| format!("seed {s}")));
+        parts.extend(attempt.values.iter().map(|(slot, value)| format!("{slot} {}", plain(value))));
         parts.extend(attempt.elapsed_s(app.known_at()).map(figures::duration));
         parts.extend(attempt.measurement.as_ref().and_then(|m| m.ssim).map(|s| format!("SSIM {s:.3}")));
+        parts.extend(attempt.measurement.as_ref().and_then(|m| m.verdict).map(|v| v.word().to_owned()));
+        let count = detail.attempts.len();
+        parts.extend(
+            (count > 1 && detail.row.state.is_ended() && attempt.number == detail.row.attempt)
+                .then(|| "counts".to_owned()),
+        );
+        match attempt.mark {
+            Some(Mark::Kept) => parts.push("kept".to_owned()),
+            Some(Mark::Discarded) => parts.push("discarded".to_owned()),
+            None => {}
+        }
         page.text(&format!("try {}", attempt.number), &clean(&parts.join(" · ")), role);
         for note in &attempt.notes {
             page.text("", &clean(note), Role::Quiet);
@@ -416,5 +497,17 @@ fn ending(attempt: &Attempt) -> (String, Role) {
         Some(Ending::Failed(why)) => (format!("failed: {}", clean(&why.message)), Role::Plain),
         Some(Ending::Cancelled(_)) => ("cancelled".to_owned(), Role::Quiet),
         Some(Ending::Lost) => ("lost by the server".to_owned(), Role::Nearly),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::file_url;
+
+    #[test]
+    fn a_path_becomes_an_address_without_anything_that_a_terminal_obeys() {
+        assert_eq!(file_url("box", "/home/ada/a b.mp4"), "file://box/home/ada/a%20b.mp4");
+        assert_eq!(file_url("", "C:\\renders\\歩.mp4"), "file:///C:/renders/%E6%AD%A9.mp4");
+        assert_eq!(file_url("", "/x\u{1b}]8;;y"), "file:///x%1B%5D8%3B%3By");
     }
 }

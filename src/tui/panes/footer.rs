@@ -91,6 +91,7 @@ fn shown(app: &App, binding: &Binding) -> (String, &'static str) {
         Action::Start => app.start_words(),
         Action::Pause => app.pause_words(),
         Action::Hold => app.hold_words(),
+        Action::Play => app.play_words(),
         Action::Back => app.back_words(),
         _ => binding.short,
     };

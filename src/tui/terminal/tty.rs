@@ -32,11 +32,15 @@ pub struct Tty {
     out: Out,
     queue: Vec<u8>,
     sent: usize,
+    /// Since when the queue is not empty.
+    since: Option<Instant>,
+    /// Bytes of the last queue that was emptied, and how long that took.
+    drained: Option<(usize, Duration)>,
 }
 
 impl Tty {
     pub fn open() -> io::Result<Self> {
-        Ok(Self { out: Out::open()?, queue: Vec::new(), sent: 0 })
+        Ok(Self { out: Out::open()?, queue: Vec::new(), sent: 0, since: None, drained: None })
     }
 
     /// Takes the terminal: raw, on its other screen. Harmless when it is taken already.
@@ -65,6 +69,9 @@ impl Tty {
 
     /// Adds bytes to what is to be written.
     pub fn queue(&mut self, bytes: &[u8]) {
+        if !bytes.is_empty() {
+            self.since.get_or_insert_with(Instant::now);
+        }
         self.queue.extend_from_slice(bytes);
     }
 
@@ -83,8 +90,16 @@ impl Tty {
                 Err(error) => return Err(error),
             }
         }
+        if let Some(since) = self.since {
+            self.drained = Some((self.queue.len(), since.elapsed()));
+        }
         self.drop_queue();
         Ok(true)
+    }
+
+    /// How many bytes the terminal took since this was asked last, and how long that took.
+    pub fn drained(&mut self) -> Option<(usize, Duration)> {
+        self.drained.take()
     }
 
     fn flush_for(&mut self, patience: Duration) {
@@ -97,6 +112,7 @@ impl Tty {
     fn drop_queue(&mut self) {
         self.queue.clear();
         self.sent = 0;
+        self.since = None;
     }
 
     #[cfg(unix)]

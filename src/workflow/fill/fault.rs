@@ -21,6 +21,10 @@ pub enum FillFault {
     UnknownInput { key: String, node: String, input: String, inputs: Vec<String>, nearest: Option<String> },
     #[error("`set`: `{key}` {why}")]
     BadSet { key: String, why: String },
+    #[error("`{slot}` in `vary` {why}")]
+    Varied { slot: String, why: String },
+    #[error("`{key}` {why}")]
+    Tries { key: &'static str, why: String },
 }
 
 impl FillFault {
@@ -34,6 +38,8 @@ impl FillFault {
             Self::UnknownNode { key, .. } | Self::UnknownInput { key, .. } | Self::BadSet { key, .. } => {
                 vec!["set", key]
             }
+            Self::Varied { slot, .. } => vec!["until", "vary", slot],
+            Self::Tries { key, .. } => vec![key],
         }
     }
 }

@@ -1,0 +1,127 @@
+//! How many bytes pictures may take on the line to the terminal: what is typed and counted comes first.
+//!
+//! Pure: the time is passed in. A picture is sent whole and paid for after: until its debt is paid, at so many bytes a
+//! second, the next one waits. How fast that is, is set, and learnt from how fast the terminal takes what is written.
+
+use std::time::{Duration, Instant};
+
+/// What is taken within this was taken by a buffer and says nothing of a slow line.
+const AT_ONCE: Duration = Duration::from_millis(20);
+/// Fewer bytes say nothing of a fast one.
+const TELLING: usize = 2048;
+/// Bytes a second: what a terminal on this machine is given at most, and the slowest line there is.
+const LOCAL_MOST: f64 = 8e6;
+const LEAST: f64 = 512.0;
+/// The share of a slow line that pictures may have.
+const SHARE: f64 = 0.5;
+
+#[derive(Debug, Clone)]
+pub struct Budget {
+    /// Bytes a second that a picture's debt is paid with.
+    rate: f64,
+    most: f64,
+    debt: f64,
+    /// When the debt was as it stands here.
+    at: Instant,
+}
+
+impl Budget {
+    /// `rate`: bytes a second, as set. Over a network that is the most, as buffers on the way take more than the line
+    /// bears; a terminal on this machine may show that it takes more.
+    pub fn new(rate: u32, remote: bool, now: Instant) -> Self {
+        let rate = f64::from(rate).max(LEAST);
+        Self { rate, most: if remote { rate } else { rate.max(LOCAL_MOST) }, debt: 0.0, at: now }
+    }
+
+    /// So many bytes were written for pictures.
+    #[expect(clippy::cast_precision_loss, reason = "a count of bytes")]
+    pub fn spend(&mut self, bytes: usize, now: Instant) {
+        self.debt = self.owed(now) + bytes as f64;
+        self.at = now;
+    }
+
+    /// Bytes that one picture may have: those of a second and a half.
+    #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a few million at most")]
+    pub fn most(&self) -> usize {
+        (self.rate * 1.5).max(8192.0) as usize
+    }
+
+    fn owed(&self, now: Instant) -> f64 {
+        (self.debt - self.rate * now.saturating_duration_since(self.at).as_secs_f64()).max(0.0)
+    }
+
+    pub fn is_ready(&self, now: Instant) -> bool {
+        self.ready_in(now).is_zero()
+    }
+
+    /// When the next picture may be sent. Less than a millisecond is now.
+    pub fn ready_in(&self, now: Instant) -> Duration {
+        let wait = Duration::from_secs_f64((self.owed(now) / self.rate).min(600.0));
+        if wait < Duration::from_millis(1) { Duration::ZERO } else { wait }
+    }
+
+    /// The terminal took so many bytes in this time.
+    #[expect(clippy::cast_precision_loss, reason = "a count of bytes")]
+    pub fn learn(&mut self, bytes: usize, took: Duration) {
+        if took > AT_ONCE {
+            let seen = SHARE * bytes as f64 / took.as_secs_f64();
+            self.rate = if seen < self.rate { seen } else { (self.rate * 1.2).min(seen) };
+        } else if bytes >= TELLING {
+            self.rate *= 2.0;
+        }
+        self.rate = self.rate.clamp(LEAST, self.most);
+    }
+}
+
+/// The terminal is at the other end of a network, as far as anybody can tell.
+pub fn is_remote() -> bool {
+    ["SSH_CONNECTION", "SSH_TTY", "SSH_CLIENT", "MOSH_IP"].iter().any(|name| std::env::var_os(name).is_some())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn later(now: Instant, milliseconds: u64) -> Instant {
+        now + Duration::from_millis(milliseconds)
+    }
+
+    #[test]
+    fn a_picture_is_paid_for_before_the_next_one() {
+        let now = Instant::now();
+        let mut budget = Budget::new(32 << 10, true, now);
+        assert!(budget.is_ready(now), "the first one waits for nobody");
+        budget.spend(64 << 10, now);
+        assert_eq!(budget.ready_in(now), Duration::from_secs(2));
+        assert!(!budget.is_ready(later(now, 1900)) && budget.is_ready(later(now, 2000)));
+        // What was saved up in idle hours is not spent at once.
+        budget.spend(32 << 10, later(now, 3_600_000));
+        assert_eq!(budget.ready_in(later(now, 3_600_000)), Duration::from_secs(1));
+    }
+
+    #[test]
+    fn a_slow_line_is_learnt_and_a_fast_one_within_what_is_set() {
+        let now = Instant::now();
+        let mut far = Budget::new(32 << 10, true, now);
+        far.learn(4096, Duration::from_secs(1));
+        far.spend(2048, now);
+        assert_eq!(far.ready_in(now), Duration::from_secs(1), "half of 4 KB/s");
+        for _ in 0..50 {
+            far.learn(100_000, Duration::from_millis(1));
+        }
+        let mut unpaid = far.clone();
+        unpaid.debt = 32.0 * 1024.0;
+        unpaid.at = now;
+        assert_eq!(unpaid.ready_in(now), Duration::from_secs(1), "never more than is set");
+
+        let mut near = Budget::new(32 << 10, false, now);
+        for _ in 0..50 {
+            near.learn(100_000, Duration::from_millis(1));
+        }
+        near.spend(80_000, now);
+        assert_eq!(near.ready_in(now), Duration::from_millis(10), "a terminal of this machine");
+        near.learn(10, Duration::from_millis(1));
+        near.learn(0, Duration::from_mins(1));
+        assert!(near.ready_in(now) <= Duration::from_mins(10), "never for ever");
+    }
+}
