@@ -209,9 +209,14 @@ impl Ground<'_> {
             }
         }
         if let Some((info, server)) = self.info.filter(|_| self.preflight) {
+            let graphs = std::iter::once(filled.graph.clone()).chain(filled.tries.edits.iter().map(|edits| {
+                let mut graph = filled.graph.clone();
+                workflow::tries::vary(&mut graph, edits);
+                graph
+            }));
             let brought: HashSet<_> = filled.files.iter().map(|file| InputRef::new(&file.node, &file.input)).collect();
             let packs = preflight::packs(&filled.graph, spec.extra_data.as_ref());
-            for fault in filled.graphs().iter().flat_map(|graph| preflight::check(graph, info, &brought, &packs)) {
+            for fault in graphs.flat_map(|graph| preflight::check(&graph, info, &brought, &packs)) {
                 let error = at(&[], &format!("{server} would refuse it: {fault}"));
                 if !errors.contains(&error) {
                     errors.push(error);

@@ -67,20 +67,7 @@ impl Workflow {
     }
 }
 
-impl Filled {
-    /// Its graph with the values of each try; one where it is not tried with several.
-    #[must_use]
-    pub fn graphs(&self) -> Vec<Graph> {
-        let with = |edits: &Edits| {
-            let mut graph = self.graph.clone();
-            vary(&mut graph, edits);
-            graph
-        };
-        if self.tries.edits.is_empty() { vec![self.graph.clone()] } else { self.tries.edits.iter().map(with).collect() }
-    }
-}
-
-/// Puts what one of the tries changes into a graph.
+/// The graph of one of the tries.
 pub fn vary(graph: &mut Graph, edits: &Edits) {
     for (place, value) in edits {
         graph::set_input(graph, &place.node, &place.input, value.clone());

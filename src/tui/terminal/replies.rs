@@ -172,12 +172,11 @@ impl Replies {
             PictureMeans::Kitty => Means::Kitty,
             PictureMeans::Iterm2 => Means::Iterm2,
             PictureMeans::Sixel => Means::Sixel,
-            PictureMeans::Blocks | PictureMeans::Off => Means::Blocks,
             PictureMeans::Auto if inline => Means::Iterm2,
             // These answer for kitty's pictures, but know no placeholders.
             PictureMeans::Auto if self.kitty && !is(&["konsole"]) => Means::Kitty,
             PictureMeans::Auto if self.sixel => Means::Sixel,
-            PictureMeans::Auto => Means::Blocks,
+            PictureMeans::Auto | PictureMeans::Blocks | PictureMeans::Off => Means::Blocks,
         };
         Graphics { means, cell: self.cell.unwrap_or(USUAL_CELL), tmux: hints.tmux }
     }
