@@ -88,7 +88,7 @@ pub enum Enough {
     Tries,
     /// So long was rendered.
     Minutes,
-    /// Nobody can tell how good it is, and more of the same would not help.
+    /// Nobody can tell how good the last two are, and more of the same would not help.
     NotJudged,
     /// A person said so.
     Asked,
@@ -180,7 +180,7 @@ impl Enough {
             Self::NoGoal | Self::Passed => "",
             Self::Tries => "no try passed",
             Self::Minutes => "no try passed in its minutes",
-            Self::NotJudged => "can't be judged",
+            Self::NotJudged => "two in a row can't be judged",
             Self::Asked => "no try passed, and no more were wanted",
         }
     }
@@ -251,8 +251,10 @@ impl Job {
         {
             return Err(Enough::Passed);
         }
-        let latest = self.round().last().and_then(Attempt::result);
-        if latest.is_none_or(|known| matches!(known.verdict, None | Some(Verdict::Unknown))) {
+        // One may have been looked at while the machine had no time; two in a row tell of the job.
+        let measured = self.round().iter().rev().filter_map(Attempt::result);
+        let unjudged = |known: &&Measurement| matches!(known.verdict, None | Some(Verdict::Unknown));
+        if measured.take_while(unjudged).count() >= 2 {
             return Err(Enough::NotJudged);
         }
         let tried = self.tried();
