@@ -190,7 +190,9 @@ fn on_paper(verb: Verb, asks: &PlaceArgs, out: &mut dyn std::io::Write) -> Resul
         }
         Verb::Workflow(WorkflowVerb::Ls) => paper::workflows(&Place::as_it_is(asks)?, out),
         Verb::Workflow(WorkflowVerb::Show { name }) => paper::workflow(&Place::as_it_is(asks)?, &name, out),
-        Verb::Workflow(WorkflowVerb::Infer { file }) => Ok(paper::infer(&file, out)),
+        Verb::Workflow(WorkflowVerb::Infer { file }) => {
+            Ok(paper::infer(&Place::as_it_is(asks)?.config.servers, &file, out))
+        }
         // the others are `run`'s
         _ => Ok(Code::Usage),
     }

@@ -26,7 +26,7 @@ const HEADLESS: f64 = 1.0;
 /// A headless demo gives up after this long, and what its jobs should take.
 const PATIENCE: Duration = Duration::from_mins(10);
 
-/// What the sample jobs are called, what they show and their seeds (the seed picks the clip).
+/// What the sample jobs are called and what they show (the seed picks the clip).
 const SAMPLES: &[(&str, &str)] = &[
     ("reading_loop", "anime style, turning a page of a book, soft light, returning to the first pose"),
     ("swing_short", "anime style, swinging in place, returning to the first pose"),
@@ -37,6 +37,11 @@ const SAMPLES: &[(&str, &str)] = &[
     ("rain_window", "rain running down a window, city lights behind"),
     ("windmill", "a windmill on a hill, sails turning evenly, clouds"),
 ];
+
+/// One of them is rendered until it loops. Which clips its seeds give is the simulator's to say, and how they loop the
+/// judge's: the first pans away, the second brightens.
+const TRIED: &str = "swing_short";
+const TRIED_SEEDS: [u64; 3] = [121, 127, 122];
 
 const START_IMAGE: &[u8] = include_bytes!("../jobs/examples/reading_start.png");
 
@@ -178,14 +183,19 @@ fn drop_samples(jobs: &Path, count: usize) -> std::io::Result<()> {
     std::fs::write(jobs.join("start.png"), START_IMAGE)?;
     for (index, (name, prompt)) in SAMPLES.iter().cycle().take(count).enumerate() {
         let round = index / SAMPLES.len();
+        let is_tried = *name == TRIED;
         let name = if round == 0 { (*name).to_owned() } else { format!("{name}_{}", round + 1) };
-        let job = serde_json::json!({
+        let mut job = serde_json::json!({
             "workflow": "wan2.2-i2v-loop",
             "name": name,
             "image": "start.png",
             "prompt": prompt,
-            "seed": 120 + index,
         });
+        if is_tried {
+            job["until"] = serde_json::json!({ "verdict": "loops", "vary": { "seed": TRIED_SEEDS } });
+        } else {
+            job["seed"] = (120 + index).into();
+        }
         // Written beside and renamed in, as careful scripts do.
         let part = jobs.join(format!(".{index}.part"));
         std::fs::write(&part, format!("{job:#}\n"))?;

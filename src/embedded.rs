@@ -26,13 +26,13 @@ use std::io::{self, Read, Seek, SeekFrom};
 use serde_json::{Map, Value};
 use thiserror::Error;
 
-use crate::lenient;
+use crate::{lenient, weigh};
 
 /// The endings of files that may carry a prompt, in small letters.
 pub const ENDINGS: &[&str] = &[".png", ".apng", ".webp", ".flac", ".mp4", ".mov", ".m4v", ".webm", ".mkv"];
 
 /// The longest text that is read, bytes.
-const MOST: u64 = 16 << 20;
+const MOST: u64 = 8 << 20;
 /// So many pieces of a file are looked at.
 const PIECES: usize = 200_000;
 
@@ -60,6 +60,8 @@ pub enum EmbeddedError {
     OnlyPage,
     #[error("the prompt in it is not JSON: {0}")]
     NotJson(String),
+    #[error("the prompt in it holds more than any graph that people make")]
+    TooMuch,
     #[error("the prompt in it is no graph")]
     NotAGraph,
 }
@@ -99,7 +101,11 @@ impl Embedded {
         let Some(text) = &self.prompt else {
             return Err(if self.workflow.is_some() { EmbeddedError::OnlyPage } else { EmbeddedError::None });
         };
-        let value = lenient::parse(text.as_bytes())
+        let text = lenient::mended(text);
+        if weigh::json_is_over(&text, weigh::MOST) {
+            return Err(EmbeddedError::TooMuch);
+        }
+        let value = serde_json::from_str(&text)
             .map_err(|error| EmbeddedError::NotJson(crate::text::clean(&error.to_string()).into_owned()))?;
         let Value::Object(mut graph) = value else { return Err(EmbeddedError::NotAGraph) };
         if !graph.values().any(|node| node.get("class_type").is_some_and(Value::is_string)) {

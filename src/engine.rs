@@ -12,6 +12,7 @@ mod errands;
 mod faces;
 mod hub;
 mod intake;
+mod keeping;
 mod lock;
 pub mod log;
 mod pace;
@@ -35,7 +36,7 @@ use crate::comfy::{Client, ComfyError};
 use crate::config::{AfterRestart, Config, OnStall};
 use crate::folder::{Folder, FolderError};
 use crate::inbox;
-use crate::job::{Job, JobId, JobState};
+use crate::job::{Job, JobId, JobState, Output, Repaired};
 use crate::link::{Address, LinkError, VERSION};
 use crate::protocol::{
     Answer, EngineRow, Flow, FromEngine, Level, Link, Look, PROTOCOL, Request, ServerRow, Still, Update,
@@ -114,13 +115,15 @@ enum Event {
     },
     /// What a server says of its nodes.
     Told(Box<preflight::Told>),
+    /// What came of a repair that a person asked for.
+    Mended(Box<keeping::Mended>),
     /// More jobs are to be held against it: those after this one.
     LookAgain(JobId),
     /// What was seen of a job's outputs.
     Measured {
         job: JobId,
         prompt_id: String,
-        looks: Result<Vec<Look>, String>,
+        seen: Result<(Vec<Look>, Vec<Repaired>), String>,
     },
     /// A server showed what it is at.
     Preview(connection::Preview),
@@ -136,6 +139,13 @@ enum Event {
         answer: Box<Answer>,
     },
     Stop,
+}
+
+/// Outputs that are to be looked at, and mended as advised where that is asked for.
+struct Measuring {
+    job: JobId,
+    outputs: Vec<Output>,
+    repair: bool,
 }
 
 /// What is done after the writes.
@@ -170,7 +180,7 @@ struct Driver {
     next_ask: u64,
     /// The first number that no job has.
     next_job: u64,
-    measuring: VecDeque<(JobId, Vec<crate::job::Output>)>,
+    measuring: VecDeque<Measuring>,
     measures: bool,
     measurer: errands::Measurer,
     studio: pictures::Studio,
@@ -357,7 +367,8 @@ impl Driver {
                 Event::Uploaded { server, job, prompt_id, seed, names } => {
                     self.uploaded(server, job, prompt_id, seed, names);
                 }
-                Event::Measured { job, prompt_id, looks } => self.measured(job, prompt_id, looks),
+                Event::Measured { job, prompt_id, seen } => self.measured(job, prompt_id, seen),
+                Event::Mended(mended) => self.mended(*mended),
                 Event::Preview(preview) => self.preview(preview),
                 Event::Previewed { job, still } => self.previewed(job, still),
                 Event::Drawn { face, id, answer } => self.drawn(face, id, *answer),
@@ -488,10 +499,11 @@ impl Driver {
             }
             Effect::Free { server } => self.free(server),
             Effect::Collect { server, job, prompt_id, salvage } => self.collect(server, job, prompt_id, salvage),
-            Effect::Measure { job, outputs } => {
-                self.measuring.push_back((job, outputs));
+            Effect::Measure { job, outputs, repair } => {
+                self.measuring.push_back(Measuring { job, outputs, repair });
                 self.measure_next();
             }
+            Effect::Discard { job, attempt, files } => self.discard(job, attempt, files),
             Effect::Reconnect { server } => {
                 if let Some(end) = self.servers.get(server) {
                     let _ = end.orders.send(Order::Reconnect);

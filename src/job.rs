@@ -4,6 +4,8 @@
 //! place where a state changes; a change that does not fit the state is an [`IllegalChange`],
 //! never a silent repair.
 
+mod goal;
+
 use std::fmt;
 
 use jiff::Timestamp;
@@ -12,6 +14,8 @@ use serde_json::{Map, Value};
 use thiserror::Error;
 
 use crate::verdict::Measurement;
+
+pub use goal::{Enough, Gate, Goal, MOST_TRIES, Pick, TRIES, Variation, Vary};
 
 /// A job's number: given once, never used again.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -176,6 +180,27 @@ pub enum Reason {
     Requeued,
     /// comfytop tried again by itself; the words say why.
     Retried(String),
+    /// The try before it did not pass the job's gate, or the best of several is wanted; the words say which try it is.
+    NextTry(String),
+}
+
+/// What a person said of an attempt in the ranking.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Mark {
+    /// This one counts, whatever the numbers say.
+    Kept,
+    /// Its files lie in `outputs/.discarded/`, or are on their way there.
+    Discarded,
+}
+
+/// A mended copy of an output.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Repaired {
+    /// What was done to it ([`crate::verdict::Repair::word`]).
+    pub how: String,
+    pub output: Output,
+    pub measurement: Measurement,
 }
 
 /// One collected file.
@@ -230,6 +255,14 @@ pub struct Attempt {
     pub outputs: Vec<Output>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub measurement: Option<Measurement>,
+    /// Mended copies of its outputs.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub repaired: Vec<Repaired>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub mark: Option<Mark>,
+    /// What it has that other tries have not, by slot or input; the seed stands apart.
+    #[serde(default, skip_serializing_if = "Map::is_empty")]
+    pub values: Map<String, Value>,
     /// What people should know of it: an output that was left out, a partial run.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub notes: Vec<String>,
@@ -336,6 +369,18 @@ pub struct Job {
     /// Its graph is posted without being held against what the server says of its nodes.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub no_preflight: bool,
+    /// What is tried until it is good enough.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub goal: Option<Box<Goal>>,
+    /// What its next attempt has that is not the job's own: the seed and the values of that try.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pick: Option<Pick>,
+    /// A person wants no more tries.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub settled: bool,
+    /// What the judge advises is done to its outputs at once.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub repair: bool,
     /// Hash of the filled graph and its inputs' bytes: what makes two jobs the same.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub fingerprint: Option<String>,
@@ -365,6 +410,10 @@ pub struct Edit {
     pub tags: Vec<String>,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub after: Vec<JobId>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub goal: Option<Box<Goal>>,
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub repair: bool,
     pub fingerprint: String,
 }
 
@@ -402,8 +451,30 @@ pub enum Change {
         notes: Vec<String>,
         to_measure: bool,
     },
+    /// What its outputs are like; with `next` another try is made.
     Measured {
         measurement: Measurement,
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        repaired: Vec<Repaired>,
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        next: Option<Pick>,
+    },
+    /// A person wants no more tries: it is done with the best of those that were made.
+    Settle,
+    /// A person marks an attempt, or takes that back. The files of a discarded one are moved after this is stored.
+    Mark {
+        attempt: u32,
+        mark: Option<Mark>,
+    },
+    /// Files of an attempt lie elsewhere: from, to.
+    Moved {
+        attempt: u32,
+        files: Vec<(String, String)>,
+    },
+    /// A mended copy was made of an output.
+    Repaired {
+        attempt: u32,
+        repaired: Box<Repaired>,
     },
     /// A person wants it gone.
     Cancel {
@@ -492,6 +563,10 @@ impl Change {
             Self::Salvaged { .. } => "salvaged",
             Self::Collected { .. } => "collected",
             Self::Measured { .. } => "measured",
+            Self::Settle => "settle",
+            Self::Mark { .. } => "mark",
+            Self::Moved { .. } => "moved",
+            Self::Repaired { .. } => "repaired",
             Self::Cancel { .. } => "cancel",
             Self::Cancelled { .. } => "cancelled",
             Self::Failed { .. } => "failed",
@@ -528,9 +603,10 @@ impl Job {
         matches!(latest.reason, Reason::Retried(_)) && earlier.last().is_some_and(Attempt::ran_out_of_memory)
     }
 
-    /// Attempts that ended so, since a person last asked for the job.
+    /// Attempts that ended so, since a person last asked for the job or its last try began.
     pub fn tries(&self, ended_so: impl Fn(&Ending) -> bool) -> usize {
-        let after = self.attempts.iter().rposition(|a| a.reason == Reason::Requeued).unwrap_or(0);
+        let begins = |a: &Attempt| matches!(a.reason, Reason::Requeued | Reason::NextTry(_));
+        let after = self.attempts.iter().rposition(begins).unwrap_or(0);
         let own = self.attempts.get(after..).unwrap_or_default();
         own.iter().filter_map(|a| a.ending.as_ref()).filter(|e| ended_so(e)).count()
     }
@@ -598,10 +674,21 @@ impl Job {
                 });
                 self.state = if *to_measure { S::Measuring } else { S::Done };
             }
-            (S::Measuring, Change::Measured { measurement }) => {
-                self.latest(|a| a.measurement = Some(measurement.clone()));
-                self.state = S::Done;
+            (S::Measuring, Change::Measured { measurement, repaired, next }) => {
+                self.latest(|a| {
+                    a.measurement = Some(measurement.clone());
+                    a.repaired.clone_from(repaired);
+                });
+                match next {
+                    None => self.state = S::Done,
+                    Some(pick) => {
+                        self.next_reason = Reason::NextTry(self.lacked());
+                        self.take_pick(Some(pick.clone()));
+                        self.state = S::Queued;
+                    }
+                }
             }
+            (S::Measuring, Change::Settle) if self.goal.is_some() => self.settled = true,
             (S::Held | S::Waiting { .. } | S::Queued, Change::Cancel { .. }) => {
                 self.state = S::Cancelled { by: CancelledBy::You };
             }
@@ -639,6 +726,9 @@ impl Job {
                 let vram = *vram;
                 self.latest(|a| a.peak_vram = Some(a.peak_vram.unwrap_or(0).max(vram)));
             }
+            (_, Change::Mark { .. } | Change::Moved { .. } | Change::Repaired { .. }) => {
+                return if self.note(change) { Ok(()) } else { Err(illegal) };
+            }
             _ => return if self.steer(change) { Ok(()) } else { Err(illegal) },
         }
         Ok(())
@@ -649,11 +739,15 @@ impl Job {
         use JobState as S;
         match (&self.state, change) {
             (s, Change::Edit { edit, rank, at }) if s.is_waiting() || s.is_ended() => {
-                if s.is_ended() {
+                let was_over = s.is_ended();
+                if was_over {
                     self.rank = *rank;
                     self.queued_at = *at;
-                    self.next_reason = if self.attempts.is_empty() { Reason::First } else { Reason::Requeued };
                     self.state = S::Queued;
+                }
+                // What was tried before was another thing.
+                if was_over || (self.goal.is_some() && !self.round().is_empty()) {
+                    self.next_reason = if self.attempts.is_empty() { Reason::First } else { Reason::Requeued };
                 }
                 self.take_over(edit);
             }
@@ -664,6 +758,7 @@ impl Job {
             }
             (s, Change::Requeue { seed, rank, at }) if s.is_ended() && !matches!(s, S::Rejected { .. }) => {
                 self.seed = *seed;
+                self.take_pick(None);
                 self.rank = *rank;
                 self.queued_at = *at;
                 self.next_reason = if self.attempts.is_empty() { Reason::First } else { Reason::Requeued };
@@ -679,8 +774,43 @@ impl Job {
         true
     }
 
+    /// What becomes of an attempt after it is over, whatever the job does. False where there is no such attempt.
+    fn note(&mut self, change: &Change) -> bool {
+        let (Change::Mark { attempt, .. } | Change::Moved { attempt, .. } | Change::Repaired { attempt, .. }) = change
+        else {
+            return false;
+        };
+        // One that is under way has nothing to be judged by.
+        let is_over = |a: &Attempt| a.ending.is_some() && !a.outputs.is_empty();
+        let Some(at) = self.attempts.iter().position(|a| a.number == *attempt && is_over(a)) else { return false };
+        if matches!(change, Change::Mark { mark: Some(Mark::Kept), .. }) {
+            // One of a job's attempts can be the one that counts.
+            let kept = self.attempts.iter_mut().filter(|a| a.mark == Some(Mark::Kept));
+            kept.for_each(|a| a.mark = None);
+        }
+        let Some(one) = self.attempts.get_mut(at) else { return false };
+        match change {
+            Change::Mark { mark, .. } => one.mark = *mark,
+            Change::Moved { files, .. } => {
+                let copies = one.repaired.iter_mut().map(|repaired| &mut repaired.output);
+                for output in one.outputs.iter_mut().chain(copies) {
+                    if let Some((_, to)) = files.iter().find(|(from, _)| *from == output.path) {
+                        output.path.clone_from(to);
+                    }
+                }
+            }
+            Change::Repaired { repaired, .. } => one.repaired.push((**repaired).clone()),
+            _ => {}
+        }
+        true
+    }
+
     fn take_over(&mut self, edit: &Edit) {
-        let Edit { name, workflow, only_server, priority, seed, shape, note, tags, after, fingerprint } = edit.clone();
+        let Edit { name, workflow, only_server, priority, seed, shape, note, tags, after, goal, repair, fingerprint } =
+            edit.clone();
+        self.goal = goal;
+        self.take_pick(None);
+        self.repair = repair;
         self.name = name;
         self.workflow = workflow;
         self.only_server = only_server;
@@ -691,6 +821,15 @@ impl Job {
         self.tags = tags;
         self.after = after;
         self.fingerprint = Some(fingerprint);
+    }
+
+    /// The next try begins, or the first one of a round.
+    fn take_pick(&mut self, pick: Option<Pick>) {
+        self.settled = false;
+        self.pick = pick;
+        if let Some(variation) = self.varied() {
+            self.shape = variation.shape;
+        }
     }
 
     fn latest(&mut self, edit: impl FnOnce(&mut Attempt)) {

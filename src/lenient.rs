@@ -5,7 +5,11 @@
 //! (`"is_changed": [NaN]`). So what does not parse is repaired and tried once more. Wrong shapes are never repaired,
 //! only unreadable tokens. Nesting deeper than `serde_json` allows (128) is an error.
 
+use std::borrow::Cow;
+
 use serde::de::DeserializeOwned;
+
+use crate::weigh;
 
 /// Parses `body`, repairing it when it is not JSON as it stands.
 ///
@@ -18,6 +22,15 @@ pub fn parse<T: DeserializeOwned>(body: &[u8]) -> Result<T, serde_json::Error> {
         Err(error) if error.is_data() => Err(error),
         Err(_) => serde_json::from_str(&repair(body)),
     }
+}
+
+/// A text that is JSON as it is; one that is not, repaired where that makes it JSON.
+pub fn mended(text: &str) -> Cow<'_, str> {
+    if weigh::is_json(text) {
+        return Cow::Borrowed(text);
+    }
+    let repaired = repair(text.as_bytes());
+    if weigh::is_json(&repaired) { Cow::Owned(repaired) } else { Cow::Borrowed(text) }
 }
 
 /// `body` with what no JSON parser takes replaced: outside strings `NaN`, `±Infinity` and numbers

@@ -14,6 +14,7 @@ pub mod lenient;
 pub mod protocol;
 pub mod text;
 pub mod verdict;
+pub mod weigh;
 pub mod workflow;
 
 // where a test may kill us: nothing at all in a release

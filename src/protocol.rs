@@ -10,9 +10,11 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use crate::job::{Attempt, CancelledBy, Change, FailureKind, Group, Job, JobId, JobState, Output, Shape};
+use crate::job::{
+    Attempt, CancelledBy, Change, FailureKind, Group, Job, JobId, JobState, Mark, Output, Repaired, Shape,
+};
 use crate::text::size_words;
-use crate::verdict::{Curves, Measurement};
+use crate::verdict::{Curves, Measurement, Repair, Verdict, rank};
 
 /// Raised when an older face or engine could not understand a newer one.
 pub const PROTOCOL: u32 = 1;
@@ -112,6 +114,23 @@ pub enum Request {
     /// Delete what the limits of the config no longer keep; `pretend`: only say what.
     Clean {
         pretend: bool,
+    },
+    /// The attempts of these jobs that gave something, the best first.
+    Ranking {
+        jobs: Vec<JobId>,
+    },
+    /// What a person thinks of attempts; none takes it back.
+    Mark {
+        attempts: Vec<(JobId, u32)>,
+        mark: Option<Mark>,
+    },
+    /// A mended copy of an output, beside it: in this way, or as the judge advises.
+    Repair {
+        job: JobId,
+        attempt: u32,
+        /// Empty: the main one.
+        path: String,
+        how: Option<Repair>,
     },
     /// Small pictures of the job's main output, made where they are not there yet.
     Pictures {
@@ -333,6 +352,7 @@ pub enum Answer {
     },
     /// What happened to a job, oldest first.
     Log(Vec<(Timestamp, Change)>),
+    Ranking(Vec<Ranked>),
     /// What was cleaned, or would be: a line each.
     Cleaned(Vec<String>),
     List(Vec<JobRow>),
@@ -383,6 +403,85 @@ pub struct EngineRow {
     pub flow: Flow,
 }
 
+/// How far a job is with its tries.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Tries {
+    /// The one that it is at, waits for, or ended with.
+    pub number: u32,
+    pub of: u32,
+    /// What one must be like, in words; empty where all are made and the best counts.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub gate: String,
+    /// Whether one was; nothing while it is tried, and without a gate.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub passed: Option<bool>,
+    /// Why there are no more, where none passed.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub why: String,
+    /// The number of the best attempt so far.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub best: Option<u32>,
+    /// Of that one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub best_ssim: Option<f64>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub best_verdict: Option<Verdict>,
+}
+
+impl Tries {
+    fn of(job: &Job) -> Option<Self> {
+        let goal = job.goal.as_ref()?;
+        let best = job.best();
+        let known = best.and_then(Attempt::result);
+        let passed = job.passed();
+        let why = match job.another() {
+            Err(why) if passed == Some(false) && matches!(job.state, JobState::Done) => why.words().to_owned(),
+            _ => String::new(),
+        };
+        Some(Self {
+            number: job.try_number(),
+            of: goal.tries,
+            gate: goal.gate.map(|gate| gate.words()).unwrap_or_default(),
+            passed,
+            why,
+            best: best.map(|attempt| attempt.number),
+            best_ssim: known.and_then(|known| known.ssim),
+            best_verdict: known.and_then(|known| known.verdict),
+        })
+    }
+
+    /// Where it stands, in a sentence: `loops · SSIM ≥ 0.85: passed at try 3 of 8`.
+    #[must_use]
+    pub fn sentence(&self) -> String {
+        let Self { number, of, .. } = self;
+        let best = match (self.best, self.best_verdict, self.best_ssim) {
+            (Some(best), Some(verdict), ssim) => {
+                let ssim = ssim.map(|ssim| format!(", SSIM {ssim:.3}")).unwrap_or_default();
+                format!("; the best is attempt {best}: {}{ssim}", verdict.word())
+            }
+            (Some(best), None, Some(ssim)) => format!("; the best is attempt {best}: SSIM {ssim:.3}"),
+            _ => String::new(),
+        };
+        let gate = if self.gate.is_empty() { "best of several".to_owned() } else { format!("until {}", self.gate) };
+        match (self.passed, self.why.as_str()) {
+            (Some(true), _) => format!("{gate}: passed at try {number} of {of}"),
+            (_, "") => format!("{gate}: try {number} of {of}{best}"),
+            (_, why) => format!("{gate}: {why} ({number} of {of}){best}"),
+        }
+    }
+
+    /// `try 3/8, best 0.81`.
+    #[must_use]
+    pub fn words(&self) -> String {
+        let best = match (self.best_ssim, self.best_verdict) {
+            (Some(ssim), _) => format!(", best {ssim:.2}"),
+            (None, Some(verdict)) => format!(", best {}", verdict.word()),
+            (None, None) => String::new(),
+        };
+        format!("try {}/{}{best}", self.number, self.of)
+    }
+}
+
 /// A job as lists show it.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct JobRow {
@@ -393,8 +492,11 @@ pub struct JobRow {
     pub kind: String,
     #[serde(flatten)]
     pub state: JobState,
-    /// 1 for the first try; 0 before it.
+    /// 1 for the first; 0 before it. Of an ended job the one that counts: its outputs and numbers are these.
     pub attempt: u32,
+    /// Of a job that is tried until it is good enough, or of which the best of several counts.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tries: Option<Tries>,
     pub server: Option<String>,
     pub seed: Option<u64>,
     /// The sweep, repetition or list of seeds that it is one of.
@@ -416,6 +518,9 @@ pub struct JobRow {
     pub trouble: Option<String>,
     pub progress: Option<Progress>,
     pub outputs: Vec<Output>,
+    /// Mended copies of them.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub repaired: Vec<Repaired>,
     pub ssim: Option<f64>,
     /// Why there is no SSIM, or what to know of it.
     pub measure_note: Option<String>,
@@ -431,35 +536,39 @@ pub struct JobRow {
 impl JobRow {
     /// What lists show of a job; place and progress are the engine's to add.
     pub fn of(job: &Job) -> Self {
-        let attempt = job.attempt();
         // A queued job shows nothing of its earlier attempts: they are in the details.
-        let shown = attempt.filter(|_| !job.state.is_waiting());
-        let measurement = shown.and_then(|a| a.measurement.as_ref());
+        let latest = job.attempt().filter(|_| !job.state.is_waiting());
+        let chosen = if job.state.is_ended() { job.chosen() } else { latest };
+        // One that ended otherwise still has the best of its tries.
+        let timed = if matches!(job.state, JobState::Done) { chosen } else { latest };
+        let measurement = chosen.and_then(|a| a.measurement.as_ref());
         Self {
             id: job.id,
             name: job.name.clone(),
             workflow: job.workflow.clone(),
             kind: job.kind(),
             state: job.state.clone(),
-            attempt: attempt.map_or(0, |a| a.number),
-            server: shown.map(|a| a.server.clone()).or_else(|| job.only_server.clone()),
-            seed: job.seed.value(),
+            attempt: chosen.or(job.attempt()).map_or(0, |a| a.number),
+            tries: Tries::of(job),
+            server: timed.map(|a| a.server.clone()).or_else(|| job.only_server.clone()),
+            seed: chosen.and_then(|a| a.seed).or_else(|| job.next_seed()),
             group: job.group.clone(),
             shape: job.shape,
             priority: job.priority,
             rank: job.rank,
             queued_at: job.queued_at,
-            started_at: shown.and_then(|a| a.started_at),
-            start_seen: shown.is_some_and(|a| a.start_seen),
-            finished_at: shown.and_then(|a| a.ended_at),
+            started_at: timed.and_then(|a| a.started_at),
+            start_seen: timed.is_some_and(|a| a.start_seen),
+            finished_at: timed.and_then(|a| a.ended_at),
             trouble: None,
             position: None,
             progress: None,
-            outputs: shown.map_or_else(Vec::new, |a| a.outputs.clone()),
+            outputs: chosen.map_or_else(Vec::new, |a| a.outputs.clone()),
+            repaired: chosen.map_or_else(Vec::new, |a| a.repaired.clone()),
             ssim: measurement.and_then(|m| m.ssim),
             measure_note: measurement.and_then(|m| m.note.clone()),
             measured: measurement.cloned().map(Box::new),
-            peak_vram: shown.and_then(|a| a.peak_vram),
+            peak_vram: timed.and_then(|a| a.peak_vram),
             stalled_since: None,
         }
     }
@@ -467,7 +576,7 @@ impl JobRow {
     /// How the seam compares with an ordinary step: the noise-proof ratio where something moves, else that of
     /// plain differences.
     pub fn seam(&self) -> Option<f64> {
-        self.measured.as_ref().and_then(|known| known.motion_ratio.or(known.seam_ratio))
+        self.measured.as_ref().and_then(|known| known.seam())
     }
 
     /// Rendering time so far, seconds.
@@ -499,20 +608,41 @@ pub fn job_json(row: &JobRow, now: Timestamp) -> Value {
         "finished_at": time(row.finished_at),
         "elapsed_s": row.elapsed_s(now).map(|s| round(s, 1000.0)),
         "progress": fraction.map(|f| round(f, 1000.0)),
-        "outputs": row.outputs,
+        "outputs": row.outputs.iter().chain(row.repaired.iter().map(|repaired| &repaired.output)).collect::<Vec<_>>(),
+        "repaired": row.repaired.iter().map(repaired_json).collect::<Vec<_>>(),
+        "attempt": Some(row.attempt).filter(|number| *number > 0),
+        "try": row.tries.as_ref().map(|tries| tries.number),
+        "tries": row.tries.as_ref().map(|tries| tries.of),
+        "best": row.tries.as_ref().and_then(|tries| tries.best),
+        "passed": row.tries.as_ref().and_then(|tries| tries.passed),
         "ssim": row.ssim.map(|s| round(s, 1_000_000.0)),
         "seam_ratio": three(known.seam_ratio),
         "motion_ratio": three(known.motion_ratio),
         "luma_step": three(known.luma_step),
         "chroma_step": three(known.chroma_step),
         "doubled": known.doubled(),
-        "verdict": known.verdict.map(crate::verdict::Verdict::word),
+        "verdict": known.verdict.map(Verdict::word),
         "advice": known.advice,
         "best_cut": known.best_cut,
         "frames": Some(known.frames).filter(|frames| *frames > 0),
         "fps": three(known.fps),
         "error": error_of(row),
         "note": row.measure_note,
+    })
+}
+
+fn repaired_json(repaired: &Repaired) -> Value {
+    let known = &repaired.measurement;
+    let round = |number: Option<f64>, by: f64| number.map(|number| (number * by).round() / by);
+    serde_json::json!({
+        "path": repaired.output.path,
+        "how": repaired.how,
+        "frames": known.frames,
+        "verdict": known.verdict.map(Verdict::word),
+        "ssim": round(known.ssim, 1e6),
+        "seam_ratio": round(known.seam_ratio, 1e3),
+        "motion_ratio": round(known.motion_ratio, 1e3),
+        "note": known.note,
     })
 }
 
@@ -662,6 +792,76 @@ pub struct Away {
     pub best_ssim: Option<f64>,
 }
 
+/// One attempt among others.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Ranked {
+    pub job: JobId,
+    pub name: String,
+    pub attempt: u32,
+    pub seed: Option<u64>,
+    /// What sets it apart from the others, in words.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub varies: String,
+    pub elapsed_s: Option<f64>,
+    pub outputs: Vec<Output>,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub repaired: Vec<Repaired>,
+    pub measurement: Option<Measurement>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub mark: Option<Mark>,
+    /// It is the one that its job goes by.
+    pub counts: bool,
+    /// Whether it meets the job's gate, where there is one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub passes: Option<bool>,
+}
+
+impl Ranked {
+    /// Attempts of a job that gave something.
+    pub fn all_of(job: &Job) -> Vec<Self> {
+        let chosen = job.chosen().map(|a| a.number).filter(|_| job.state.is_ended());
+        let gate = job.goal.as_ref().and_then(|goal| goal.gate);
+        let some = job.attempts.iter().filter(|a| !a.outputs.is_empty());
+        let ranked = |a: &Attempt| {
+            let own = Group { first: job.id, of: 1, values: a.values.clone() };
+            let group = job.group.as_ref().map(Group::label);
+            let varies = [group.unwrap_or_default(), own.label()];
+            let varies: Vec<_> = varies.into_iter().filter(|words| !words.is_empty()).collect();
+            Self {
+                job: job.id,
+                name: job.name.clone(),
+                attempt: a.number,
+                seed: a.seed,
+                varies: varies.join(" · "),
+                elapsed_s: a.ended_at.and_then(|end| a.elapsed_s(end)),
+                outputs: a.outputs.clone(),
+                repaired: a.repaired.clone(),
+                measurement: a.measurement.clone(),
+                mark: a.mark,
+                counts: chosen == Some(a.number),
+                passes: gate.map(|gate| a.passes(&gate)),
+            }
+        };
+        some.map(ranked).collect()
+    }
+
+    /// The better one is less: what is discarded last, then by the verdict and the numbers of the better file.
+    #[must_use]
+    pub fn order(&self, other: &Self) -> std::cmp::Ordering {
+        let unknown = Measurement::default();
+        let discarded = |ranked: &Self| ranked.mark == Some(Mark::Discarded);
+        let best = |ranked: &Self| {
+            let all = ranked.measurement.iter().chain(ranked.repaired.iter().map(|repaired| &repaired.measurement));
+            all.min_by(|a, b| rank(a, b)).cloned()
+        };
+        let (one, two) = (best(self), best(other));
+        discarded(self)
+            .cmp(&discarded(other))
+            .then_with(|| rank(one.as_ref().unwrap_or(&unknown), two.as_ref().unwrap_or(&unknown)))
+            .then_with(|| (self.job, self.attempt).cmp(&(other.job, other.attempt)))
+    }
+}
+
 /// One output that was looked at.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Look {
@@ -683,7 +883,10 @@ pub struct Detail {
     pub note: Option<String>,
     pub tags: Vec<String>,
     pub attempts: Vec<Attempt>,
-    /// What was seen of the latest attempt's outputs, the main one first.
+    /// No try is begun once so many minutes were rendered.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub minutes: Option<f64>,
+    /// What was seen of the outputs of the attempt that the row shows, the main one first.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub looks: Vec<Look>,
     /// The graph as it was posted, where asked for.

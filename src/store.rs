@@ -18,6 +18,7 @@ use crate::estimate::NodeTimes;
 use crate::faults;
 use crate::job::{Change, Job, JobId};
 use crate::protocol::Look;
+use crate::workflow::tries::{Edits, vary};
 use crate::workflow::{InputRef, SlotType};
 
 /// Marks the file as ours (`PRAGMA application_id`): "cftp".
@@ -70,12 +71,24 @@ pub struct Prompt {
     /// Its text, once it was edited; before that its file has it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub text: Option<String>,
+    /// What each variation of its tries changes in the graph.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub variations: Vec<Edits>,
     /// Posted beside the graph.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub extra_data: Option<Map<String, Value>>,
 }
 
 impl Prompt {
+    /// With the values of one of its tries.
+    #[must_use]
+    pub fn varied(mut self, variation: usize) -> Self {
+        if let Some(edits) = std::mem::take(&mut self.variations).get(variation) {
+            vary(&mut self.graph, edits);
+        }
+        self
+    }
+
     /// As the store keeps it. Written down at once, so that a thousand drafts are not kept as trees of values.
     pub fn to_text(&self) -> Result<String, StoreError> {
         json(self)

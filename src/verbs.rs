@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 use jiff::Timestamp;
 
 use crate::embedded;
-use crate::job::{JobId, JobState};
+use crate::job::{JobId, JobState, Mark};
 use crate::job_file::Format;
 use crate::link::{LinkError, Talk};
 use crate::protocol::{Answer, Detail, JobRow, Link, Request, Status, job_json};
@@ -190,6 +190,10 @@ fn show_detail(detail: &Detail, out: &mut dyn Write) {
         }
     }
     line("queued", &format!("{:.0}", row.queued_at));
+    if let Some(tries) = &row.tries {
+        let minutes = detail.minutes.map(|most| format!("; {most} minutes at most")).unwrap_or_default();
+        line("tries", &format!("{}{minutes}", tries.sentence()));
+    }
     if let Some(note) = &detail.note {
         line("note", note);
     }
@@ -202,7 +206,18 @@ fn show_detail(detail: &Detail, out: &mut dyn Write) {
     }
     for attempt in &detail.attempts {
         let took = attempt.elapsed_s(now).map_or_else(|| "not started".to_owned(), |s| format!("{s:.1} s"));
-        line(&format!("try {}", attempt.number), &format!("{} on {} · {took}", attempt.prompt_id, attempt.server));
+        let value = |(slot, value): (&String, &serde_json::Value)| format!(" · {slot} {value}");
+        let own: String = attempt.seed.iter().map(|seed| format!(" · seed {seed}")).collect();
+        let own: String = std::iter::once(own).chain(attempt.values.iter().map(value)).collect();
+        line(&format!("try {}", attempt.number), &format!("{} on {} · {took}{own}", attempt.prompt_id, attempt.server));
+        match attempt.mark {
+            Some(Mark::Kept) => line("  marked", "kept"),
+            Some(Mark::Discarded) => line("  marked", "discarded"),
+            None if row.tries.is_some() && row.state.is_ended() && attempt.number == row.attempt => {
+                line("  marked", "best");
+            }
+            None => {}
+        }
         if let Some(ending) = &attempt.ending {
             line("  ended", &ending_words(ending));
         }
@@ -223,6 +238,10 @@ fn show_detail(detail: &Detail, out: &mut dyn Write) {
             if let Some(verdict) = verdict_words(measured) {
                 line("  verdict", &verdict);
             }
+        }
+        for repaired in &attempt.repaired {
+            let known = &repaired.measurement;
+            line("  repaired", &format!("{} ({}): {}", repaired.output.path, repaired.how, known.words()));
         }
         for note in &attempt.notes {
             line("  note", note);
@@ -389,7 +408,11 @@ pub fn wait(mut talk: Talk, jobs: Vec<JobId>, timeout: Option<Duration>) -> Outc
     match result.unwrap_or(Err(LinkError::Closed)) {
         Ok(Answer::List(rows)) => {
             let done = rows.iter().all(|r| matches!(r.state, JobState::Done | JobState::Duplicate { .. }));
-            Ok(if done { Code::Ok } else { Code::No })
+            let missed: Vec<_> = rows.iter().filter(|r| matches!(r.state, JobState::Done)).filter_map(missed).collect();
+            for words in &missed {
+                eprintln!("comfytop: {}", clean(words));
+            }
+            Ok(if done && missed.is_empty() { Code::Ok } else { Code::No })
         }
         Ok(_) => Err(LinkError::Closed),
         Err(LinkError::Answer(why)) => {
@@ -398,6 +421,12 @@ pub fn wait(mut talk: Talk, jobs: Vec<JobId>, timeout: Option<Duration>) -> Outc
         }
         Err(error) => Err(error),
     }
+}
+
+/// A job that is done, and did not become what its `until` asks for.
+fn missed(row: &JobRow) -> Option<String> {
+    let tries = row.tries.as_ref().filter(|tries| tries.passed == Some(false))?;
+    Some(format!("{} {}: {}", row.id, row.name, tries.sentence()))
 }
 
 /// `comfytop status [--json]`: exit code 4 when no server answers.

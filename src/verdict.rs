@@ -9,6 +9,7 @@ pub mod colour;
 mod judge;
 mod measurement;
 mod motion;
+mod rank;
 mod repair;
 mod small;
 mod ssim;
@@ -16,6 +17,7 @@ mod watch;
 
 pub use judge::{Cut, FEWEST_JUDGED, Judgement, Thresholds, Verdict, judge};
 pub use measurement::{Curves, Measurement};
+pub use rank::{better, rank};
 pub use repair::Repair;
 pub use ssim::ssim;
 pub use watch::{MOST_JUDGED, Seen, Watch};

@@ -30,8 +30,11 @@ mod images;
 mod mp4;
 pub mod repair;
 mod sps;
+mod still;
 pub mod stills;
 mod webp;
+
+pub use still::{Still, last_frame};
 
 /// What a file may cost. The defaults suit clips of a few thousand frames and keep a hostile
 /// file below 256 MB of memory.

@@ -2,7 +2,7 @@
 //!
 //! Pure: texts in, graphs out. It never opens a file (`folder.rs` does) and never asks a server.
 //! The parts: [`graph`] (the format and the edits), [`slots`] (the `.toml` beside a workflow), [`fill`]
-//! (a job put in), [`from_graph`] (size and seed, as a graph tells them), [`mod@infer`] (slots where there is no
+//! (a job put in), [`tries`] (what its later tries change), [`from_graph`] (size and seed, as a graph tells them), [`mod@infer`] (slots where there is no
 //! `.toml`), [`object_info`] (the node classes of a server), [`preflight`] (a graph held against them).
 
 pub mod convert;
@@ -13,6 +13,7 @@ pub mod infer;
 pub mod object_info;
 pub mod preflight;
 pub mod slots;
+pub mod tries;
 
 use serde_json::Value;
 use thiserror::Error;
@@ -23,7 +24,7 @@ pub use graph::{Graph, input, own_prefix, set_input, set_seed, titles};
 pub use infer::{infer, slots_toml};
 pub use slots::{InputRef, Slot, SlotType};
 
-use crate::{job_file, text};
+use crate::{job_file, text, weigh};
 use convert::When;
 use object_info::ObjectInfo;
 use slots::SlotsFile;
@@ -73,6 +74,8 @@ pub enum WorkflowError {
     /// Several lines: a fault each.
     #[error("this graph of ComfyUI's page can't be made fit to run: {0}")]
     Convert(#[from] convert::ConvertError),
+    #[error("it holds more than any graph that people make: more than can be read into memory at once")]
+    TooMuch,
     #[error("the graph has no nodes")]
     NoNodes,
     #[error("node {node} {why}")]
@@ -89,25 +92,33 @@ pub enum WorkflowError {
 impl Workflow {
     /// Reads `NAME.json` and, where there is one, `NAME.toml`.
     pub fn parse(name: &str, json: &str, slots_toml: Option<&str>) -> Result<Self, WorkflowError> {
-        let json = json.strip_prefix('\u{feff}').unwrap_or(json);
-        let value: Value = serde_json::from_str(json).map_err(|error| {
-            let full = error.to_string();
-            let message = text::clean(full.split(" at line ").next().unwrap_or(&full)).into_owned();
-            WorkflowError::NotJson { line: error.line(), column: error.column(), message }
-        })?;
-        let Value::Object(graph) = value else { return Err(WorkflowError::NotAGraph(job_file::kind(&value))) };
-        Self::from_graph(name, graph)?.with_slots(slots_toml)
+        Self::from_graph(name, read(json)?)?.with_slots(slots_toml)
     }
 
-    /// The same where `NAME.json` is a graph as ComfyUI's page saves it.
+    /// The same where `NAME.json` may be a graph as ComfyUI's page saves it, and a server's node classes are known.
+    pub fn parse_any(
+        name: &str,
+        json: &str,
+        slots_toml: Option<&str>,
+        info: Option<&ObjectInfo>,
+        when: When,
+    ) -> Result<Self, WorkflowError> {
+        let graph = read(json)?;
+        match info.filter(|_| job_file::is_page_graph(&graph)) {
+            Some(info) => Self::from_page(name, &graph, slots_toml, info, when),
+            None => Self::from_graph(name, graph)?.with_slots(slots_toml),
+        }
+    }
+
+    /// From a graph as ComfyUI's page saves it.
     pub fn from_page(
         name: &str,
-        page: &Value,
+        page: &Graph,
         slots_toml: Option<&str>,
         info: &ObjectInfo,
         when: When,
     ) -> Result<Self, WorkflowError> {
-        Self::from_graph(name, convert::convert(page, info, when)?.graph)?.with_slots(slots_toml)
+        Self::from_graph(name, convert::convert_object(page, info, when)?.graph)?.with_slots(slots_toml)
     }
 
     fn with_slots(mut self, toml: Option<&str>) -> Result<Self, WorkflowError> {
@@ -140,6 +151,23 @@ impl Workflow {
 
     fn shown_name(&self) -> String {
         text::clean(&self.name).into_owned()
+    }
+}
+
+/// The object that a workflow's text is.
+fn read(json: &str) -> Result<Graph, WorkflowError> {
+    let json = json.strip_prefix('\u{feff}').unwrap_or(json);
+    if weigh::json_is_over(json, weigh::MOST) {
+        return Err(WorkflowError::TooMuch);
+    }
+    let value: Value = serde_json::from_str(json).map_err(|error| {
+        let full = error.to_string();
+        let message = text::clean(full.split(" at line ").next().unwrap_or(&full)).into_owned();
+        WorkflowError::NotJson { line: error.line(), column: error.column(), message }
+    })?;
+    match value {
+        Value::Object(graph) => Ok(graph),
+        other => Err(WorkflowError::NotAGraph(job_file::kind(&other))),
     }
 }
 

@@ -9,6 +9,8 @@ mod stage;
 
 mod bad_input {
     mod files;
+    #[cfg(target_os = "linux")]
+    mod memory;
     mod servers;
     mod stores;
     mod strangers;

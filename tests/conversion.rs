@@ -146,3 +146,37 @@ fn each_feature_is_converted() {
         assert!(converted.warnings.is_empty(), "{name}: {:?}", converted.warnings);
     }
 }
+
+#[test]
+fn the_example_in_the_docs_is_what_comes() {
+    let docs = std::fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/workflows.md")).unwrap();
+    let blocks = docs.split("```json\n").skip(1).map(|rest| rest.split("```").next().unwrap());
+    let mut blocks = blocks.map(|block| serde_json::from_str::<Value>(block).unwrap());
+    let page = blocks.find(convert::is_page_graph).expect("a graph of the page");
+    let becomes = blocks.next().expect("what becomes of it");
+    let found = differences(&converted(&page).unwrap().graph, becomes.as_object().unwrap());
+    assert!(found.is_empty(), "{}", found.join("\n"));
+}
+
+#[test]
+fn a_primitive_beside_a_subgraph_reaches_what_is_inside() {
+    let id = "33333333-3333-4333-8333-333333333333";
+    let workflow = serde_json::json!({
+        "nodes": [
+            {"id": 1, "type": "PrimitiveNode", "mode": 0, "inputs": [], "widgets_values": [7, "fixed"],
+                "outputs": [{"name": "INT", "type": "INT", "widget": {"name": "width"}, "links": [1]}]},
+            {"id": 2, "type": id, "mode": 0, "outputs": [], "widgets_values": [],
+                "inputs": [{"name": "width", "type": "INT", "widget": {"name": "width"}, "link": 1}]},
+        ],
+        "links": [[1, 1, 0, 2, 0, "INT"]],
+        "definitions": {"subgraphs": [{
+            "id": id, "name": "inner", "outputs": [],
+            "inputs": [{"name": "width", "type": "INT", "linkIds": [10]}],
+            "nodes": [{"id": 5, "type": "EmptyLatentImage", "mode": 0, "outputs": [], "widgets_values": [512, 512, 1],
+                "inputs": [{"name": "width", "type": "INT", "widget": {"name": "width"}, "link": 10}]}],
+            "links": [{"id": 10, "origin_id": -10, "origin_slot": 0, "target_id": 5, "target_slot": 0, "type": "INT"}],
+        }]},
+    });
+    let graph = converted(&workflow).unwrap().graph;
+    assert_eq!(graph["2:5"]["inputs"], serde_json::json!({"width": 7, "height": 512, "batch_size": 1}));
+}

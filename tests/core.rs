@@ -39,6 +39,10 @@ fn job(id: u64) -> Job {
         group: None,
         after: Vec::new(),
         no_preflight: false,
+        goal: None,
+        pick: None,
+        settled: false,
+        repair: false,
         fingerprint: Some(format!("print {id}")),
         queued_at: Timestamp::UNIX_EPOCH,
         next_reason: Reason::First,
@@ -148,6 +152,21 @@ impl World {
         self.step(Input::Collected { job: JobId(id), prompt_id, result: gone })
     }
 
+    fn measure(&mut self, id: u64, measurement: Measurement) -> Vec<Effect> {
+        self.step(Input::Measured { job: JobId(id), measurement, repaired: Vec::new() })
+    }
+
+    /// Renders what was submitted, up to its measurement.
+    fn render(&mut self, id: u64) {
+        self.accept(id);
+        self.begin(id);
+        let prompt = self.prompt(id);
+        self.hear(Heard::Rendered { prompt: prompt.clone() });
+        self.hear(Heard::Last { prompt: prompt.clone() });
+        self.step(Input::Collected { job: JobId(id), prompt_id: prompt, result: Ok(clip()) });
+        assert_eq!(self.word(id), "measuring");
+    }
+
     fn ask(&mut self, request: Request) -> Vec<Effect> {
         self.step(Input::Ask { ask: 9, request })
     }
@@ -232,8 +251,7 @@ fn the_plain_path() {
     let effects = w.step(Input::Collected { job: JobId(1), prompt_id: prompt, result: Ok(clip()) });
     assert_eq!(w.word(1), "measuring");
     assert!(effects.iter().any(|e| matches!(e, Effect::Measure { job: JobId(1), .. })));
-    let effects =
-        w.step(Input::Measured { job: JobId(1), measurement: Measurement { ssim: Some(0.9), ..Default::default() } });
+    let effects = w.measure(1, Measurement { ssim: Some(0.9), ..Default::default() });
     assert_eq!(w.word(1), "done");
     assert!(effects.iter().any(|e| matches!(e, Effect::FinishFile { failed: false, .. })));
 }
@@ -939,5 +957,7 @@ fn whoever_waits_is_answered_when_the_jobs_have_ended() {
 
 #[path = "core/control.rs"]
 mod control;
+#[path = "core/tries.rs"]
+mod tries;
 #[path = "core/upkeep.rs"]
 mod upkeep;

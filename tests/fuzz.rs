@@ -3,55 +3,16 @@
 
 #![allow(clippy::expect_used, reason = "a panic is how a test fails")]
 
-use std::collections::{HashMap, HashSet};
-use std::io::Cursor;
+#[path = "fuzz/bodies.rs"]
+mod bodies;
+
 use std::path::Path;
 
-use comfytop::job_file::{self, Format, Places};
-use comfytop::workflow::object_info::ObjectInfo;
-use comfytop::workflow::{Workflow, preflight, slots_toml};
-use comfytop::{embedded, lenient};
+use bodies::{conversion, csv, job_files, metadata, object_info, workflows};
+use comfytop::job_file::{self, Format};
 use proptest::collection::vec;
 use proptest::prelude::*;
 use serde_json::Value;
-
-fn job_files(bytes: &[u8]) {
-    for format in [Format::Json, Format::JsonLines, Format::Toml, Format::Csv] {
-        let _ = format.is_complete(bytes);
-        let places = Places::new(format, bytes);
-        match job_file::parse(format, bytes) {
-            Ok(jobs) => {
-                assert!(!jobs.is_empty() && jobs.len() <= job_file::MAX_JOBS);
-                for job in jobs {
-                    let _ = (job_file::text_of(&job), places.error(job.entry, &["set", "1.a"], "x"));
-                }
-            }
-            Err(errors) => assert!(!errors.is_empty() && errors.iter().all(|e| !e.message.contains('\n'))),
-        }
-    }
-}
-
-fn workflows(text: &str) {
-    if let Ok(workflow) = Workflow::parse("fuzz", text, None) {
-        let toml = slots_toml("", &workflow.slots);
-        Workflow::parse("fuzz", text, Some(&toml)).expect("what is inferred can be declared");
-        let info = ObjectInfo::from_value(&Value::Object(workflow.graph.clone()));
-        let _ = preflight::check(&workflow.graph, &info, &HashSet::new(), &HashMap::new());
-    }
-}
-
-fn object_info(text: &str) {
-    let Ok(info) = ObjectInfo::parse(&lenient::repair(text.as_bytes())) else { return };
-    let (_, graph, _) = comfytop::workflow::BUILT_IN[0];
-    let Value::Object(graph) = serde_json::from_str(graph).expect("a graph") else { return };
-    let _ = preflight::check(&graph, &info, &HashSet::new(), &HashMap::new());
-}
-
-fn metadata(bytes: &[u8]) {
-    if let Ok(found) = embedded::read(&mut Cursor::new(bytes)) {
-        let _ = found.graph();
-    }
-}
 
 /// Bytes of a file, some of them turned, some left out.
 fn broken(files: Vec<Vec<u8>>) -> impl Strategy<Value = Vec<u8>> {
@@ -70,10 +31,28 @@ fn broken(files: Vec<Vec<u8>>) -> impl Strategy<Value = Vec<u8>> {
     })
 }
 
-fn media() -> Vec<Vec<u8>> {
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/media/carrying");
+fn files(folder: &str, ending: &str) -> Vec<Vec<u8>> {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join(folder);
     let entries = std::fs::read_dir(folder).expect("there").flatten();
-    entries.filter_map(|entry| std::fs::read(entry.path()).ok()).collect()
+    let named = entries.filter(|entry| entry.file_name().to_string_lossy().ends_with(ending));
+    named.filter_map(|entry| std::fs::read(entry.path()).ok()).collect()
+}
+
+fn media() -> Vec<Vec<u8>> {
+    files("tests/media/carrying", "")
+}
+
+/// Graphs of the page.
+fn pages() -> Vec<Vec<u8>> {
+    let pairs = files("tests/conversion", ".json").into_iter();
+    let pages =
+        pairs.filter_map(|pair| Some(serde_json::from_slice::<Value>(&pair).ok()?.get("workflow")?.to_string()));
+    pages.map(String::into_bytes).collect()
+}
+
+/// Node classes as a server tells them.
+fn node_classes() -> Vec<Vec<u8>> {
+    files("tests/conversion", "object_info.json")
 }
 
 fn written() -> Vec<Vec<u8>> {
@@ -138,28 +117,42 @@ proptest! {
     #[test]
     fn job_files_of_any_bytes(bytes in vec(any::<u8>(), 0..300)) {
         job_files(&bytes);
+        csv(&bytes);
     }
 
     #[test]
     fn job_files_that_were_broken(bytes in broken(written())) {
         job_files(&bytes);
+        csv(&bytes);
     }
 
     #[test]
     fn job_files_of_likely_words(text in "[\\[\\]{}\":,a-z0-9_.\n\\\\é=#;\t-]{0,120}") {
         job_files(text.as_bytes());
+        csv(text.as_bytes());
     }
 
     #[test]
     fn workflows_of_all_shapes(text in graphs()) {
-        workflows(&text);
+        workflows(text.as_bytes());
         job_files(text.as_bytes());
     }
 
     #[test]
+    fn graphs_of_the_page_that_were_broken(bytes in broken(pages())) {
+        conversion(&bytes);
+        job_files(&bytes);
+    }
+
+    #[test]
     fn node_classes_of_all_shapes(text in graphs()) {
-        object_info(&text);
-        object_info(&text.replace("class_type", "output").replace("inputs", "input"));
+        object_info(text.as_bytes());
+        object_info(text.replace("class_type", "output").replace("inputs", "input").as_bytes());
+    }
+
+    #[test]
+    fn node_classes_that_were_broken(bytes in broken(node_classes())) {
+        object_info(&bytes);
     }
 
     #[test]
@@ -183,10 +176,14 @@ fn ten_thousand_nodes_and_deep_nesting_are_answers() {
     let mut graph: serde_json::Map<String, Value> = (0..10_000).map(|at| (at.to_string(), node(at))).collect();
     graph.insert("10000".to_owned(), serde_json::json!({"class_type": "CLIPTextEncode", "inputs": {"text": "x"}}));
     let started = graph.len();
-    workflows(&Value::Object(graph).to_string());
+    workflows(Value::Object(graph).to_string().as_bytes());
     assert_eq!(started, 10_001);
     for deep in ["[", "{\"a\":", "a = [", "[a"] {
-        job_files(deep.repeat(100_000).as_bytes());
+        let deep = deep.repeat(100_000);
+        job_files(deep.as_bytes());
+        csv(deep.as_bytes());
+        conversion(deep.as_bytes());
+        object_info(deep.as_bytes());
     }
     let sweep = format!(
         "{{\"sweep\": {{{}}}}}",
@@ -194,4 +191,22 @@ fn ten_thousand_nodes_and_deep_nesting_are_answers() {
     );
     let errors = job_file::parse(Format::Json, sweep.as_bytes()).expect_err("too many");
     assert!(errors[0].message.contains("jobs in one file; at most 1000"), "{}", errors[0]);
+}
+
+#[test]
+fn every_body_is_a_target_and_every_target_is_built() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let read = |path: &str| std::fs::read_to_string(root.join(path)).expect("there");
+    let bodies = read("tests/fuzz/bodies.rs");
+    let mut names: Vec<&str> =
+        bodies.lines().filter_map(|line| line.strip_prefix("pub fn ")?.split('(').next()).collect();
+    names.sort_unstable();
+    assert_eq!(names, ["conversion", "csv", "job_files", "metadata", "object_info", "workflows"]);
+    let manifest = read("fuzz/Cargo.toml");
+    for name in &names {
+        let target = read(&format!("fuzz/fuzz_targets/{name}.rs"));
+        assert!(target.contains(&format!("bodies::{name}(bytes)")), "{name}");
+        assert!(manifest.contains(&format!("path = \"fuzz_targets/{name}.rs\"")), "{name}");
+    }
+    assert_eq!(std::fs::read_dir(root.join("fuzz/fuzz_targets")).expect("there").count(), names.len());
 }

@@ -47,6 +47,7 @@ const ROOMS: &[(&str, Layer)] = &[
     ("protocol", Noun),
     ("text", Noun),
     ("verdict", Noun),
+    ("weigh", Noun),
     ("workflow", Noun),
     ("faults", Points),
     ("alert", Edge),

@@ -38,6 +38,10 @@ fn job(id: u64, priority: i64) -> Job {
         group: None,
         after: Vec::new(),
         no_preflight: false,
+        goal: None,
+        pick: None,
+        settled: false,
+        repair: false,
         fingerprint: Some(format!("print {id}")),
         queued_at: Timestamp::UNIX_EPOCH,
         next_reason: Reason::First,
@@ -68,6 +72,9 @@ fn attempt(number: u32) -> Attempt {
         peak_vram: None,
         outputs: Vec::new(),
         measurement: None,
+        repaired: Vec::new(),
+        mark: None,
+        values: serde_json::Map::new(),
         notes: Vec::new(),
     }
 }
@@ -83,7 +90,13 @@ fn change() -> impl Strategy<Value = Change> {
         Just(Change::Salvaged { at }),
         Just(Change::Rendered { at }),
         any::<bool>().prop_map(|to_measure| Change::Collected { outputs: Vec::new(), notes: Vec::new(), to_measure }),
-        Just(Change::Measured { measurement: Measurement::default() }),
+        Just(Change::Measured { measurement: Measurement::default(), repaired: Vec::new(), next: None }),
+        Just(Change::Measured {
+            measurement: Measurement::default(),
+            repaired: Vec::new(),
+            next: Some(comfytop::job::Pick::default())
+        }),
+        Just(Change::Settle),
         Just(Change::Cancel { at }),
         Just(Change::Cancelled { by: CancelledBy::Elsewhere, at }),
         Just(Change::Failed { why: failure(), at }),
@@ -108,7 +121,7 @@ fn may_follow(from: &str) -> &'static [&'static str] {
         "running" => &["queued", "collecting", "cancelling", "cancelled", "failed"],
         "cancelling" => &["queued", "cancelled", "failed", "collecting"],
         "collecting" => &["measuring", "done", "queued", "cancelled", "failed"],
-        "measuring" => &["done"],
+        "measuring" => &["done", "queued"],
         "done" | "cancelled" | "failed" | "duplicate" => &["queued"],
         _ => &[],
     }
@@ -321,9 +334,11 @@ impl World {
                 };
                 self.step(Input::Collected { job: JobId(job), prompt_id, result })
             }
-            Step::Measured { job } => {
-                self.step(Input::Measured { job: JobId(job), measurement: Measurement::default() })
-            }
+            Step::Measured { job } => self.step(Input::Measured {
+                job: JobId(job),
+                measurement: Measurement::default(),
+                repaired: Vec::new(),
+            }),
             Step::Ask { job, kind } => {
                 let jobs = vec![JobId(job)];
                 let request = match kind {

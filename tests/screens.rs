@@ -7,10 +7,11 @@
 #[path = "screens/world.rs"]
 mod world;
 
-use comfytop::job::{JobId, JobState};
+use comfytop::job::{JobId, JobState, Mark};
 use comfytop::protocol::{Answer, FromEngine, Level, MoveTo, Notice, Request, Update};
 use comfytop::tui::keys::{self, Action, KEYS};
 use comfytop::tui::{Command, Event, Painter, Urgency, columns, draw};
+use comfytop::verdict::{Cut, Repair};
 use ratatui::crossterm::event::{KeyCode, KeyEvent, KeyModifiers};
 
 use world::{World, press, press_code, press_ctrl, say};
@@ -278,6 +279,59 @@ fn on_a_slow_line_a_picture_is_unrolled() {
     }
     assert!(seen.len() > 5 && seen.is_sorted(), "{seen:?}");
     assert!(seen.windows(2).all(|two| two[1] - two[0] <= 120), "{seen:?}");
+}
+
+#[test]
+fn jobs_that_are_tried_again() {
+    held!("tries", |w, h| World::tries().app(w, h));
+}
+
+/// A dashboard with the ranking of a done job open.
+fn ranking(width: u16, height: u16) -> comfytop::tui::App {
+    let mut app = World::full().app(width, height);
+    let asked = press(&mut app, "kkb");
+    assert!(asked.contains(&Command::Ask(Request::Ranking { jobs: vec![JobId(47)] })), "{asked:?}");
+    world::answer_ranking(&mut app, world::ranked());
+    press(&mut app, "j");
+    app
+}
+
+#[test]
+fn attempts_side_by_side() {
+    held!("ranking", ranking);
+}
+
+#[test]
+fn the_ways_to_repair_an_output() {
+    held!("repair_menu", |w, h| {
+        let mut app = ranking(w, h);
+        press(&mut app, "x");
+        app
+    });
+}
+
+#[test]
+fn the_ranking_keeps_discards_and_repairs() {
+    let mut app = ranking(120, 40);
+    let mark = |attempt, mark| Command::Ask(Request::Mark { attempts: vec![(JobId(48), attempt)], mark });
+    assert_eq!(press(&mut app, "m"), [mark(2, Some(Mark::Kept))]);
+    // A discard is asked first.
+    assert_eq!(press(&mut app, "dn"), []);
+    assert_eq!(press(&mut app, "dy"), [mark(2, Some(Mark::Discarded))]);
+    press(&mut app, "x");
+    let how = Some(Repair::Cut(Cut { drop_start: 0, drop_end: 4 }));
+    let repair = Command::Ask(Request::Repair { job: JobId(48), attempt: 2, path: String::new(), how });
+    assert_eq!(press_code(&mut app, KeyCode::Enter), Some(repair));
+    // The cursor stays on its attempt, wherever that goes.
+    let mut rows = world::ranked();
+    rows.rotate_left(1);
+    world::answer_ranking(&mut app, rows);
+    assert_eq!(press(&mut app, "m"), [mark(2, Some(Mark::Kept))]);
+    // What is discarded is not discarded again.
+    assert_eq!(press(&mut app, "Gkd"), []);
+    press_code(&mut app, KeyCode::Esc);
+    assert_eq!(app.selected_job(), Some(JobId(47)));
+    assert!(!app.footer_actions().contains(&Action::Keep));
 }
 
 #[test]

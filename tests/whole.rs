@@ -17,6 +17,7 @@ mod whole {
     mod screen;
     mod stage;
     mod stores;
+    mod tries;
     mod twins;
     mod workflows;
 }

@@ -228,9 +228,20 @@ fn set_comes_last_and_wins() {
     );
     assert_eq!(at(&filled.graph, "13.end_at_step"), &json!(3));
     assert_eq!(at(&filled.graph, "14.cfg"), &json!(2));
-    assert!(filled.files.is_empty(), "nothing to upload for an edited input");
+    let files: Vec<_> = filled.files.iter().map(|file| (file.node.as_str(), &file.value)).collect();
+    assert_eq!(files, [("1", &FileValue::Perhaps("b.png".to_owned()))], "the edit's, not the slot's");
     assert_eq!(filled.seed, SeedChoice::Given(5));
     assert_eq!(filled.seed_inputs, [InputRef::new("13", "noise_seed")]);
+}
+
+#[test]
+fn an_edit_of_an_input_that_takes_a_file_names_one() {
+    let file = |value: &str| {
+        let filled = fill("wan2.2-i2v", &json!({"image": "a.png", "set": {"1.image": value}}));
+        (at(&filled.graph, "1.image").clone(), filled.files[0].value.clone())
+    };
+    assert_eq!(file("input:x/b.png"), (json!("x/b.png"), FileValue::Server("x/b.png".to_owned())));
+    assert_eq!(file("job:first"), (json!("job:first"), FileValue::Job("first".to_owned())));
 }
 
 #[test]

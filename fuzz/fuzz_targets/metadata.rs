@@ -1,10 +1,8 @@
 //! Prompts in PNG, WebP, FLAC, MP4 and Matroska. `cargo +nightly fuzz run metadata`, with `tests/media/carrying` as corpus
 #![no_main]
+#![allow(dead_code, reason = "each target takes one of the bodies")]
 
-use libfuzzer_sys::fuzz_target;
+#[path = "../../tests/fuzz/bodies.rs"]
+mod bodies;
 
-fuzz_target!(|bytes: &[u8]| {
-    if let Ok(found) = comfytop::embedded::read(&mut std::io::Cursor::new(bytes)) {
-        let _ = found.graph();
-    }
-});
+libfuzzer_sys::fuzz_target!(|bytes: &[u8]| bodies::metadata(bytes));

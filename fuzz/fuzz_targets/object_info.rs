@@ -1,15 +1,8 @@
-//! What servers say of their nodes, and a graph held against it. `cargo +nightly fuzz run object_info`
+//! What servers say of their nodes. `cargo +nightly fuzz run object_info`, with `tests/conversion/object_info.json` in its corpus
 #![no_main]
+#![allow(dead_code, reason = "each target takes one of the bodies")]
 
-use std::collections::{HashMap, HashSet};
+#[path = "../../tests/fuzz/bodies.rs"]
+mod bodies;
 
-use comfytop::workflow::object_info::ObjectInfo;
-use comfytop::workflow::{BUILT_IN, preflight};
-use libfuzzer_sys::fuzz_target;
-
-fuzz_target!(|text: &str| {
-    let Ok(info) = ObjectInfo::parse(&comfytop::lenient::repair(text.as_bytes())) else { return };
-    if let Ok(serde_json::Value::Object(graph)) = serde_json::from_str(BUILT_IN[0].1) {
-        let _ = preflight::check(&graph, &info, &HashSet::new(), &HashMap::new());
-    }
-});
+libfuzzer_sys::fuzz_target!(|bytes: &[u8]| bodies::object_info(bytes));

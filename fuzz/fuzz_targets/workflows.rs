@@ -1,12 +1,8 @@
-//! Workflows: read, their slots found, declared and read again. `cargo +nightly fuzz run workflows`
+//! Workflows in API format: read, their slots found, declared and read again. `cargo +nightly fuzz run workflows`
 #![no_main]
+#![allow(dead_code, reason = "each target takes one of the bodies")]
 
-use comfytop::workflow::{Workflow, slots_toml};
-use libfuzzer_sys::fuzz_target;
+#[path = "../../tests/fuzz/bodies.rs"]
+mod bodies;
 
-fuzz_target!(|text: &str| {
-    if let Ok(workflow) = Workflow::parse("fuzz", text, None) {
-        let toml = slots_toml("", &workflow.slots);
-        Workflow::parse("fuzz", text, Some(&toml)).expect("what is inferred can be declared");
-    }
-});
+libfuzzer_sys::fuzz_target!(|bytes: &[u8]| bodies::workflows(bytes));

@@ -1,5 +1,6 @@
 //! The verbs about job files and workflows: they need no engine, and take nothing.
 
+use std::cell::LazyCell;
 use std::io::Write;
 use std::path::{Path, PathBuf};
 
@@ -9,6 +10,7 @@ use crate::config::{DEFAULT_SERVER, ServerConfig};
 use crate::tools::jobs::Ground;
 use crate::tools::{convert, draft, extract as extracting, jobs, workflows};
 use crate::verbs::Code;
+use crate::workflow::object_info::ObjectInfo;
 
 fn code(well: bool) -> Code {
     if well { Code::Ok } else { Code::No }
@@ -16,6 +18,11 @@ fn code(well: bool) -> Code {
 
 fn servers(place: &Place) -> Vec<ServerConfig> {
     if place.config.servers.is_empty() { vec![ServerConfig::at(DEFAULT_SERVER)] } else { place.config.servers.clone() }
+}
+
+/// What a server says of its nodes: for graphs of the page, and asked only where there is one.
+fn asked(servers: &[ServerConfig]) -> Option<ObjectInfo> {
+    runtime().ok()?.block_on(convert::ask(servers)).ok()
 }
 
 fn written(result: std::io::Result<bool>) -> Code {
@@ -32,22 +39,22 @@ pub(super) fn check(
     let folder = place.folder()?;
     let servers = servers(place);
     let names: Vec<String> = servers.iter().map(ServerConfig::label).collect();
-    let info = match object_info {
-        Some(path) => Some((convert::object_info(path)?, "the server".to_owned())),
-        None if place.no_preflight || !place.config.queue.preflight => None,
-        None => {
-            let asked = runtime()?.block_on(convert::ask(&place.config.servers));
-            if asked.is_err() {
-                eprintln!("comfytop: no server answers: the graphs were not held against what it can do");
-            }
-            asked.ok().map(|info| (info, "the server".to_owned()))
+    let preflight = !place.no_preflight && place.config.queue.preflight;
+    let info = if let Some(path) = object_info {
+        Some(convert::object_info(path)?)
+    } else {
+        let told = asked(&place.config.servers);
+        if told.is_none() && preflight {
+            eprintln!("comfytop: no server answers: the graphs were not held against what it can do");
         }
+        told
     };
     let ground = Ground {
         folder: &folder,
         servers: &names,
         workflow: place.config.inboxes.first().and_then(|inbox| inbox.workflow.as_deref()),
-        info: info.as_ref().map(|(info, name)| (info, name.as_str())),
+        info: info.as_ref().map(|info| (info, "the server")),
+        preflight,
     };
     Ok(written(jobs::check(&ground, files, out)))
 }
@@ -57,9 +64,10 @@ pub(super) fn dry_run(place: &Place, files: &[PathBuf], out: &mut dyn Write) -> 
     let names: Vec<String> = servers(place).iter().map(ServerConfig::label).collect();
     let workflow = place.config.inboxes.first().and_then(|inbox| inbox.workflow.as_deref());
     // for graphs of the page; what is wrong at the server is `check`'s to say
-    let asked = runtime()?.block_on(convert::ask(&place.config.servers)).ok();
-    let info = asked.as_ref().map(|info| (info, "the server"));
-    Ok(written(jobs::dry_run(&Ground { folder: &folder, servers: &names, workflow, info }, files, out)))
+    let told = asked(&place.config.servers);
+    let info = told.as_ref().map(|info| (info, "the server"));
+    let ground = Ground { folder: &folder, servers: &names, workflow, info, preflight: info.is_some() };
+    Ok(written(jobs::dry_run(&ground, files, out)))
 }
 
 pub(super) fn new(
@@ -73,7 +81,8 @@ pub(super) fn new(
     let Some(name) = workflow.or_else(|| names.first().map(String::as_str)) else {
         return Err(Trouble::Usage("there are no workflows yet: put a graph into workflows/".to_owned()));
     };
-    let workflow = workflows::read_workflow(&folder, name, None).map_err(Trouble::Usage)?;
+    let info = LazyCell::new(|| asked(&place.config.servers));
+    let workflow = workflows::read_workflow(&folder, name, &|| info.as_ref()).map_err(Trouble::Usage)?;
     let text = draft::job_file(&workflow, &names);
     if output == Some(Path::new("-")) {
         let _ = out.write_all(text.as_bytes());
@@ -107,11 +116,13 @@ pub(super) fn extract(file: &Path, page: bool, out: &mut dyn Write) -> Code {
 }
 
 pub(super) fn workflows(place: &Place, out: &mut dyn Write) -> Result<Code, Trouble> {
-    Ok(written(workflows::ls(&place.folder()?, out)))
+    let info = LazyCell::new(|| asked(&place.config.servers));
+    Ok(written(workflows::ls(&place.folder()?, &|| info.as_ref(), out)))
 }
 
 pub(super) fn workflow(place: &Place, name: &str, out: &mut dyn Write) -> Result<Code, Trouble> {
-    match workflows::read_workflow(&place.folder()?, name, None) {
+    let info = LazyCell::new(|| asked(&place.config.servers));
+    match workflows::read_workflow(&place.folder()?, name, &|| info.as_ref()) {
         Ok(workflow) => Ok(written(workflows::show(&workflow, out).map(|()| true))),
         Err(why) => {
             eprintln!("comfytop: {why}");
@@ -120,8 +131,9 @@ pub(super) fn workflow(place: &Place, name: &str, out: &mut dyn Write) -> Result
     }
 }
 
-pub(super) fn infer(file: &Path, out: &mut dyn Write) -> Code {
-    match workflows::infer(file, out) {
+pub(super) fn infer(servers: &[ServerConfig], file: &Path, out: &mut dyn Write) -> Code {
+    let info = LazyCell::new(|| asked(servers));
+    match workflows::infer(file, &|| info.as_ref(), out) {
         Ok(()) => Code::Ok,
         Err(why) => {
             eprintln!("comfytop: {}: {why}", shown(file));

@@ -11,12 +11,14 @@ mod collecting;
 mod commands;
 mod flow;
 mod looking;
+mod marks;
 mod order;
 mod plan;
 mod recover;
 mod retry;
 mod servers;
 mod stall;
+mod tries;
 mod views;
 mod words;
 
@@ -558,11 +560,9 @@ impl State {
             Input::LookFailed { server, asked, jobs } => self.look_failed(server, asked, &jobs, now),
             Input::Posted { server, job, prompt_id, result } => self.posted(server, job, &prompt_id, result, now),
             Input::Collected { job, prompt_id, result } => self.collected(job, &prompt_id, result, now),
-            Input::Measured { job, measurement } => {
-                if matches!(self.jobs.get(&job).map(|j| &j.state), Some(JobState::Measuring)) {
-                    self.change(job, Change::Measured { measurement }, now);
-                }
-            }
+            Input::Measured { job, measurement, repaired } => self.measured(job, measurement, repaired, now),
+            Input::Discarded { job, attempt, files, trouble } => self.discarded(job, attempt, files, trouble, now),
+            Input::Repaired { ask, job, attempt, result } => self.repaired(ask, job, attempt, result, now),
             Input::Ask { ask, request } => self.asked(ask, request, now),
             Input::Dashboard { here } => self.dashboard(here, now),
             Input::Unfit { job, why } => {

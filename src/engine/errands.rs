@@ -17,11 +17,12 @@ use std::path::{Path, PathBuf};
 use futures_util::FutureExt;
 
 use crate::folder::Folder;
-use crate::job::Output;
+use crate::job::{Output, Repaired};
 use crate::protocol::Look;
 use crate::text;
-use crate::verdict::{Curves, Measurement, Thresholds};
-use crate::video::{self, Limits};
+use crate::verdict::{Curves, Measurement, Repair, Thresholds};
+use crate::video::apart::Mend;
+use crate::video::{self, Limits, Still};
 
 pub use collect::Collect;
 pub use given::fetched;
@@ -54,7 +55,7 @@ fn is_measurable(path: &str) -> bool {
     MEASURABLE.contains(&ending.as_str())
 }
 
-/// How outputs are looked at.
+/// How outputs are looked at, and what becomes inputs of them.
 #[derive(Debug, Clone, Default)]
 pub struct Measurer {
     /// comfytop itself, started anew for each file; none: on the caller's thread.
@@ -71,6 +72,60 @@ impl Measurer {
                 .map(|(known, curves)| (known, curves.shortened()))
                 .map_err(|error| error.to_string()),
         }
+    }
+
+    /// The last frame of a clip.
+    pub fn last_frame(&self, path: &Path) -> Result<Still, String> {
+        let limits = Limits::default();
+        match &self.program {
+            Some(program) => video::apart::last_frame(program, path, limits.time),
+            None => video::last_frame(path, &limits).map_err(|error| error.to_string()),
+        }
+    }
+
+    /// A mended copy of an output, measured. With `again` one will do that was made before and not heard of.
+    ///
+    /// # Errors
+    /// Words: why there is none.
+    pub fn mend(
+        &self,
+        folder: &Folder,
+        path: &str,
+        how: Repair,
+        known: &Measurement,
+        again: bool,
+    ) -> Result<(Repaired, Look), String> {
+        let limits = Limits::default();
+        let clip = folder.resolve(path);
+        let copy = match &self.program {
+            Some(program) => {
+                video::apart::mend(program, &clip, limits.time, Mend { how, known: known.clone(), again })?
+            }
+            None => video::repair::repair(&clip, how, known, &limits).map_err(|error| error.to_string())?,
+        };
+        let bytes = copy.metadata().map_or(0, |meta| meta.len());
+        let output = Output { path: folder.relative(&copy), bytes };
+        let (measurement, curves) = self.look(&copy)?;
+        let look = Look { path: output.path.clone(), measurement: measurement.clone(), curves };
+        Ok((Repaired { how: how.word().to_owned(), output, measurement }, look))
+    }
+
+    /// Does to each of these what the judge advises. What could not be done stands in the look's own note.
+    pub fn mend_as_advised(&self, folder: &Folder, looks: &mut Vec<Look>) -> Vec<Repaired> {
+        let mut all = Vec::new();
+        let mut copies = Vec::new();
+        for look in looks.iter_mut() {
+            let Some(how) = Repair::advised(&look.measurement) else { continue };
+            match self.mend(folder, &look.path, how, &look.measurement, true) {
+                Ok((repaired, copy)) => {
+                    all.push(repaired);
+                    copies.push(copy);
+                }
+                Err(why) => look.measurement.note = Some(format!("not repaired: {}", text::clean(&why))),
+            }
+        }
+        looks.extend(copies);
+        all
     }
 
     /// Looks at every output that can be measured; the main one, with the most frames, comes first.

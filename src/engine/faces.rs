@@ -109,6 +109,10 @@ impl Driver {
             Request::Show { job, graph } => self.detail(job, graph),
             Request::Log { job } => self.history(job),
             Request::Text { job } => self.job_text(job).map(|text| Answer::Text { job, text }),
+            Request::Repair { job, attempt, path, how } => match self.mend(job, attempt, &path, how, (face, id)) {
+                Ok(()) => return,
+                Err(why) => Err(why),
+            },
             Request::Clean { pretend } => self.clean(pretend).map(Answer::Cleaned),
             Request::Edit { job, text } => match self.read_edit(job, text) {
                 Ok((edit, prompt)) => {
@@ -151,16 +155,20 @@ impl Driver {
             Some(file) => self.store.file(file).map_err(words)?.map(|file| self.lies_at(&file)),
             None => None,
         };
-        let graph = match job.attempt() {
+        // What the row shows: the one that counts, once it has ended.
+        let shown = if job.state.is_ended() { job.chosen() } else { job.attempt() };
+        let graph = match shown {
             Some(attempt) if graph => self.store.posted(&attempt.prompt_id).map_err(words)?,
             _ => None,
         };
-        let looks = match job.attempt() {
+        let looks = match shown {
             Some(attempt) => self.store.looks(&attempt.prompt_id).map_err(words)?,
             None => Vec::new(),
         };
+        let minutes = job.goal.as_ref().and_then(|goal| goal.minutes);
         Ok(Answer::Detail(Box::new(Detail {
             looks,
+            minutes,
             row,
             file,
             slots: prompt.map(|p| p.slots).unwrap_or_default(),

@@ -31,7 +31,7 @@ use crate::text;
 pub use words::error_text;
 
 use numbering::{Batch, hash};
-use reading::{Draft, Drafts, LARGE, Reader, Wait, rejection};
+use reading::{Draft, Drafts, LARGE, Missing, Reader, Wait, rejection};
 use shelf::Shelf;
 
 /// What the intake remembers between two offers.
@@ -42,8 +42,8 @@ pub(super) struct Intake {
     folders: BTreeMap<PathBuf, String>,
     /// Files that could not be taken, and why; they are tried again.
     untaken: BTreeMap<PathBuf, String>,
-    /// Files that name another which is not there: which.
-    wants: HashMap<PathBuf, String>,
+    /// Files that name others which are not there: which.
+    wants: HashMap<PathBuf, Missing>,
     /// Files that have lain a moment and can't be taken yet.
     waiting: Vec<Waited>,
 }
@@ -134,8 +134,8 @@ fn log_taken(name: &str, jobs: &[JobId]) {
 /// What became of one.
 enum Made {
     File(NewFile),
-    /// A file that it names is not there yet.
-    NotYet(String),
+    /// Files that it names are not there yet.
+    NotYet(Missing),
     /// Large files are to be copied first.
     Copies(Vec<PathBuf>),
     /// It came back from `failed/`: these of its jobs are to run again.
@@ -202,7 +202,7 @@ impl Driver {
             match self.intake.wants.get(&waited.path) {
                 _ if !waited.is_whole => Some(format!("{name} is not whole yet")),
                 // Without, it is on its way: large files of it are copied.
-                missing => missing.map(|missing| format!("{name} waits for {missing}")),
+                missing => missing.map(|missing| format!("{name} waits for {}", missing.words)),
             }
         };
         let waiting: Vec<_> = self.intake.waiting.iter().filter_map(why).collect();
@@ -364,7 +364,8 @@ impl Driver {
     fn stand_for(&mut self, drop: &mut Drop, batch: &Batch) -> Result<Option<Made>, StoreError> {
         let Some(path) = drop.path.clone() else { return Ok(None) };
         let is_named = batch.files.iter().any(|(_, file)| file.named.contains(&path));
-        if is_named || self.store.is_named(&path)? {
+        let is_wanted = || self.intake.wants.values().any(|missing| missing.files.contains(&path));
+        if is_named || is_wanted() || self.store.is_named(&path)? {
             return Ok(Some(Made::Input));
         }
         let kept = match drop.copies.get(&path) {

@@ -10,11 +10,11 @@ use tokio::sync::mpsc;
 use super::core::{CollectFailure, Effect, First, Input, PostResult};
 use super::errands::{self, Uploaded};
 use super::preflight::{self, Sight, Told};
-use super::{Driver, Event, hearing};
+use super::{Driver, Event, Measuring, hearing};
 use crate::comfy::Client;
-use crate::job::{Change, Failure, FailureKind, JobId, Output};
+use crate::job::{Change, Failure, FailureKind, JobId, Output, Repaired};
 use crate::protocol::Look;
-use crate::store::{InputFile, Prompt, Write};
+use crate::store::{InputFile, Prompt, StoreError, Write};
 use crate::verdict::{Curves, Measurement};
 use crate::workflow::object_info::ObjectInfo;
 
@@ -78,11 +78,17 @@ impl Driver {
     /// The graph of a job that needs no upload, ready to post.
     pub(super) fn prepare(&mut self, server: usize, job: JobId, prompt_id: &str, seed: Option<u64>) -> Option<Ready> {
         self.servers.get(server)?;
-        let prompt = self.store.prompt(job).ok()??;
+        let prompt = self.prompt_of(job).ok()??;
         if !self.looks_fit(server, job, &prompt) {
             return None;
         }
         prompt.files.is_empty().then(|| self.fill_in(prompt, prompt_id, seed, Vec::new()))
+    }
+
+    /// What is needed to post the try that a job is at.
+    fn prompt_of(&self, job: JobId) -> Result<Option<Prompt>, StoreError> {
+        let variation = self.state.job(job).map_or(0, |job| job.variation());
+        Ok(self.store.prompt(job)?.map(|prompt| prompt.varied(variation)))
     }
 
     /// What is known of the server speaks for it.
@@ -137,10 +143,10 @@ impl Driver {
     pub(super) fn upload(&mut self, server: usize, job: JobId, prompt_id: String, seed: Option<u64>) {
         self.line_up(server, job, None);
         let Some(end) = self.servers.get(server) else { return };
-        match self.store.prompt(job) {
+        match self.prompt_of(job) {
             Ok(Some(prompt)) => {
                 let (client, events) = (Arc::clone(&end.client), self.events.clone());
-                let folder = Arc::clone(&self.folder);
+                let (folder, measurer) = (Arc::clone(&self.folder), self.measurer.clone());
                 let given = self.given(&prompt.files);
                 let sight = self.sight(server, job);
                 let name = self.state.server_names().nth(server).unwrap_or_default().to_owned();
@@ -154,7 +160,7 @@ impl Driver {
                         let _ = events.send(Event::Uploaded { server, job, prompt_id, seed, names });
                         return;
                     }
-                    let names = match errands::fetched(&folder, prompt.files, given).await {
+                    let names = match errands::fetched(&folder, &measurer, prompt.files, given).await {
                         Ok(files) => errands::upload(&client, files).await,
                         Err(why) => Err(why),
                     };
@@ -169,7 +175,8 @@ impl Driver {
     /// What the jobs gave whose outputs these files are.
     fn given(&self, files: &[InputFile]) -> HashMap<JobId, Vec<Output>> {
         let from = files.iter().filter_map(|file| file.from);
-        from.filter_map(|id| Some((id, self.state.job(id)?.attempt()?.outputs.clone()))).collect()
+        let outputs = |id| Some((id, self.state.job(self.state.meant_by(id))?.chosen()?.files()));
+        from.filter_map(outputs).collect()
     }
 
     fn cannot_post(&mut self, server: usize, job: JobId, prompt_id: String, why: &str) {
@@ -194,7 +201,7 @@ impl Driver {
             Ok(names) => names,
             Err(result) => return self.posted(server, job, prompt_id, result),
         };
-        let prompt = match self.store.prompt(job) {
+        let prompt = match self.prompt_of(job) {
             Ok(Some(prompt)) => prompt,
             Ok(None) => return self.cannot_post(server, job, prompt_id, "its prompt is not in the store"),
             Err(error) => return self.cannot_post(server, job, prompt_id, &error.to_string()),
@@ -305,26 +312,31 @@ impl Driver {
         if self.measures {
             return;
         }
-        let Some((job, outputs)) = self.measuring.pop_front() else { return };
+        let Some(Measuring { job, outputs, repair }) = self.measuring.pop_front() else { return };
         self.measures = true;
         let prompt_id = self.state.job(job).and_then(|j| j.attempt()).map(|a| a.prompt_id.clone()).unwrap_or_default();
         let (folder, events, measurer) = (Arc::clone(&self.folder), self.events.clone(), self.measurer.clone());
         tokio::spawn(async move {
-            let looks = errands::blocking(move || measurer.looks(&folder, &outputs)).await;
-            let _ = events.send(Event::Measured { job, prompt_id, looks });
+            let seen = errands::blocking(move || {
+                let mut looks = measurer.looks(&folder, &outputs);
+                let repaired = if repair { measurer.mend_as_advised(&folder, &mut looks) } else { Vec::new() };
+                (looks, repaired)
+            });
+            let seen = seen.await;
+            let _ = events.send(Event::Measured { job, prompt_id, seen });
         });
     }
 
     /// Keeps what was seen together with the job's last step.
-    pub(super) fn measured(&mut self, job: JobId, prompt_id: String, looks: Result<Vec<Look>, String>) {
+    pub(super) fn measured(&mut self, job: JobId, prompt_id: String, seen: Result<(Vec<Look>, Vec<Repaired>), String>) {
         self.measures = false;
-        let looks = looks.unwrap_or_else(|why| {
+        let (looks, repaired) = seen.unwrap_or_else(|why| {
             let measurement = Measurement { note: Some(why), ..Measurement::default() };
-            vec![Look { path: String::new(), measurement, curves: Curves::default() }]
+            (vec![Look { path: String::new(), measurement, curves: Curves::default() }], Vec::new())
         });
         let measurement = looks.first().map(|look| look.measurement.clone()).unwrap_or_default();
         self.pending.push(Effect::Write(Write::Looks { prompt_id, looks }));
-        self.step(Input::Measured { job, measurement });
+        self.step(Input::Measured { job, measurement, repaired });
         self.measure_next();
     }
 }

@@ -20,6 +20,7 @@ use crate::job::{Failure, FailureKind, JobId};
 use crate::store::Prompt;
 use crate::workflow::object_info::ObjectInfo;
 use crate::workflow::preflight::{self, Fault};
+use crate::workflow::tries::vary;
 use crate::workflow::{Graph, InputRef};
 
 /// What was asked so lately is believed.
@@ -64,9 +65,18 @@ fn brought(prompt: &Prompt) -> HashSet<InputRef> {
     prompt.files.iter().map(|file| InputRef::new(&file.node, &file.input)).collect()
 }
 
-/// What is wrong with a prompt, at one server.
+/// What is wrong with a prompt, at one server; with any of its tries.
 pub(super) fn faults(prompt: &Prompt, info: &ObjectInfo) -> Vec<Fault> {
-    faults_of(&prompt.graph, prompt.extra_data.as_ref(), info, &brought(prompt))
+    let brought = brought(prompt);
+    let extra = prompt.extra_data.as_ref();
+    let mut faults = faults_of(&prompt.graph, extra, info, &brought);
+    for edits in &prompt.variations {
+        let mut graph = prompt.graph.clone();
+        vary(&mut graph, edits);
+        let more = faults_of(&graph, extra, info, &brought).into_iter();
+        faults.extend(more.filter(|fault| !faults.contains(fault)).collect::<Vec<_>>());
+    }
+    faults
 }
 
 pub(super) fn faults_of(
@@ -106,9 +116,6 @@ impl Driver {
     pub(super) fn recall_servers(&mut self) {
         self.preflight.known = vec![None; self.servers.len()];
         self.preflight.first = self.servers.iter().map(|_| First::default()).collect();
-        if !self.preflights() {
-            return;
-        }
         for (server, config) in super::server_configs(&self.config).iter().enumerate() {
             let Ok(Some((_, text))) = self.store.object_info(&shown_url(&config.url)) else { continue };
             let events = self.events.clone();
@@ -121,9 +128,10 @@ impl Driver {
         }
     }
 
-    /// Asks a server what it can do; the answer is [`Event::Told`].
+    /// Asks a server what it can do, which graphs of the page are converted by, whether or not jobs are held against it;
+    /// the answer is [`Event::Told`].
     pub(super) fn ask_server(&mut self, server: usize) {
-        let Some(end) = self.servers.get(server).filter(|_| self.preflights()) else { return };
+        let Some(end) = self.servers.get(server) else { return };
         if !self.preflight.asking.insert(server) {
             return;
         }

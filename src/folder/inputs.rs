@@ -35,24 +35,47 @@ impl Folder {
             // opening a pipe would wait for its writer
             return Err(named(path, &io::Error::new(io::ErrorKind::InvalidInput, "not a file")));
         }
+        let original = path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
+        self.keep(&original, Content::Of(path))
+    }
+
+    /// The same for bytes that were made here, with the name that a file of them would have.
+    ///
+    /// # Errors
+    /// When they can't be written.
+    pub fn keep_bytes(&self, name: &str, bytes: &[u8]) -> io::Result<KeptInput> {
+        self.keep(name, Content::Bytes(bytes))
+    }
+
+    fn keep(&self, original: &str, content: Content<'_>) -> io::Result<KeptInput> {
         let inputs = self.inputs();
         fs::create_dir_all(&inputs).map_err(|error| named(&inputs, &error))?;
         let copy = self.hidden(&inputs, "copy");
-        let bytes =
-            faults::step("folder.input.copy", || fs::copy(path, &copy.path)).map_err(|error| named(path, &error))?;
+        let bytes = faults::step("folder.input.copy", || match content {
+            Content::Of(path) => fs::copy(path, &copy.path).map_err(|error| named(path, &error)),
+            Content::Bytes(bytes) => {
+                fs::write(&copy.path, bytes).map(|()| bytes.len() as u64).map_err(|error| named(&copy.path, &error))
+            }
+        })?;
         // the copy is hashed, not the original: what was hashed is what is kept
         let hash = hash(&copy.path).map_err(|error| named(&copy.path, &error))?;
-        let original = path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
-        let ending = name::safe_ending(&original);
+        let ending = name::safe_ending(original);
         let stored = inputs.join(format!("{hash}{ending}"));
         match faults::step("folder.input.rename", || no_replace::rename(&copy.path, &stored)) {
             Ok(()) => copy.moved(),
             Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
             Err(error) => return Err(named(&stored, &error)),
         }
-        let stem = original.rsplit_once('.').map_or(original.as_str(), |(stem, _)| stem);
+        let stem = original.rsplit_once('.').map_or(original, |(stem, _)| stem);
         Ok(KeptInput { hash, stored, bytes, name: format!("{}{ending}", name::safe_stem(stem)) })
     }
+}
+
+/// What is kept.
+#[derive(Clone, Copy)]
+enum Content<'c> {
+    Of(&'c Path),
+    Bytes(&'c [u8]),
 }
 
 fn hash(path: &Path) -> io::Result<String> {
@@ -98,6 +121,14 @@ mod tests {
         let (a, b) = (folder.keep_input(&dir.path().join("a.png")), folder.keep_input(&dir.path().join("b.png")));
         assert_eq!(a.expect("kept").stored, b.expect("kept").stored);
         assert_eq!(fs::read_dir(folder.inputs()).expect("there").count(), 1, "no copy is left over");
+    }
+
+    #[test]
+    fn bytes_that_were_made_here_are_kept_like_a_file() {
+        let (_dir, folder) = folder();
+        let kept = folder.keep_bytes("clip.png", b"one").expect("kept");
+        assert_eq!(kept.hash, "7692c3ad3540bb803c020b3aee66cd8887123234ea0c6e7143c0add73ff431ed");
+        assert_eq!((fs::read(&kept.stored).expect("there"), kept.name.as_str()), (b"one".to_vec(), "clip.png"));
     }
 
     #[test]

@@ -1,13 +1,17 @@
 //! Hidden files of our own, and other people's folders: what is ours to remove, and what lies where it says.
 
 use std::fs;
+use std::io;
 use std::path::{Component, Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use super::Folder;
+use super::{Folder, no_replace};
 use crate::faults;
 
 impl Folder {
+    /// Where discarded outputs lie, in the folder of the outputs.
+    pub const DISCARDED: &str = ".discarded";
+
     /// Removes the hidden files that a crash of this render folder's engine left, and says how many there were.
     /// Parts that an open collection has named stay: `is_open` knows a `prompt_id` whose outputs the store has not
     /// got yet. Call it only while holding the engine's lock, before anything is collected. A folder that cannot be
@@ -28,6 +32,29 @@ impl Folder {
             })
             .filter(|entry| faults::step("folder.sweep", || fs::remove_file(entry.path())).is_ok())
             .count()
+    }
+
+    /// Moves an output to `.discarded/` of the outputs, under a name that begins with `mark`, and says where it lies then
+    /// (as [`Folder::relative`]). Never over a file; one that a crash left half moved is moved on, and one that is moved
+    /// already stays.
+    ///
+    /// # Errors
+    /// When the disk does not let it, or another file has that name.
+    pub fn discard(&self, path: &str, mark: &str) -> io::Result<String> {
+        let from = self.resolve(path);
+        let dir = self.outputs.join(Self::DISCARDED);
+        fs::create_dir_all(&dir)?;
+        let name = from.file_name().ok_or_else(|| io::Error::from(io::ErrorKind::InvalidInput))?;
+        let mut own = std::ffi::OsString::from(mark);
+        own.push("-");
+        own.push(name);
+        let to = dir.join(own);
+        let there = self.relative(&to);
+        match (from.symlink_metadata().is_ok(), to.symlink_metadata().is_ok()) {
+            (false, true) => Ok(there),
+            (true, true) if no_replace::is_half_done(&from, &to)? => no_replace::complete(&from, &to).map(|()| there),
+            _ => faults::step("folder.discard", || no_replace::rename(&from, &to)).map(|()| there),
+        }
     }
 
     /// A hidden file that [`Folder::sweep`] knows as this render folder's own.
@@ -80,5 +107,30 @@ impl Drop for HiddenFile {
         if !self.kept {
             let _ = faults::step("folder.draft.drop", || fs::remove_file(&self.path));
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_discarded_lies_apart_and_never_over_a_file() {
+        let dir = tempfile::tempdir().expect("a temporary folder");
+        let folder = Folder::with(dir.path(), &[], Path::new("outputs"), None).expect("a folder");
+        fs::create_dir_all(&folder.outputs).expect("made");
+        let path = |name: &str| folder.resolve(name);
+        fs::write(path("outputs/a.mp4"), "new").expect("written");
+        let there = folder.discard("outputs/a.mp4", "000049-2").expect("moved");
+        assert_eq!(there, "outputs/.discarded/000049-2-a.mp4");
+        assert!(!path("outputs/a.mp4").exists() && path(&there).is_file());
+        // Cut off after the move, and asked again.
+        assert_eq!(folder.discard("outputs/a.mp4", "000049-2").expect("moved already"), there);
+        // Another file has that name.
+        fs::write(path("outputs/a.mp4"), "other").expect("written");
+        let kind = folder.discard("outputs/a.mp4", "000049-2").expect_err("in the way").kind();
+        assert_eq!(kind, io::ErrorKind::AlreadyExists);
+        assert_eq!(fs::read_to_string(path(&there)).expect("there"), "new");
+        assert_eq!(folder.discard("outputs/b.mp4", "000050-1").expect_err("gone").kind(), io::ErrorKind::NotFound);
     }
 }

@@ -139,11 +139,11 @@ fn own(takes: Takes, text: &str) -> Result<Value, String> {
             Some(list) => list,
             None => text.split(';').map(str::trim).filter(|part| !part.is_empty()).map(Value::from).collect(),
         },
-        Takes::Edits | Takes::Lists | Takes::Object => {
+        Takes::Edits | Takes::Lists | Takes::Object | Takes::Until => {
             json(text).ok_or_else(|| "must be written in JSON, {\"seed\": [1, 2]}".to_owned())?
         }
         Takes::Workflow if text.starts_with('{') => json(text).unwrap_or_else(|| text.into()),
-        Takes::Workflow | Takes::Text { .. } | Takes::Later => text.into(),
+        Takes::Workflow | Takes::Text { .. } | Takes::Word(_) => text.into(),
     })
 }
 

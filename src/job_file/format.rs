@@ -6,6 +6,7 @@ use serde_json::Value;
 
 use super::places::{self, Places};
 use super::{JobFileError, csv, toml, twins, without_bom};
+use crate::weigh;
 
 /// How a job file is written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -57,6 +58,18 @@ impl Format {
     /// some line is a file of its own: whoever watches must wait for the end of its writing.
     pub fn is_complete(self, bytes: &[u8]) -> Option<bool> {
         (self == Self::Json).then(|| serde_json::from_slice::<serde::de::IgnoredAny>(without_bom(bytes)).is_ok())
+    }
+
+    /// Whether there is more in a file than in any that people make.
+    pub(super) fn is_too_heavy(self, file: &str) -> bool {
+        match self {
+            Self::Json => weigh::json_is_over(file, weigh::MOST),
+            Self::JsonLines => {
+                let mut lines = places::lines(file);
+                lines.try_fold(weigh::MOST, |left, (_, line)| weigh::left_of(line, left)).is_none()
+            }
+            Self::Toml | Self::Csv => weigh::text_is_over(file, weigh::MOST),
+        }
     }
 
     /// The values of a file's jobs.

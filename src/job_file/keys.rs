@@ -4,6 +4,7 @@
 //! `comfytop new` are made from it. A new key is one entry here and one line in the reader.
 
 use super::{MAX_JOBS, MAX_NAME, MAX_PRIORITY};
+use crate::job::MOST_TRIES;
 
 /// What a key takes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -30,8 +31,10 @@ pub enum Takes {
     Lists,
     /// An object, kept as it is.
     Object,
-    /// Refused: a word of a later version.
-    Later,
+    /// What an output must be like, and what is tried until it is.
+    Until,
+    /// One of these words.
+    Word(&'static [&'static str]),
 }
 
 /// One key of a job.
@@ -69,9 +72,13 @@ pub const KEYS: &[Key] = &[
     key("tags", Takes::Texts, "texts to find it by"),
     key("note", Takes::Text { most: 10_000 }, "a text for yourself"),
     key("extra_data", Takes::Object, "posted beside the graph, as ComfyUI's own page does"),
-    key("until", Takes::Later, "not built yet"),
-    key("best_of", Takes::Later, "not built yet"),
-    key("repair", Takes::Later, "not built yet"),
+    key("until", Takes::Until, "render again, with another seed or other values, until an output is good enough"),
+    key("best_of", Takes::Whole { least: 2, most: MOST_TRIES as i64 }, "render it so often, and keep the best"),
+    key(
+        "repair",
+        Takes::Word(&["auto", "none"]),
+        "auto: do at once what the judge advises, as a copy beside the output",
+    ),
 ];
 
 /// Their names: the keys of a job that are no slots.

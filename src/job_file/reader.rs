@@ -8,6 +8,7 @@ use serde_json::{Map, Value};
 
 use super::keys::{self, KEYS, Takes};
 use super::places::Places;
+use super::until::Until;
 use super::vary::{self, Ways};
 use super::{JobFileError, JobSpec, Source};
 use crate::text;
@@ -56,6 +57,8 @@ impl Reader<'_> {
             after: Vec::new(),
             tags: Vec::new(),
             extra_data: None,
+            until: None,
+            repair: false,
             textual: self.textual,
             entry: self.entry,
             variant: None,
@@ -88,6 +91,7 @@ impl Reader<'_> {
         // what the own keys left behind for later
         let (repeat, sweep) = (map.shift_remove(REPEAT), map.shift_remove(SWEEP));
         spec.slots = map;
+        self.check_varied(&spec, sweep.as_ref());
         let ways = vary::ways(self, &mut spec, repeat.as_ref(), sweep);
         (self.errors.len() == before).then_some((spec, ways))
     }
@@ -95,9 +99,18 @@ impl Reader<'_> {
     fn own(&mut self, spec: &mut JobSpec, key: &keys::Key, value: Value, rest: &mut Map<String, Value>) {
         let name = key.name;
         match key.takes {
-            Takes::Later => {
-                self.error(&[name], format!("`{name}` is a key of a later version: it is not built yet, take it out"));
-            }
+            Takes::Until => match value {
+                Value::Object(map) => {
+                    if let Some(until) = self.until(map) {
+                        spec.until = Some(until);
+                    }
+                }
+                other => self.wrong(name, "an object, {\"verdict\": \"loops\", \"tries\": 8}", &other),
+            },
+            Takes::Word(words) => match value.as_str().filter(|word| words.contains(word)) {
+                Some(word) => spec.repair = word == "auto",
+                None => self.wrong(name, &format!("\"{}\"", words.join("\" or \"")), &value),
+            },
             Takes::Workflow => {
                 if let Some(source) = self.source(value) {
                     spec.workflow = source;
@@ -115,6 +128,13 @@ impl Reader<'_> {
                 let number = self.whole(name, least, most, &value);
                 match (name, number) {
                     ("priority", Some(number)) => spec.priority = number,
+                    ("best_of", Some(_)) if spec.until.is_some() => {
+                        self.error(
+                            &[name],
+                            "`best_of` renders all, `until` ends with the first good one: leave one out",
+                        );
+                    }
+                    ("best_of", Some(number)) => spec.until = Some(Until::best_of(number)),
                     (_, Some(number)) => {
                         rest.insert(REPEAT.to_owned(), number.into());
                     }

@@ -6,12 +6,13 @@ use serde_json::{Map, Value, json};
 
 use super::MAX_JOBS;
 use super::keys::{KEYS, Takes};
+use crate::job::MOST_TRIES;
 
 /// The schema (draft 2020-12).
 #[must_use]
 pub fn schema() -> Value {
     let mut keys = Map::new();
-    for key in KEYS.iter().filter(|key| key.takes != Takes::Later) {
+    for key in KEYS {
         let mut shape = takes(key.takes);
         if let Some(shape) = shape.as_object_mut() {
             shape.insert("description".to_owned(), key.words.into());
@@ -94,6 +95,25 @@ fn takes(takes: Takes) -> Value {
             json!({"type": "object", "minProperties": 1, "additionalProperties": {"type": "array", "minItems": 1}})
         }
         Takes::Object => json!({"type": "object"}),
-        Takes::Later => json!(false),
+        Takes::Word(words) => json!({"enum": words}),
+        Takes::Until => json!({
+            "type": "object",
+            "properties": {
+                "verdict": {"enum": ["loops"], "description": "as it is, or after the cut that the judge advises"},
+                "ssim": {"type": "number", "exclusiveMinimum": 0, "maximum": 1, "description": "of first and last frame, at least"},
+                "seam": {"type": "number", "exclusiveMinimum": 0, "description": "the seam against an ordinary step, at most"},
+                "tries": {"type": "integer", "minimum": 1, "maximum": MOST_TRIES, "description": "at most so many"},
+                "minutes": {"type": "number", "exclusiveMinimum": 0, "description": "no try is begun once so many were rendered"},
+                "vary": {
+                    "description": "what the next try has: another seed, one more, or the next of these values",
+                    "anyOf": [
+                        {"enum": ["seed", "increment"]},
+                        {"type": "object", "minProperties": 1, "additionalProperties": {"type": "array", "minItems": 1}},
+                    ],
+                },
+            },
+            "additionalProperties": false,
+            "anyOf": [{"required": ["verdict"]}, {"required": ["ssim"]}, {"required": ["seam"]}],
+        }),
     }
 }

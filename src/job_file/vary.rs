@@ -24,6 +24,11 @@ impl Ways {
         Self { axes: Vec::new(), repeat: 1 }
     }
 
+    /// Every combination of these.
+    pub(super) fn of(axes: Vec<(String, Vec<Value>)>) -> Self {
+        Self { axes, repeat: 1 }
+    }
+
     pub(super) fn count(&self) -> usize {
         self.axes.iter().fold(self.repeat, |count, (_, values)| count.saturating_mul(values.len()))
     }

@@ -4,13 +4,28 @@
 
 use serde_json::{Map, Value};
 
-use super::{JobSpec, Source};
+use super::{JobSpec, Source, Until};
 
 /// The job as one JSON object, a key a line.
 #[must_use]
 pub fn text_of(spec: &JobSpec) -> String {
     // which of several it is does not matter any more: it is edited alone
-    let JobSpec { workflow, name, slots, set, priority, note, server, hold, after, tags, extra_data, .. } = spec;
+    let JobSpec {
+        workflow,
+        name,
+        slots,
+        set,
+        priority,
+        note,
+        server,
+        hold,
+        after,
+        tags,
+        extra_data,
+        until,
+        repair,
+        ..
+    } = spec;
     let texts = |list: &[String]| Value::Array(list.iter().cloned().map(Value::String).collect());
     let mut map = Map::new();
     match workflow {
@@ -43,6 +58,10 @@ pub fn text_of(spec: &JobSpec) -> String {
             map.insert(key.to_owned(), texts(list));
         }
     }
+    map.extend(until.as_ref().map(Until::written));
+    if *repair {
+        map.insert("repair".to_owned(), "auto".into());
+    }
     if let Some(extra) = extra_data {
         map.insert("extra_data".to_owned(), Value::Object(extra.clone()));
     }
@@ -51,10 +70,11 @@ pub fn text_of(spec: &JobSpec) -> String {
 
 /// It says nothing but its graph.
 fn is_bare(spec: &JobSpec) -> bool {
-    let JobSpec { workflow: _, name, slots, set, priority, note, server, hold, after, tags, extra_data, .. } = spec;
+    let JobSpec { workflow: _, name, slots, set, priority, note, server, hold, after, tags, extra_data, until, .. } =
+        spec;
     let texts = [name, note, server].into_iter().all(Option::is_none);
     let lists = after.is_empty() && tags.is_empty() && slots.is_empty() && set.is_empty();
-    texts && lists && *priority == 0 && !hold && extra_data.is_none()
+    texts && lists && *priority == 0 && !hold && extra_data.is_none() && until.is_none() && !spec.repair
 }
 
 #[cfg(test)]
@@ -68,6 +88,9 @@ mod tests {
             r#"{"workflow": "loop", "image": "a.png", "prompt": "turning \"a\" page", "seed": 18446744073709551615}"#,
             r#"{"name": "x", "set": {"14.cfg": 1.5}, "priority": -3, "hold": true, "tags": ["a", "b"], "note": "n", "server": "s"}"#,
             r##"{"workflow": "x", "after": ["a", "#12"], "extra_data": {"extra_pnginfo": {}}, "prompt": "y"}"##,
+            r#"{"workflow": "x", "until": {"verdict": "loops", "seam": 1.5, "vary": {"length": [65, 81]}}, "repair": "auto"}"#,
+            r#"{"workflow": "x", "until": {"ssim": 0.85, "tries": 4, "minutes": 60.0, "vary": "increment"}}"#,
+            r#"{"workflow": "x", "best_of": 4}"#,
             r#"{"3": {"class_type": "KSampler", "inputs": {"seed": 1}}}"#,
             r#"{"workflow": {"3": {"class_type": "KSampler", "inputs": {}}}, "name": "y"}"#,
         ] {

@@ -13,6 +13,7 @@ use thiserror::Error;
 
 use crate::comfy::{Client, ComfyError};
 use crate::config::{DEFAULT_SERVER, ServerConfig};
+use crate::lenient;
 use crate::text::{clean, json_text};
 use crate::workflow::Graph;
 use crate::workflow::convert::{self, ConvertError, Converted, When};
@@ -21,7 +22,7 @@ use crate::workflow::object_info::ObjectInfo;
 /// Larger graphs are not read.
 const LARGEST_GRAPH: u64 = 8 << 20;
 /// Of a server with hundreds of extensions; unzipped.
-const LARGEST_OBJECT_INFO: u64 = 128 << 20;
+const LARGEST_OBJECT_INFO: u64 = 24 << 20;
 
 /// Why a graph could not be converted. All text is fit to show.
 #[derive(Debug, Error)]
@@ -34,7 +35,7 @@ pub enum Trouble {
     NotJson { path: PathBuf, line: usize, column: usize, message: String },
     #[error("{path}: {source}", path = shown(.path))]
     Graph { path: PathBuf, source: ConvertError },
-    #[error("{path}: more in it than in any graph that can be converted", path = shown(.0))]
+    #[error("{path}: it holds more than can be read into memory at once", path = shown(.0))]
     TooMuch(PathBuf),
     #[error("{0}")]
     Server(String),
@@ -55,12 +56,14 @@ pub fn run(
     out: &mut dyn Write,
     notes: &mut dyn Write,
 ) -> Result<(), Trouble> {
-    let text = read(file, LARGEST_GRAPH)?;
-    if convert::is_too_large(&text) {
-        return Err(Trouble::TooMuch(file.to_owned()));
-    }
-    let graph: Value = parse(&text, file, |text| serde_json::from_str(text))?;
-    drop(text);
+    let graph = {
+        let text = read(file, LARGEST_GRAPH)?;
+        let text = lenient::mended(&text);
+        if convert::is_too_large(&text) {
+            return Err(Trouble::TooMuch(file.to_owned()));
+        }
+        parse(&text, file, |text| serde_json::from_str::<Value>(text))?
+    };
     let Converted { graph, warnings } =
         convert::convert(&graph, info, when).map_err(|source| Trouble::Graph { path: file.to_owned(), source })?;
     for warning in warnings {
@@ -88,7 +91,7 @@ fn print(graph: &Graph, out: &mut dyn Write) -> io::Result<()> {
 /// The file can't be read or is no such answer.
 pub fn object_info(path: &Path) -> Result<ObjectInfo, Trouble> {
     let text = read(path, LARGEST_OBJECT_INFO)?;
-    parse(&text, path, ObjectInfo::parse)
+    parse(&lenient::mended(&text), path, ObjectInfo::parse)
 }
 
 /// The node classes of the first of these servers that answers.
@@ -101,12 +104,12 @@ pub async fn ask(servers: &[ServerConfig]) -> Result<ObjectInfo, Trouble> {
     let mut said = Vec::new();
     for server in servers {
         let info = match Client::new(&server.url, &server.headers) {
-            Ok(client) => client.object_info().await,
+            Ok(client) => client.object_info_text().await,
             Err(error) => Err(error),
         };
-        match info.map(|info| ObjectInfo::from_value(&info)) {
-            Ok(info) if !info.is_empty() => return Ok(info),
-            Ok(_) => said.push(format!("{}: its /object_info names no node class", server.label())),
+        match info.map(|text| ObjectInfo::parse(&text)) {
+            Ok(Ok(info)) => return Ok(info),
+            Ok(Err(error)) => said.push(format!("{}: its /object_info: {error}", server.label())),
             Err(error) => said.push(format!("{}: {}", server.label(), in_full(&error))),
         }
     }
@@ -134,7 +137,9 @@ fn in_full(error: &ComfyError) -> String {
 fn read(path: &Path, most: u64) -> Result<String, Trouble> {
     let trouble = |source| Trouble::File { path: path.to_owned(), source };
     let file = File::open(path).map_err(trouble)?;
-    let mut bytes = Vec::new();
+    // A vector that grows by doubling takes three times the file.
+    let size = file.metadata().map_or(0, |meta| meta.len()).min(most);
+    let mut bytes = Vec::with_capacity(usize::try_from(size).unwrap_or(0) + 1);
     file.take(most + 1).read_to_end(&mut bytes).map_err(trouble)?;
     if bytes.starts_with(&[0x1f, 0x8b]) {
         let mut unzipped = Vec::new();
@@ -148,9 +153,12 @@ fn read(path: &Path, most: u64) -> Result<String, Trouble> {
     Ok(text.strip_prefix('\u{feff}').map(str::to_owned).unwrap_or(text))
 }
 
-/// Reads JSON, and where Python wrote what is none (`NaN`, `Infinity`), that too.
 fn parse<T>(text: &str, path: &Path, read: impl Fn(&str) -> Result<T, serde_json::Error>) -> Result<T, Trouble> {
-    read(text).or_else(|error| read(&crate::lenient::repair(text.as_bytes())).map_err(|_| error)).map_err(|error| {
+    read(text).map_err(|error| {
+        // what was refused before it was read has no place
+        if error.line() == 0 {
+            return Trouble::TooMuch(path.to_owned());
+        }
         let full = error.to_string();
         let message = clean(full.split(" at line ").next().unwrap_or(&full)).into_owned();
         Trouble::NotJson { path: path.to_owned(), line: error.line(), column: error.column(), message }

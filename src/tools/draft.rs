@@ -55,7 +55,9 @@ pub fn job_file(workflow: &Workflow, others: &[String]) -> String {
     let _ = writeln!(out, "\n# ---- for every workflow ----\n");
     for own in KEYS.iter().filter(|own| own.name != "workflow" && own.name != "extra_data") {
         let example = match (own.name, own.takes) {
-            (_, Takes::Later) => continue,
+            (_, Takes::Until) => "{ verdict = \"loops\", tries = 8, vary = \"seed\" }",
+            ("best_of", _) => "4",
+            ("repair", _) => "\"auto\"",
             ("name", _) => "\"my_job\"",
             ("repeat", _) => "4",
             ("priority", _) => "10",
@@ -110,7 +112,10 @@ mod tests {
                     _ => format!("{line}\n"),
                 })
                 .collect();
-            let all = all.replace("sweep = ", "# sweep = ").replace("server = ", "# server = ");
+            let all = all
+                .replace("sweep = ", "# sweep = ")
+                .replace("server = ", "# server = ")
+                .replace("best_of = ", "# best_of = ");
             let jobs = parse(Format::Toml, all.as_bytes()).unwrap_or_else(|errors| panic!("{errors:?}\n{all}"));
             assert_eq!(jobs.len(), 4);
             workflow.fill(&jobs[0]).unwrap_or_else(|faults| panic!("{faults:?}\n{all}"));

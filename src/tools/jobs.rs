@@ -14,7 +14,7 @@ use crate::folder::Folder;
 use crate::job_file::{self, Format, JobFileError, JobSpec, MAX_BYTES, Places, Source};
 use crate::text::{clean, clean_lines};
 use crate::workflow::object_info::ObjectInfo;
-use crate::workflow::{self, FileValue, Filled, Graph, InputRef, SeedChoice, Workflow, preflight};
+use crate::workflow::{self, FileInput, FileValue, Filled, Graph, InputRef, SeedChoice, Workflow, preflight};
 
 /// What job files are held against.
 pub struct Ground<'a> {
@@ -25,6 +25,8 @@ pub struct Ground<'a> {
     pub workflow: Option<&'a str>,
     /// What a server says of its nodes, and its name.
     pub info: Option<(&'a ObjectInfo, &'a str)>,
+    /// The graphs are held against it, too.
+    pub preflight: bool,
 }
 
 /// One job of a file, filled.
@@ -129,6 +131,14 @@ impl Ground<'_> {
         if errors.is_empty() { Ok(jobs) } else { Err(errors) }
     }
 
+    /// Whether the server lists its inputs, and not this one; it lists none of its subfolders.
+    fn lacks(&self, graph: &Graph, file: &FileInput, name: &str) -> bool {
+        let class = graph.get(&file.node).and_then(workflow::graph::class).unwrap_or_default();
+        let listed = self.info.and_then(|(info, _)| preflight::choices(info, class, &file.input));
+        let is_plain = !name.contains(['/', '\\']) && !preflight::is_elsewhere(name);
+        is_plain && listed.is_some_and(|names| !names.iter().any(|known| known.as_str() == Some(name)))
+    }
+
     fn job(
         &self,
         spec: JobSpec,
@@ -151,11 +161,9 @@ impl Ground<'_> {
                 .map_err(|error| at(&[], &error.to_string())),
             Source::Page(page) => match self.info {
                 None => Err(at(&[], job_file::PAGE_GRAPH)),
-                Some((info, _)) => {
-                    Workflow::from_page("graph", &Value::Object((**page).clone()), None, info, now_for_pages())
-                        .map(Arc::new)
-                        .map_err(|error| at(&[], &error.to_string()))
-                }
+                Some((info, _)) => Workflow::from_page("graph", page, None, info, now_for_pages())
+                    .map(Arc::new)
+                    .map_err(|error| at(&[], &error.to_string())),
             },
             Source::Named(name) => match name.as_deref().or(self.workflow) {
                 None => Err(at(
@@ -164,7 +172,7 @@ impl Ground<'_> {
                 )),
                 Some(name) => match known.get(name) {
                     Some(workflow) => Ok(Arc::clone(workflow)),
-                    None => read_workflow(self.folder, name, self.info.map(|(info, _)| info))
+                    None => read_workflow(self.folder, name, &|| self.info.map(|(info, _)| info))
                         .map(|workflow| {
                             let workflow = Arc::new(workflow);
                             known.insert(name.to_owned(), Arc::clone(&workflow));
@@ -189,13 +197,18 @@ impl Ground<'_> {
             }
         };
         for file in &filled.files {
-            if let FileValue::Local(path) = &file.value
-                && !dir.join(path).is_file()
-            {
-                errors.push(at(&[&file.slot], &format!("there is no file {}", shown(&dir.join(path)))));
+            match &file.value {
+                FileValue::Local(path) if !dir.join(path).is_file() => {
+                    errors.push(at(&[&file.slot], &format!("there is no file {}", shown(&dir.join(path)))));
+                }
+                FileValue::Perhaps(name) if !dir.join(name).is_file() && self.lacks(&filled.graph, file, name) => {
+                    let words = format!("`{}` is neither beside the file nor among the server's inputs", clean(name));
+                    errors.push(at(&[&file.slot], &words));
+                }
+                _ => {}
             }
         }
-        if let Some((info, server)) = self.info {
+        if let Some((info, server)) = self.info.filter(|_| self.preflight) {
             let brought: HashSet<_> = filled.files.iter().map(|file| InputRef::new(&file.node, &file.input)).collect();
             let packs = preflight::packs(&filled.graph, spec.extra_data.as_ref());
             for fault in preflight::check(&filled.graph, info, &brought, &packs) {

@@ -20,23 +20,27 @@ pub fn names(folder: &Folder) -> Vec<String> {
     }
 }
 
+/// What a server says of its nodes, got when it is first asked for.
+pub type Info<'i> = &'i dyn Fn() -> Option<&'i ObjectInfo>;
+
 /// A workflow by its name.
 ///
 /// # Errors
 /// What is wrong, in words.
-pub fn read_workflow(folder: &Folder, name: &str, info: Option<&ObjectInfo>) -> Result<Workflow, String> {
+pub fn read_workflow(folder: &Folder, name: &str, info: Info<'_>) -> Result<Workflow, String> {
     let built_in = || BUILT_IN.iter().find(|(known, ..)| *known == name && !folder.workflows.is_dir());
     if let Some((name, json, toml)) = built_in() {
         return Workflow::parse(name, json, Some(toml)).map_err(|error| error.to_string());
     }
     let text = folder.read_workflow(name).map_err(|error| error.to_string())?;
     let wrong = |error: WorkflowError| format!("the workflow `{}`: {error}", text.name);
-    match (Workflow::parse(&text.name, &text.json, text.toml.as_deref()), info) {
-        (Err(WorkflowError::PageFormat), Some(info)) => {
-            let page = serde_json::from_str(text.json.trim_start_matches('\u{feff}')).unwrap_or_default();
-            Workflow::from_page(&text.name, &page, text.toml.as_deref(), info, now_for_pages()).map_err(wrong)
-        }
-        (read, _) => read.map_err(wrong),
+    read_text(&text.name, &text.json, text.toml.as_deref(), info).map_err(wrong)
+}
+
+fn read_text(name: &str, json: &str, toml: Option<&str>, info: Info<'_>) -> Result<Workflow, WorkflowError> {
+    match Workflow::parse(name, json, toml) {
+        Err(WorkflowError::PageFormat) => Workflow::parse_any(name, json, toml, info(), now_for_pages()),
+        read => read,
     }
 }
 
@@ -49,10 +53,10 @@ pub(super) fn now_for_pages() -> When {
 ///
 /// # Errors
 /// When `out` can't be written to.
-pub fn ls(folder: &Folder, out: &mut dyn Write) -> io::Result<bool> {
+pub fn ls(folder: &Folder, info: Info<'_>, out: &mut dyn Write) -> io::Result<bool> {
     let mut well = true;
     for name in names(folder) {
-        match read_workflow(folder, &name, None) {
+        match read_workflow(folder, &name, info) {
             Ok(workflow) => {
                 let slots: Vec<&str> = workflow.slots.iter().map(|slot| slot.name.as_str()).collect();
                 writeln!(out, "{:<24} {}", clean(&name), clean(&workflow.description))?;
@@ -130,14 +134,14 @@ pub(super) fn shown(value: &Value) -> String {
 ///
 /// # Errors
 /// What is wrong with the file, in words.
-pub fn infer(file: &Path, out: &mut dyn Write) -> Result<(), String> {
+pub fn infer(file: &Path, info: Info<'_>, out: &mut dyn Write) -> Result<(), String> {
     let size = std::fs::metadata(file).map_err(|error| error.to_string())?.len();
     if size > MAX_BYTES {
         return Err(format!("it has {size} bytes; a workflow has at most {} MiB", MAX_BYTES >> 20));
     }
     let json = std::fs::read_to_string(file).map_err(|error| error.to_string())?;
     let name = file.file_stem().unwrap_or_default().to_string_lossy().into_owned();
-    let workflow = Workflow::parse(&name, &json, None).map_err(|error| error.to_string())?;
+    let workflow = read_text(&name, &json, None, info).map_err(|error| error.to_string())?;
     let words = "what the slots are for, and their limits, are yours to say";
     write!(out, "{}", slots_toml(words, &workflow.slots)).map_err(|error| error.to_string())
 }

@@ -29,8 +29,10 @@ mod act;
 mod hear;
 mod orders;
 mod pictures;
+mod ranking;
 
 use pictures::Wall;
+use ranking::{Menu, Ranking};
 
 /// What the dashboard is told once, at its start.
 #[derive(Debug, Clone)]
@@ -183,6 +185,10 @@ pub struct App {
     zoomed: bool,
     /// The help page is open, and scrolled this far.
     pub(super) help: Option<usize>,
+    /// Attempts side by side, over the panes.
+    pub(super) ranking: Option<Ranking>,
+    /// Ways to repair an output, over that.
+    pub(super) menu: Option<Menu>,
     pub(super) question: Option<Question>,
     pub(super) typing: Option<Input>,
     editing: Editing,
@@ -230,6 +236,8 @@ impl App {
             focus: Pane::Jobs,
             zoomed: false,
             help: None,
+            ranking: None,
+            menu: None,
             question: None,
             typing: None,
             editing: Editing::default(),
@@ -315,7 +323,7 @@ impl App {
         }
         let subject = self.jobs.selected().map(|e| Subject::of(&e.row, self.jobs.running().map(|e| e.row.id)));
         self.gallery.turn_to(subject, self.now);
-        command.or_else(|| self.ask_detail()).or_else(|| self.want_pictures())
+        command.or_else(|| self.ask_ranking_again()).or_else(|| self.ask_detail()).or_else(|| self.want_pictures())
     }
 
     /// Makes ready for drawing what is worked out only when somebody looks.
@@ -398,6 +406,10 @@ impl App {
             Mode::Typing
         } else if self.help.is_some() {
             Mode::Help
+        } else if self.menu.is_some() {
+            Mode::Menu
+        } else if self.ranking.is_some() {
+            Mode::Ranking
         } else {
             match self.focus {
                 Pane::Jobs => Mode::Jobs,

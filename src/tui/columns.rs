@@ -103,7 +103,7 @@ pub const COLUMNS: &[Column] = &[
     Column {
         title: "name",
         json: Some("name"),
-        words: "what the job file calls it; from the second attempt on, which try it is",
+        words: "what the job file calls it; from the second attempt on, or where several are made, which try it is, and the best so far",
         widths: (14, 18, 44),
         rank: 1,
         align_right: false,
@@ -195,7 +195,7 @@ pub const COLUMNS: &[Column] = &[
     Column {
         title: "SSIM",
         json: Some("ssim"),
-        words: "how alike the first and the last frame are: red up to 0.612, green from 0.85 (config `[ui]`)",
+        words: "how alike the first and the last frame are (dim: of the best try so far): red up to 0.612, green from 0.85 (config `[ui]`)",
         widths: (6, 6, 7),
         rank: 2,
         align_right: true,
@@ -302,6 +302,7 @@ fn name_cell<'a>(context: &Context<'_>, row: &'a JobRow, room: usize) -> Cell<'a
     // What tells it from the others of its group; folded, how many they are.
     let tail = match (context.folded, &row.group) {
         (Some(jobs), _) => format!("▸{jobs}"),
+        (None, _) if row.tries.is_some() => tries_words(row, room, width(&name)),
         (None, _) if row.attempt >= 2 => format!("try {}", row.attempt),
         (None, Some(group)) => clean(&group.label()).into_owned(),
         (None, None) => String::new(),
@@ -309,12 +310,23 @@ fn name_cell<'a>(context: &Context<'_>, row: &'a JobRow, room: usize) -> Cell<'a
     if tail.is_empty() || room < 12 {
         return (name, Role::Plain);
     }
-    // The name itself keeps at least half.
-    let tail = fit(&tail, room / 2).into_owned();
+    // The name itself keeps at least half, but for what is counted on.
+    let tail = if row.tries.is_some() { tail } else { fit(&tail, room / 2).into_owned() };
     let left = room.saturating_sub(width(&tail) + 1);
     let name = fit(&name, left);
     let pad = " ".repeat(left - width(&name).min(left) + 1);
     (format!("{name}{pad}{tail}").into(), Role::Plain)
+}
+
+/// `try 3/8, best 0.81`; without the best where the name has no room beside it.
+fn tries_words(row: &JobRow, room: usize, name: usize) -> String {
+    let Some(tries) = &row.tries else { return String::new() };
+    let short = format!("try {}/{}", tries.number, tries.of);
+    if row.state.is_ended() {
+        return if tries.gate.is_empty() { format!("best of {}", tries.number) } else { short };
+    }
+    let long = tries.words();
+    if width(&long) + name.min(8) < room { long } else { short }
 }
 
 fn state_cell<'a>(context: &Context<'_>, row: &'a JobRow, room: usize) -> Cell<'a> {
@@ -352,8 +364,14 @@ fn state_cell<'a>(context: &Context<'_>, row: &'a JobRow, room: usize) -> Cell<'
         },
         JobState::Done => {
             let verdict = row.measured.as_ref().and_then(|known| known.verdict).filter(|_| !context.verdict_apart);
+            // Its gate was not met.
+            let word =
+                if row.tries.as_ref().is_some_and(|tries| tries.passed == Some(false)) { "unmet" } else { "done" };
             if let Some(verdict) = verdict.filter(|verdict| *verdict != Verdict::Unknown) {
-                return (format!("{sign} done · {}", verdict.word()).into(), theme::verdict(verdict));
+                return (format!("{sign} {word} · {}", verdict.word()).into(), theme::verdict(verdict));
+            }
+            if word == "unmet" {
+                return (format!("{sign} done, unmet").into(), Role::Nearly);
             }
             "done".into()
         }
@@ -400,6 +418,11 @@ fn eta_cell<'a>(context: &Context<'_>, row: &'a JobRow, _: usize) -> Cell<'a> {
 
 fn ssim_cell<'a>(context: &Context<'_>, row: &'a JobRow, _: usize) -> Cell<'a> {
     match (row.ssim, &row.measure_note) {
+        // Of the best try so far.
+        (None, _) if !row.state.is_ended() => match row.tries.as_ref().and_then(|tries| tries.best_ssim) {
+            Some(best) => (format!("{best:.3}").into(), Role::Quiet),
+            None => ("".into(), Role::Plain),
+        },
         (Some(ssim), _) => (format!("{ssim:.3}").into(), theme::loop_quality(ssim, context.ui)),
         (None, Some(_)) if matches!(row.state, JobState::Done) => ("n/a".into(), Role::Quiet),
         _ => ("".into(), Role::Plain),

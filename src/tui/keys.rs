@@ -16,6 +16,10 @@ pub enum Mode {
     Server,
     /// The help page is open.
     Help,
+    /// The ranking is open.
+    Ranking,
+    /// The ways to repair an output are listed.
+    Menu,
     /// A question waits for yes or no.
     Asking,
     /// The filter is being typed.
@@ -45,6 +49,11 @@ pub enum Action {
     Play,
     Open,
     CopyPath,
+    Ranking,
+    Repair,
+    Choose,
+    Keep,
+    Discard,
     Details,
     Filter,
     Sort,
@@ -79,6 +88,7 @@ pub enum Action {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Heading {
     Jobs,
+    Outputs,
     Marks,
     Queue,
     Moving,
@@ -88,12 +98,21 @@ pub enum Heading {
 }
 
 impl Heading {
-    pub const ALL: [Self; 7] =
-        [Self::Jobs, Self::Queue, Self::Marks, Self::Moving, Self::Everywhere, Self::Typing, Self::Asking];
+    pub const ALL: [Self; 8] = [
+        Self::Jobs,
+        Self::Outputs,
+        Self::Queue,
+        Self::Marks,
+        Self::Moving,
+        Self::Everywhere,
+        Self::Typing,
+        Self::Asking,
+    ];
 
     pub fn words(self) -> &'static str {
         match self {
             Self::Jobs => "the selected job, or all that are marked",
+            Self::Outputs => "its outputs",
             Self::Marks => "marking jobs",
             Self::Queue => "the queue; in the server pane, that server",
             Self::Moving => "moving",
@@ -157,12 +176,14 @@ pub struct Binding {
 }
 
 use KeyCode as C;
-use Mode::{Asking, Detail, Help, Jobs, Server, Typing};
+use Mode::{Asking, Detail, Help, Jobs, Menu, Ranking, Server, Typing};
 
 const PANES: &[Mode] = &[Jobs, Detail, Server];
 const ON_JOB: &[Mode] = &[Jobs, Detail];
-const SCROLLED: &[Mode] = &[Jobs, Detail, Server, Help];
-const ALL: &[Mode] = &[Jobs, Detail, Server, Help, Asking, Typing];
+const ON_OUTPUT: &[Mode] = &[Jobs, Detail, Ranking];
+const SCROLLED: &[Mode] = &[Jobs, Detail, Server, Help, Ranking];
+const STEPPED: &[Mode] = &[Jobs, Detail, Server, Help, Ranking, Menu];
+const ALL: &[Mode] = &[Jobs, Detail, Server, Help, Ranking, Menu, Asking, Typing];
 
 /// All keys. The footer shows them in this order, `?` and `q` always last.
 pub const KEYS: &[Binding] = &[
@@ -212,21 +233,38 @@ pub const KEYS: &[Binding] = &[
     bind(&[Jobs], &[Key::char(' ')], Action::Mark, Heading::Marks, "mark it, or not; then the next", "mark"),
     bind(&[Jobs], &[Key::char('v')], Action::MarkRange, Heading::Marks, "mark from here to where you go", ""),
     bind(&[Jobs], &[Key::char('*')], Action::MarkAll, Heading::Marks, "mark all that the filter shows", ""),
+    bind(&[Menu], &[Key::code(C::Enter)], Action::Choose, Heading::Outputs, "repair it in this way", "repair"),
+    bind(&[Ranking], &[Key::char('m')], Action::Keep, Heading::Outputs, "ranking: keep it, it counts; or not", "keep"),
+    bind(
+        &[Ranking],
+        &[Key::char('d')],
+        Action::Discard,
+        Heading::Outputs,
+        "ranking: discard it (asks first)",
+        "discard",
+    ),
     bind(
         ON_JOB,
         &[Key::char('i')],
         Action::Pictures,
-        Heading::Jobs,
+        Heading::Outputs,
         "pictures: ends, difference, strip, live, off",
         "pictures",
     ),
-    bind(ON_JOB, &[Key::char('P')], Action::Play, Heading::Jobs, "play its clip in place, or stop", "play"),
-    bind(ON_JOB, &[Key::char('o')], Action::Open, Heading::Jobs, "open its output with the system's player", "open"),
+    bind(ON_JOB, &[Key::char('P')], Action::Play, Heading::Outputs, "play its clip in place, or stop", "play"),
     bind(
-        ON_JOB,
+        ON_OUTPUT,
+        &[Key::char('o')],
+        Action::Open,
+        Heading::Outputs,
+        "open its output with the system's player",
+        "open",
+    ),
+    bind(
+        ON_OUTPUT,
         &[Key::char('y')],
         Action::CopyPath,
-        Heading::Jobs,
+        Heading::Outputs,
         "copy the path of its output (OSC 52)",
         "copy path",
     ),
@@ -246,6 +284,15 @@ pub const KEYS: &[Binding] = &[
         "filter by words: name, workflow, state, seed",
         "filter",
     ),
+    bind(ON_OUTPUT, &[Key::char('x')], Action::Repair, Heading::Outputs, "repair it: ways that make sense", "repair"),
+    bind(
+        ON_OUTPUT,
+        &[Key::char('b')],
+        Action::Ranking,
+        Heading::Outputs,
+        "rank attempts: of it, its group, the marked",
+        "ranking",
+    ),
     bind(
         &[Jobs],
         &[Key::char('s')],
@@ -255,8 +302,8 @@ pub const KEYS: &[Binding] = &[
         "sort",
     ),
     bind(&[Jobs], &[Key::char('S')], Action::SortTurn, Heading::Jobs, "turn the order round", ""),
-    bind(SCROLLED, &[Key::code(C::Down), Key::char('j')], Action::Down, Heading::Moving, "down", ""),
-    bind(SCROLLED, &[Key::code(C::Up), Key::char('k')], Action::Up, Heading::Moving, "up", ""),
+    bind(STEPPED, &[Key::code(C::Down), Key::char('j')], Action::Down, Heading::Moving, "down", ""),
+    bind(STEPPED, &[Key::code(C::Up), Key::char('k')], Action::Up, Heading::Moving, "up", ""),
     bind(SCROLLED, &[Key::code(C::PageDown)], Action::PageDown, Heading::Moving, "a page down", ""),
     bind(SCROLLED, &[Key::code(C::PageUp)], Action::PageUp, Heading::Moving, "a page up", ""),
     bind(SCROLLED, &[Key::ctrl('d')], Action::HalfDown, Heading::Moving, "half a page down", ""),
@@ -276,7 +323,7 @@ pub const KEYS: &[Binding] = &[
     bind(PANES, &[Key::code(C::BackTab)], Action::PreviousPane, Heading::Everywhere, "the pane before", ""),
     bind(PANES, &[Key::char('z')], Action::Zoom, Heading::Everywhere, "zoom the pane, and back", ""),
     bind(
-        &[Jobs, Detail, Server, Help],
+        STEPPED,
         &[Key::code(C::Esc)],
         Action::Back,
         Heading::Everywhere,
@@ -346,7 +393,7 @@ mod tests {
 
     use super::*;
 
-    const MODES: [Mode; 6] = [Jobs, Detail, Server, Help, Asking, Typing];
+    const MODES: [Mode; 8] = [Jobs, Detail, Server, Help, Ranking, Menu, Asking, Typing];
 
     #[test]
     fn no_key_stands_twice_in_a_mode() {

@@ -17,7 +17,9 @@ pub mod footer;
 mod header;
 pub mod help;
 pub mod jobs;
+mod over;
 pub mod pictures;
+mod ranking;
 mod server;
 mod vram;
 
@@ -70,6 +72,8 @@ pub fn draw(app: &App, buf: &mut Buffer) {
         server::server(app, buf, areas.server, side_box);
     }
     footer::footer(app, buf, areas.footer);
+    ranking::ranking(app, buf);
+    ranking::menu(app, buf);
     if app.help.is_some() {
         help::help(app, buf);
     }

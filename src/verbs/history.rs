@@ -1,12 +1,13 @@
 //! `comfytop log N`: what happened to a job, a line an event.
 
+use std::fmt::Write as _;
 use std::io::Write;
 
 use jiff::Timestamp;
 use serde_json::json;
 
 use super::{Code, Outcome, print};
-use crate::job::{Attempt, CancelledBy, Change, Failure, JobId, Reason};
+use crate::job::{Attempt, CancelledBy, Change, Failure, JobId, Mark, Reason};
 use crate::link::{LinkError, Talk};
 use crate::protocol::{Answer, Request};
 use crate::text::{clean, json_text};
@@ -62,10 +63,32 @@ fn words(change: &Change) -> String {
                 outputs.iter().map(|o| o.path.as_str()).chain(notes.iter().map(String::as_str)).collect();
             format!("collected: {}", paths.join(", "))
         }
-        Change::Measured { measurement } => match (measurement.ssim, &measurement.note) {
-            (Some(ssim), _) => format!("measured: SSIM {ssim:.3}"),
-            (None, note) => format!("measured: {}", note.as_deref().unwrap_or("no number")),
-        },
+        Change::Measured { measurement, repaired, next } => {
+            let mut line = match (measurement.ssim, &measurement.note) {
+                (Some(ssim), _) => format!("measured: SSIM {ssim:.3}"),
+                (None, note) => format!("measured: {}", note.as_deref().unwrap_or("no number")),
+            };
+            if let Some(verdict) = measurement.verdict {
+                let _ = write!(line, ", {}", verdict.word());
+            }
+            for mended in repaired {
+                let _ = write!(line, "; {}: {}", mended.output.path, mended.measurement.words());
+            }
+            if next.is_some() {
+                line.push_str("; another try is made");
+            }
+            line
+        }
+        Change::Mark { attempt, mark: Some(Mark::Kept) } => format!("attempt {attempt} is kept"),
+        Change::Mark { attempt, mark: Some(Mark::Discarded) } => format!("attempt {attempt} is discarded"),
+        Change::Mark { attempt, mark: None } => format!("attempt {attempt} is marked no more"),
+        Change::Moved { files, .. } => {
+            format!("moved: {}", files.iter().map(|(_, to)| to.as_str()).collect::<Vec<_>>().join(", "))
+        }
+        Change::Repaired { repaired, .. } => {
+            format!("repaired: {}, {}", repaired.output.path, repaired.measurement.words())
+        }
+        Change::Settle => "no more tries are wanted".to_owned(),
         Change::Cancel { .. } => "cancel asked for".to_owned(),
         Change::Cancelled { by: CancelledBy::You, .. } => "cancelled".to_owned(),
         Change::Cancelled { by: CancelledBy::Elsewhere, .. } => "cancelled at the server, not by comfytop".to_owned(),
@@ -96,7 +119,7 @@ fn submitted(attempt: &Attempt) -> String {
     let why = match &attempt.reason {
         Reason::First => String::new(),
         Reason::Requeued => " (requeued)".to_owned(),
-        Reason::Retried(why) => format!(" ({why})"),
+        Reason::Retried(why) | Reason::NextTry(why) => format!(" ({why})"),
     };
     format!("try {number} sent to {server} as {prompt_id}{why}")
 }

@@ -97,6 +97,22 @@ impl Measurement {
         self.doubled_frames.as_ref().map(|frames| !frames.is_empty())
     }
 
+    /// How the seam compares with an ordinary step: the noise-proof ratio where something moves, else that of plain
+    /// differences.
+    #[must_use]
+    pub fn seam(&self) -> Option<f64> {
+        self.motion_ratio.or(self.seam_ratio)
+    }
+
+    /// `jumps, SSIM 0.61`; the reason where there is neither.
+    #[must_use]
+    pub fn words(&self) -> String {
+        let verdict = self.verdict.map(|verdict| verdict.word().to_owned());
+        let ssim = self.ssim.map(|ssim| format!("SSIM {ssim:.2}"));
+        let both = [verdict, ssim].into_iter().flatten().collect::<Vec<_>>().join(", ");
+        if both.is_empty() { self.note.clone().unwrap_or_else(|| "not measured".to_owned()) } else { both }
+    }
+
     /// Seconds; none where the rate is unknown.
     #[must_use]
     #[expect(clippy::cast_precision_loss, reason = "a count of frames")]

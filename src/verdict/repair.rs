@@ -2,11 +2,14 @@
 //!
 //! Pure: which repair, and why not. `video::repair` carries one out.
 
+use serde::{Deserialize, Serialize};
+
 use super::judge::{Cut, FEWEST_JUDGED, Verdict};
 use super::measurement::Measurement;
 
 /// One way to mend a loop.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Repair {
     /// Leave frames out at the ends.
     Cut(Cut),
@@ -34,6 +37,51 @@ impl Repair {
             (Verdict::Pulses, _) => Some(Self::Level),
             (Verdict::Loops, _) if !doubled.is_empty() => Some(Self::DropDoubled),
             _ => None,
+        }
+    }
+
+    /// The ways that make sense for a clip, the advised one first. None for what is no clip.
+    #[must_use]
+    pub fn sensible(known: &Measurement) -> Vec<Self> {
+        if known.frames < FEWEST_JUDGED as u64 || known.verdict.is_none() {
+            return Vec::new();
+        }
+        let off = |step: Option<f64>| step.is_some_and(|step| step.abs() > 1.0);
+        let over = u32::try_from(known.frames / 8).unwrap_or(u32::MAX).clamp(2, 12);
+        let all = [
+            Self::advised(known),
+            known.best_cut.map(Self::Cut),
+            Some(Self::DropDoubled),
+            (off(known.luma_step) || off(known.chroma_step)).then_some(Self::Level),
+            Some(Self::Boomerang),
+            Some(Self::Crossfade(over)),
+        ];
+        let mut ways: Vec<Self> = Vec::new();
+        for way in all.into_iter().flatten() {
+            if !ways.contains(&way) && way.frames(known).is_ok() {
+                ways.push(way);
+            }
+        }
+        ways
+    }
+
+    /// What it does, for a list of ways.
+    #[must_use]
+    pub fn sentence(self) -> String {
+        let frames = |count: u32, which: &str| match count {
+            1 => format!("the {which} frame"),
+            count => format!("the {which} {count} frames"),
+        };
+        match self {
+            Self::Cut(Cut { drop_start: 0, drop_end }) => format!("cut {}", frames(drop_end, "last")),
+            Self::Cut(Cut { drop_start, drop_end: 0 }) => format!("cut {}", frames(drop_start, "first")),
+            Self::Cut(Cut { drop_start, drop_end }) => {
+                format!("cut {} and {}", frames(drop_start, "first"), frames(drop_end, "last"))
+            }
+            Self::DropDoubled => "drop the frames that repeat the one before".to_owned(),
+            Self::Boomerang => "boomerang: there and back".to_owned(),
+            Self::Crossfade(over) => format!("crossfade over {over} frames"),
+            Self::Level => "level light and colour".to_owned(),
         }
     }
 
@@ -119,6 +167,19 @@ mod tests {
         assert_eq!(advised(Verdict::Loops, None, &[]), None);
         assert_eq!(advised(Verdict::Jumps, None, &[]), None);
         assert_eq!(Repair::advised(&Measurement::default()), None);
+    }
+
+    #[test]
+    fn the_ways_that_make_sense_begin_with_the_advice() {
+        let words = |known: &Measurement| Repair::sensible(known).iter().map(|way| way.sentence()).collect::<Vec<_>>();
+        assert_eq!(
+            words(&known(Verdict::Nearly, Some((0, 4)), &[])),
+            ["cut the last 4 frames", "level light and colour", "boomerang: there and back", "crossfade over 4 frames"]
+        );
+        let pulses = Measurement { luma_step: Some(12.0), ..known(Verdict::Pulses, None, &[17]) };
+        assert_eq!(words(&pulses)[..2], ["level light and colour", "drop the frames that repeat the one before"]);
+        assert_eq!(words(&known(Verdict::Nearly, Some((1, 2)), &[]))[0], "cut the first frame and the last 2 frames");
+        assert!(words(&Measurement::default()).is_empty());
     }
 
     #[test]

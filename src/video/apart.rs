@@ -1,8 +1,8 @@
 //! Looking at a file in a process of its own, which may crash, hang or want too much memory without harm.
 //!
-//! Both ends are here: [`examine`] starts a child of this same program and waits for its line,
-//! [`answer`] is what that child does; [`draw`] and [`answer_drawn`] are the same for pictures, the only files that such a
-//! child writes. The child sets its own limits before it opens anything, and ends when whoever started it is gone.
+//! Both ends are here: [`examine`], [`last_frame`], [`mend`] and [`draw`] start a child of this same program and wait for
+//! its line, [`answer`] and [`answer_drawn`] are what that child does. The child sets its own limits before it opens anything,
+//! and ends when whoever started it is gone. It writes no file but the mended copy or the pictures that it is asked for.
 
 use std::io::{Read, Write};
 use std::path::{Path, PathBuf};
@@ -14,9 +14,9 @@ use std::time::{Duration, Instant};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
-use super::Limits;
+use super::{Limits, Still};
 use crate::protocol::{Album, Pictures};
-use crate::verdict::{Curves, Measurement, Thresholds};
+use crate::verdict::{Curves, Measurement, Repair, Thresholds};
 
 /// The hidden verb that a child is started with; behind it stand the order as JSON and the file.
 pub const VERB: &str = "examine";
@@ -25,15 +25,32 @@ pub const DRAW: &str = "draw";
 
 /// What the child adds to the time for looking: its start, and ffmpeg's end.
 const GRACE: Duration = Duration::from_secs(10);
-/// The child's line is never this long: 400,000 frames have two numbers each.
-const ANSWER_BYTES: u64 = 32 << 20;
+/// The child's answer is never this long: 400,000 frames have two numbers each, a picture of the largest size 28 MB.
+const ANSWER_BYTES: u64 = 40 << 20;
 
 /// What a child is told.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Order {
     pub seconds: u64,
     pub thresholds: Thresholds,
+    /// Only the last frame is wanted.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub last_frame: bool,
+    /// Make a mended copy, do not look.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub mend: Option<Mend>,
+}
+
+/// How a copy is mended.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Mend {
+    pub how: Repair,
+    /// What was measured of the clip.
+    pub known: Measurement,
+    /// One that was made before, and not heard of, will do.
+    pub again: bool,
 }
 
 /// What a child that makes pictures is told.
@@ -46,7 +63,7 @@ pub struct DrawOrder {
     pub into: PathBuf,
 }
 
-/// The line that a child writes.
+/// The line that a child writes who looks.
 type Answer = Result<(Measurement, Curves), String>;
 
 /// This very program, to be started anew; none where the system does not tell.
@@ -62,27 +79,47 @@ pub fn this_program() -> Option<PathBuf> {
 /// # Errors
 /// Words: what the child says of the file, or what became of the child.
 pub fn examine(program: &Path, path: &Path, time: Duration, thresholds: &Thresholds) -> Answer {
-    let order = Order { seconds: time.as_secs().max(1), thresholds: *thresholds };
-    let order = serde_json::to_string(&order).map_err(|error| error.to_string())?;
-    let mut command = Command::new(program);
-    command.arg(VERB).arg(order).arg("--").arg(path);
-    ask(command, time + GRACE, "the measurement")
+    let order = Order { seconds: time.as_secs().max(1), thresholds: *thresholds, ..Order::default() };
+    Ok(ask(child(program, path, VERB, &order)?, time + GRACE, "the measurement")?.0)
 }
 
-/// Makes pictures of a file by way of a child of `program`, which is comfytop.
+/// Takes the last frame of a file by way of a child of `program`, which is comfytop.
+///
+/// # Errors
+/// As [`examine`].
+pub fn last_frame(program: &Path, path: &Path, time: Duration) -> Result<Still, String> {
+    let order = Order { seconds: time.as_secs().max(1), last_frame: true, ..Order::default() };
+    let (frames, png) = ask(child(program, path, VERB, &order)?, time + GRACE, "the decoding")?;
+    Ok(Still { frames, png })
+}
+
+/// Makes a mended copy by way of such a child; its path.
+///
+/// # Errors
+/// Words: why there is none, or what became of the child.
+pub fn mend(program: &Path, path: &Path, time: Duration, mend: Mend) -> Result<PathBuf, String> {
+    let order = Order { seconds: time.as_secs().max(1), mend: Some(mend), ..Order::default() };
+    Ok(ask(child(program, path, VERB, &order)?, time + GRACE, "the repair")?.0)
+}
+
+/// Makes pictures of a file by way of such a child.
 ///
 /// # Errors
 /// Words: what the child says of the file, or what became of the child.
 pub fn draw(program: &Path, path: &Path, what: Pictures, into: &Path, time: Duration) -> Result<Album, String> {
     let order = DrawOrder { seconds: time.as_secs().max(1), what, into: into.to_owned() };
-    let order = serde_json::to_string(&order).map_err(|error| error.to_string())?;
-    let mut command = Command::new(program);
-    command.arg(DRAW).arg(order).arg("--").arg(path);
-    ask(command, time + GRACE, "the drawing")
+    Ok(ask(child(program, path, DRAW, &order)?, time + GRACE, "the drawing")?.0)
 }
 
-/// Runs a child and reads its line; `work` is what words call it.
-fn ask<T: DeserializeOwned>(mut command: Command, time: Duration, work: &str) -> Result<T, String> {
+fn child(program: &Path, path: &Path, verb: &str, order: &impl Serialize) -> Result<Command, String> {
+    let order = serde_json::to_string(order).map_err(|error| error.to_string())?;
+    let mut command = Command::new(program);
+    command.arg(verb).arg(order).arg("--").arg(path);
+    Ok(command)
+}
+
+/// Runs a child and reads its line, and the bytes behind it; `work` is what words call it.
+fn ask<T: DeserializeOwned>(mut command: Command, time: Duration, work: &str) -> Result<(T, Vec<u8>), String> {
     let deadline = Instant::now() + time;
     // Its standard input tells it that we are there; when we are gone it closes.
     command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::null());
@@ -119,8 +156,11 @@ fn ask<T: DeserializeOwned>(mut command: Command, time: Duration, work: &str) ->
             Err(error) => return Err(format!("{work} can't be waited for: {error}")),
         }
     };
-    let line = line.map_err(|error| format!("{work} can't be heard: {error}"))?;
-    serde_json::from_slice(&line).unwrap_or_else(|_| Err(format!("{work} crashed ({})", ending(status))))
+    let mut line = line.map_err(|error| format!("{work} can't be heard: {error}"))?;
+    let end = line.iter().position(|byte| *byte == b'\n').map_or(line.len(), |at| at + 1);
+    let rest = line.split_off(end);
+    let told: Result<Result<T, String>, _> = serde_json::from_slice(&line);
+    told.unwrap_or_else(|_| Err(format!("{work} crashed ({})", ending(status)))).map(|told| (told, rest))
 }
 
 fn ending(status: ExitStatus) -> String {
@@ -157,6 +197,16 @@ impl Drop for Guarded {
 /// Of `out`.
 pub fn answer(order: &Order, path: &Path, out: &mut dyn Write) -> std::io::Result<()> {
     let limits = confined(order.seconds);
+    if order.last_frame {
+        let still = super::last_frame(path, &limits).map_err(|error| error.to_string());
+        tell(&still.as_ref().map(|still| still.frames), out)?;
+        out.write_all(still.as_ref().map_or(&[][..], |still| still.png.as_slice()))?;
+        return out.flush();
+    }
+    if let Some(mend) = &order.mend {
+        let made = super::repair::repair_again(path, mend.how, &mend.known, &limits, mend.again);
+        return tell(&made.map_err(|error| error.to_string()), out);
+    }
     let answer: Answer = super::examine(path, &limits, &order.thresholds)
         .map(|(known, curves)| (known, curves.shortened()))
         .map_err(|error| error.to_string());
@@ -242,7 +292,7 @@ mod tests {
     fn asked(script: &str, time: Duration) -> Answer {
         let mut command = Command::new("sh");
         command.args(["-c", script]);
-        ask(command, time, "the measurement")
+        ask(command, time, "the measurement").map(|(known, _)| known)
     }
 
     #[test]
@@ -258,7 +308,7 @@ mod tests {
         let words = "the measurement hung and was ended after 0 s";
         assert_eq!(asked("exec sleep 600", Duration::from_millis(200)).unwrap_err(), words);
         assert_eq!(asked("exec >&-; exec sleep 600", Duration::from_millis(200)).unwrap_err(), words);
-        let missing: Answer =
+        let missing: Result<((), _), _> =
             ask(Command::new("no-such-folder/no-such-program"), Duration::from_secs(5), "the measurement");
         assert!(missing.unwrap_err().starts_with("the measurement can't be started"));
     }

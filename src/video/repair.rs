@@ -32,7 +32,23 @@ pub enum RepairError {
 /// # Errors
 /// Where that can't be done to this clip, or there is no ffmpeg.
 pub fn repair(path: &Path, how: Repair, known: &Measurement, limits: &Limits) -> Result<PathBuf, RepairError> {
+    repair_again(path, how, known, limits, false)
+}
+
+/// The same; with `again` a copy of an earlier time, cut off before it was heard of, will do.
+pub(super) fn repair_again(
+    path: &Path,
+    how: Repair,
+    known: &Measurement,
+    limits: &Limits,
+    again: bool,
+) -> Result<PathBuf, RepairError> {
     let frames = how.frames(known).map_err(RepairError::Impossible)?;
+    // A copy gets its name when it is whole.
+    let earlier = beside(path, &format!("-{}", how.word()), false, 1);
+    if again && super::measure(&earlier, limits).is_ok_and(|copy| copy.frames == frames) {
+        return Ok(earlier);
+    }
     let about = ffmpeg::look(path, limits)?.ok_or(RepairError::NoFfmpeg)?;
     let filter = match how {
         Repair::Level => {

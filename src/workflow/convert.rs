@@ -19,27 +19,26 @@ mod send;
 mod settle;
 mod sheet;
 mod text;
-mod weigh;
 mod widgets;
 
 use jiff::civil::DateTime;
-use serde_json::Value;
+use serde_json::{Map, Value};
 
 pub use error::{ConvertError, Fault, MOST_FAULTS, Problem};
-pub use weigh::is_too_large;
 
 use super::graph::Graph;
 use super::object_info::ObjectInfo;
 use crate::job_file;
+use crate::weigh;
 
 /// Subgraphs may be nested so deep.
 const DEEPEST: usize = 200;
 /// So many nodes may come of unfolding subgraphs.
-const MOST_NODES: usize = 3_000;
+const MOST_NODES: usize = 10_000;
 /// So large may the result be, about, in memory.
 const MOST_BYTES: usize = 12 << 20;
-/// So many values may stand in the text of a graph: one of 3000 nodes has some 100,000.
-const MOST_VALUES: usize = 150_000;
+/// What the text of a graph may weigh, so that with all that comes of it 64 MB are enough.
+const MOST_WEIGHT: usize = 400_000;
 
 /// What the page would take from the clock and from chance.
 #[derive(Debug, Clone, Copy)]
@@ -62,7 +61,14 @@ pub struct Converted {
 /// # Errors
 /// What is no such graph; else the faults of its nodes, with their ids and titles.
 pub fn convert(workflow: &Value, info: &ObjectInfo, when: When) -> Result<Converted, ConvertError> {
-    let Some(root) = workflow.as_object() else { return Err(ConvertError::NotAPageGraph) };
+    convert_object(workflow.as_object().ok_or(ConvertError::NotAPageGraph)?, info, when)
+}
+
+/// The same of an object.
+///
+/// # Errors
+/// As [`convert`].
+pub fn convert_object(root: &Map<String, Value>, info: &ObjectInfo, when: When) -> Result<Converted, ConvertError> {
     if !root.get("nodes").is_some_and(Value::is_array) {
         let is_api = !root.is_empty() && root.values().all(|node| node.get("class_type").is_some());
         return Err(if is_api { ConvertError::ApiFormat } else { ConvertError::NotAPageGraph });
@@ -77,6 +83,11 @@ pub fn convert(workflow: &Value, info: &ObjectInfo, when: When) -> Result<Conver
     let warnings = send::warnings(&unfolded);
     let graph = send::Sender::new(&unfolded, info, when).send().map_err(ConvertError::Faults)?;
     Ok(Converted { graph, warnings })
+}
+
+/// Whether a graph's text holds more than any graph that people make.
+pub fn is_too_large(json: &str) -> bool {
+    weigh::json_is_over(json, MOST_WEIGHT)
 }
 
 /// Whether this looks like a graph in the page's format.

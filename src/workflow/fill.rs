@@ -3,21 +3,25 @@
 //! Pure. What it leaves open is said in [`Filled`]: the seed that is to be chosen, the files that are to be
 //! uploaded.
 
+mod fault;
+
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
-use thiserror::Error;
 
 use super::from_graph;
 use super::graph::{self, Graph, NoPlace};
 use super::infer::LOADERS;
 use super::slots::{self, Fit, InputRef, Slot, SlotType};
+use super::tries::Tries;
 use super::{OF_JOB, ON_SERVER, Workflow};
 use crate::job::Shape;
 use crate::job_file::{JobSpec, OWN_KEYS, Source, kind};
 use crate::text;
 
+pub use fault::FillFault;
+
 /// A graph with a job's values in it.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct Filled {
     pub graph: Graph,
     pub seed: SeedChoice,
@@ -26,6 +30,8 @@ pub struct Filled {
     /// The files that the job names.
     pub files: Vec<FileInput>,
     pub shape: Shape,
+    /// What is tried, where the job asks for several tries.
+    pub tries: Tries,
 }
 
 /// Which seed the job wants.
@@ -62,63 +68,25 @@ pub enum FileValue {
     Server(String),
     /// What the job with this name or number gave.
     Job(String),
-    /// The name that a graph came with: a file beside the job file, if there is one, else the server's.
+    /// The name that a graph came with, or that an edit put there: a file beside the job file, if there is one, else
+    /// the server's.
     Perhaps(String),
 }
 
-/// One thing in a job that does not fit its workflow. All text is fit to show.
-#[derive(Debug, Clone, PartialEq, Eq, Error)]
-pub enum FillFault {
-    #[error("no slot `{slot}` in `{workflow}`{}; its slots: {}", hint(nearest.as_deref()), list(slots))]
-    UnknownSlot { slot: String, workflow: String, slots: Vec<String>, nearest: Option<String> },
-    #[error("no slot `{slot}`: `{workflow}` declares none; edit inputs with `set`, or put a .toml beside it")]
-    NoSlots { slot: String, workflow: String },
-    #[error("`{slot}` {why}")]
-    BadValue { slot: String, why: String },
-    #[error("`{slot}` is missing: {description}")]
-    Missing { slot: String, description: String },
-    #[error("`set` names node {node}, which is not in `{workflow}`{}; its nodes: {}", hint(nearest.as_deref()), list(nodes))]
-    UnknownNode { key: String, node: String, workflow: String, nodes: Vec<String>, nearest: Option<String> },
-    #[error("`set` names `{key}`: node {node} has no input `{input}`{}; its inputs: {}", hint(nearest.as_deref()), list(inputs))]
-    UnknownInput { key: String, node: String, input: String, inputs: Vec<String>, nearest: Option<String> },
-    #[error("`set`: `{key}` {why}")]
-    BadSet { key: String, why: String },
-}
-
-impl FillFault {
-    /// Where in the job it stands, for [`crate::job_file::Places::error`].
-    pub fn path(&self) -> Vec<&str> {
-        match self {
-            Self::UnknownSlot { slot, .. }
-            | Self::NoSlots { slot, .. }
-            | Self::BadValue { slot, .. }
-            | Self::Missing { slot, .. } => vec![slot],
-            Self::UnknownNode { key, .. } | Self::UnknownInput { key, .. } | Self::BadSet { key, .. } => {
-                vec!["set", key]
-            }
+impl FileValue {
+    /// What is written in a job, and the name that stands in the graph for it; `else_`: what has no mark.
+    fn read(written: &str, else_: impl FnOnce(String) -> Self) -> (Self, &str) {
+        match (written.strip_prefix(ON_SERVER), written.strip_prefix(OF_JOB)) {
+            (Some(name), _) => (Self::Server(name.to_owned()), name),
+            (_, Some(job)) => (Self::Job(job.trim().to_owned()), written),
+            (None, None) => (else_(written.to_owned()), written),
         }
     }
 }
 
-fn hint(nearest: Option<&str>) -> String {
-    nearest.map_or_else(String::new, |name| format!(" (did you mean `{name}`?)"))
-}
-
-fn list(names: &[String]) -> String {
-    const SHOWN: usize = 40;
-    let mut text = names.iter().take(SHOWN).map(|name| text::clean(name)).collect::<Vec<_>>().join(", ");
-    if names.len() > SHOWN {
-        text.push_str(", …");
-    }
-    text
-}
-
 impl Workflow {
-    /// Puts a job's values into a copy of the graph. `set` comes last and wins.
-    ///
-    /// # Errors
-    /// Every fault, in the order of the job's keys; those that are missing last.
-    pub fn fill(&self, job: &JobSpec) -> Result<Filled, Vec<FillFault>> {
+    /// Puts the values of one try into a copy of the graph.
+    pub(super) fn fill_once(&self, job: &JobSpec) -> Result<Filled, Vec<FillFault>> {
         // a graph that came in the job file keeps its own seed; a workflow's is only a placeholder
         let raw = !matches!(job.workflow, Source::Named(_));
         let mut filling = Filling {
@@ -149,7 +117,7 @@ impl Workflow {
         };
         let shape = self.shape(&filling.graph);
         let Filling { graph, seed_inputs, files, .. } = filling;
-        Ok(Filled { graph, seed, seed_inputs, files, shape })
+        Ok(Filled { graph, seed, seed_inputs, files, shape, tries: Tries::default() })
     }
 
     fn shape(&self, graph: &Graph) -> Shape {
@@ -221,11 +189,7 @@ impl Filling<'_> {
     /// Notes the file for each input that takes it; the answer is what stands in the graph.
     fn file(&mut self, slot: &Slot, value: &Value) -> Value {
         let written = value.as_str().unwrap_or_default();
-        let (value, name) = match (written.strip_prefix(ON_SERVER), written.strip_prefix(OF_JOB)) {
-            (Some(name), _) => (FileValue::Server(name.to_owned()), name),
-            (_, Some(job)) => (FileValue::Job(job.trim().to_owned()), written),
-            (None, None) => (FileValue::Local(written.to_owned()), written),
-        };
+        let (value, name) = FileValue::read(written, FileValue::Local);
         self.files.extend(slot.inputs.iter().map(|place| FileInput {
             node: place.node.clone(),
             input: place.input.clone(),
@@ -259,6 +223,27 @@ impl Filling<'_> {
         }
     }
 
+    /// An edit of an input that takes a file names one, too, in place of what a slot put there.
+    fn edited_file(&mut self, place: &InputRef) {
+        self.files.retain(|file| (&file.node, &file.input) != (&place.node, &place.input));
+        let class = self.graph.get(&place.node).and_then(graph::class);
+        let loader = LOADERS.iter().find(|(loader, input, _)| Some(*loader) == class && *input == place.input);
+        let written = graph::input(&self.graph, &place.node, &place.input).and_then(Value::as_str);
+        let (Some((.., takes)), Some(written)) = (loader, written.filter(|name| !name.trim().is_empty())) else {
+            return;
+        };
+        let (value, name) = FileValue::read(written, FileValue::Perhaps);
+        let name = Value::from(name);
+        self.files.push(FileInput {
+            node: place.node.clone(),
+            input: place.input.clone(),
+            slot: format!("{}.{}", place.node, place.input),
+            takes: *takes,
+            value,
+        });
+        graph::set_input(&mut self.graph, &place.node, &place.input, name);
+    }
+
     fn unknown_slot(&self, key: &str) -> FillFault {
         let (slot, workflow) = (text::clean(key).into_owned(), self.workflow.shown_name());
         let slots: Vec<String> = self.workflow.slots.iter().map(|slot| slot.name.clone()).collect();
@@ -286,8 +271,7 @@ impl Filling<'_> {
         for (key, value) in set {
             match self.edit(key, value) {
                 Ok(place) if self.seed_inputs.contains(&place) => seeds_set.push((place, value.as_u64())),
-                // an edit replaces the file that a slot put there
-                Ok(place) => self.files.retain(|file| (&file.node, &file.input) != (&place.node, &place.input)),
+                Ok(place) => self.edited_file(&place),
                 Err(fault) => self.faults.push(fault),
             }
         }

@@ -99,7 +99,8 @@ pub(super) fn check(graph: &Graph) -> Result<(), WorkflowError> {
     Ok(())
 }
 
-pub(super) fn class(node: &Value) -> Option<&str> {
+/// What kind of node it is.
+pub fn class(node: &Value) -> Option<&str> {
     node.get("class_type")?.as_str()
 }
 

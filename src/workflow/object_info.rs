@@ -4,42 +4,26 @@
 //! because custom nodes write there what they like. It knows how an input is declared, not what a
 //! graph makes of it ([`super::convert`] and the preflight do).
 
+mod read;
+
 use std::collections::HashMap;
 use std::fmt;
 
 use serde::Deserializer;
 use serde::de::{Error as _, MapAccess, Visitor};
-use serde_json::{Map, Number, Value};
+use serde_json::{Number, Value};
 
-/// Types of inputs that the page shows as a widget. Every other type is only ever linked.
-const WIDGET_TYPES: &[&str] = &[
-    "AUDIOUPLOAD",
-    "AUDIO_RECORD",
-    "AUDIO_UI",
-    "BOUNDING_BOX",
-    "BOUNDING_BOXES",
-    "CHART",
-    "COLOR",
-    "COLORS",
-    "COMPOSITOR",
-    "CURVE",
-    "GALLERIA",
-    "IMAGECOMPARE",
-    "IMAGEUPLOAD",
-    "LOAD_3D",
-    "LOAD_3D_ADVANCED",
-    "MARKDOWN",
-    "PAINTER",
-    "PREVIEW_3D",
-    "RANGE",
-    "TEXTAREA",
-    "VIDEO_EDIT",
-    "WEBCAM",
-];
+use crate::weigh;
+use read::count;
+pub(super) use read::truthy;
 
-/// Dynamic combos and autogrow groups may hold each other; deeper than this they are not followed.
-const DEEPEST: usize = 16;
-
+/// What an answer may weigh, and one class in it: a bare server's weighs 180,000, one with hundreds of extensions some
+/// times as much.
+const MOST_WEIGHT: usize = 1_000_000;
+const MOST_OF_A_CLASS: usize = 150_000;
+/// So many inputs are read in all.
+const MOST_INPUTS: usize = 100_000;
+const TOO_MUCH: &str = "more in it than any server says of its nodes";
 /// All node classes of a server, by `class_type`.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct ObjectInfo {
@@ -119,10 +103,12 @@ pub enum Widget {
         multiline: bool,
         dynamic: bool,
     },
-    /// One of these values (or several, where `many`). `refresh`: with a button to ask the server anew.
+    /// One of these values (or several, where `many`). `remote`: the page gets them from elsewhere; `refresh`: with a
+    /// button to ask there anew.
     Combo {
         options: Vec<Value>,
         many: bool,
+        remote: bool,
         refresh: bool,
     },
     /// One of these keys, each with inputs of its own, named `combo.input`.
@@ -181,14 +167,21 @@ impl ObjectInfo {
             }
 
             fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
-                let mut classes = HashMap::new();
+                let (mut classes, mut inputs) = (HashMap::new(), 0);
                 while let Some((name, value)) = map.next_entry::<String, Value>()? {
                     if let Some(class) = Class::read(&name, &value) {
+                        inputs += count(&class.inputs);
+                        if inputs > MOST_INPUTS {
+                            return Err(A::Error::custom(TOO_MUCH));
+                        }
                         classes.insert(name, class);
                     }
                 }
                 if classes.is_empty() { Err(A::Error::custom("no node class in it")) } else { Ok(classes) }
             }
+        }
+        if weigh::members_are_over(json, MOST_OF_A_CLASS, MOST_WEIGHT) {
+            return Err(serde_json::Error::custom(TOO_MUCH));
         }
         let mut reader = serde_json::Deserializer::from_str(json);
         let classes = reader.deserialize_map(Classes)?;
@@ -218,131 +211,13 @@ impl ObjectInfo {
 }
 
 impl Class {
-    fn read(name: &str, value: &Value) -> Option<Self> {
-        let value = value.as_object()?;
-        let text = |key: &str| value.get(key).and_then(Value::as_str).unwrap_or_default().to_owned();
-        let input = value.get("input").and_then(Value::as_object);
-        let display_name = Some(text("display_name")).filter(|shown| !shown.is_empty());
-        let hidden = input.and_then(|input| input.get("hidden")).and_then(Value::as_object);
-        Some(Self {
-            display_name: display_name.unwrap_or_else(|| name.to_owned()),
-            inputs: input.map(|input| read_inputs(input, value.get("input_order"), 0)).unwrap_or_default(),
-            hidden: hidden.map(|hidden| hidden.keys().cloned().collect()).unwrap_or_default(),
-            outputs: read_outputs(value),
-            output_node: value.get("output_node").and_then(Value::as_bool).unwrap_or_default(),
-            python_module: text("python_module"),
-        })
-    }
-
     /// The input of this name; of a dynamic combo or an autogrow group only the outer one.
     pub fn input(&self, name: &str) -> Option<&Input> {
         self.inputs.iter().find(|input| input.name == name)
     }
 }
 
-fn read_outputs(class: &Map<String, Value>) -> Vec<Output> {
-    let list = |key: &str| class.get(key).and_then(Value::as_array).map_or(&[][..], Vec::as_slice);
-    let (names, lists, same) = (list("output_name"), list("output_is_list"), list("output_matchtypes"));
-    let output = |(at, kind): (usize, &Value)| {
-        let kind = match kind {
-            Value::String(kind) if kind == "COMFY_MATCHTYPE_V3" => "*".to_owned(),
-            Value::String(kind) => kind.clone(),
-            _ => "COMBO".to_owned(),
-        };
-        Output {
-            name: names.get(at).and_then(Value::as_str).map_or_else(|| kind.clone(), str::to_owned),
-            kind,
-            is_list: lists.get(at).and_then(Value::as_bool).unwrap_or_default(),
-            same_as: same.get(at).and_then(Value::as_str).map(str::to_owned),
-        }
-    };
-    list("output").iter().enumerate().map(output).collect()
-}
-
-/// `{"required": {…}, "optional": {…}}`, in the order that the page lays out: what `order` says, then the rest.
-fn read_inputs(sections: &Map<String, Value>, order: Option<&Value>, depth: usize) -> Vec<Input> {
-    let mut inputs: Vec<Input> = Vec::new();
-    for (section, required) in [("required", true), ("optional", false)] {
-        let Some(specs) = sections.get(section).and_then(Value::as_object) else { continue };
-        let place = order.and_then(|order| order.get(section)).and_then(Value::as_array);
-        let mut names: Vec<&String> = specs.keys().collect();
-        if let Some(place) = place {
-            let rank: HashMap<&str, usize> = place.iter().filter_map(Value::as_str).zip(0..).collect();
-            names.sort_by_key(|name| rank.get(name.as_str()).copied().unwrap_or(usize::MAX));
-        }
-        for name in names {
-            let input = Input::read(name, required, &specs[name.as_str()], depth);
-            // Of a name in both sections the page keeps the second.
-            inputs.retain(|other| other.name != input.name);
-            inputs.push(input);
-        }
-    }
-    inputs
-}
-
 impl Input {
-    /// From `["INT", {…}]` or `[["euler", …], {…}]`.
-    fn read(name: &str, required: bool, spec: &Value, depth: usize) -> Self {
-        let (head, options) = match spec {
-            Value::Array(parts) => (parts.first(), parts.get(1).and_then(Value::as_object)),
-            other => (Some(other), None),
-        };
-        let option = |key: &str| options.and_then(|options| options.get(key)).filter(|value| !value.is_null());
-        let is = |key: &str| option(key).is_some_and(truthy);
-        let number = |key: &str| option(key).and_then(Value::as_number).cloned();
-        let kind = match head {
-            Some(Value::String(kind)) => kind.as_str(),
-            Some(Value::Array(_)) => "COMBO",
-            _ => "*",
-        };
-        let drawn_as = option("widgetType").and_then(Value::as_str).unwrap_or(kind);
-        // For an optional input `defaultInput` means what `forceInput` means.
-        let force_input = is("forceInput") || (!required && is("defaultInput"));
-        let form = if kind == "COMFY_AUTOGROW_V3" {
-            Autogrow::read(option("template"), depth).map_or(Form::Link, Form::Autogrow)
-        } else if force_input {
-            Form::Link
-        } else {
-            match Widget::read(drawn_as, head, options, depth) {
-                Some(widget) => Form::Widget(widget),
-                None => Form::Link,
-            }
-        };
-        let template = |key: &str| option("template").and_then(|template| template.get(key)).and_then(Value::as_str);
-        let (kind, same_as) = match kind {
-            "COMFY_MATCHTYPE_V3" => (template("allowed_types").unwrap_or("*"), template("template_id")),
-            kind => (kind, None),
-        };
-        let media = ["image_upload", "video_upload", "animated_image_upload"];
-        let upload = if kind == "COMBO" && media.iter().any(|key| option(key) == Some(&Value::Bool(true))) {
-            Some(Upload::Media)
-        } else if option("audio_upload") == Some(&Value::Bool(true)) {
-            Some(Upload::Audio)
-        } else {
-            None
-        };
-        Self {
-            name: name.to_owned(),
-            required,
-            kind: kind.to_owned(),
-            same_as: same_as.map(str::to_owned),
-            form,
-            default: option("default").cloned(),
-            min: number("min"),
-            max: number("max"),
-            step: number("step"),
-            round: number("round"),
-            force_input,
-            socketless: is("socketless"),
-            control: match option("control_after_generate") {
-                None => Control::Unsaid,
-                Some(value) if truthy(value) => Control::Yes,
-                Some(_) => Control::No,
-            },
-            upload,
-        }
-    }
-
     pub fn widget(&self) -> Option<&Widget> {
         match &self.form {
             Form::Widget(widget) => Some(widget),
@@ -351,60 +226,7 @@ impl Input {
     }
 }
 
-impl Widget {
-    fn read(drawn_as: &str, head: Option<&Value>, options: Option<&Map<String, Value>>, depth: usize) -> Option<Self> {
-        let option = |key: &str| options.and_then(|options| options.get(key));
-        let is = |key: &str| option(key).is_some_and(truthy);
-        Some(match drawn_as {
-            "INT" => Self::Int,
-            "FLOAT" => Self::Float,
-            "BOOLEAN" => Self::Boolean,
-            "STRING" => Self::Text { multiline: is("multiline"), dynamic: is("dynamicPrompts") },
-            "COMBO" => Self::Combo {
-                options: match head {
-                    Some(Value::Array(values)) => values.clone(),
-                    _ => option("options").and_then(Value::as_array).cloned().unwrap_or_default(),
-                },
-                many: is("multi_select"),
-                refresh: option("remote").and_then(|remote| remote.get("refresh_button")).is_some_and(truthy),
-            },
-            "COMFY_DYNAMICCOMBO_V3" => {
-                let entries = option("options").and_then(Value::as_array).map_or(&[][..], Vec::as_slice);
-                Self::DynamicCombo(entries.iter().filter_map(|entry| Choice::read(entry, depth)).collect())
-            }
-            other if WIDGET_TYPES.contains(&other) => Self::Other(other.to_owned()),
-            _ => return None,
-        })
-    }
-}
-
-impl Choice {
-    fn read(entry: &Value, depth: usize) -> Option<Self> {
-        let key = entry.get("key")?.as_str()?.to_owned();
-        let sections = entry.get("inputs").and_then(Value::as_object).filter(|_| depth < DEEPEST);
-        Some(Self { key, inputs: sections.map(|it| read_inputs(it, None, depth + 1)).unwrap_or_default() })
-    }
-}
-
 impl Autogrow {
-    fn read(template: Option<&Value>, depth: usize) -> Option<Self> {
-        let template = template?;
-        let sections = template.get("input").and_then(Value::as_object).filter(|_| depth < DEEPEST)?;
-        let names: Vec<String> = template
-            .get("names")
-            .and_then(Value::as_array)
-            .map(|names| names.iter().filter_map(Value::as_str).map(str::to_owned).collect())
-            .unwrap_or_default();
-        let count = |key: &str| template.get(key).and_then(Value::as_u64).and_then(|n| usize::try_from(n).ok());
-        Some(Self {
-            inputs: read_inputs(sections, None, depth + 1),
-            prefix: template.get("prefix").and_then(Value::as_str).unwrap_or_default().to_owned(),
-            min: count("min").unwrap_or(1),
-            max: if names.is_empty() { count("max").unwrap_or(100) } else { names.len() },
-            names,
-        })
-    }
-
     /// Which round an input of this group (its name after the dot) belongs to.
     pub fn round_of(&self, name: &str) -> Option<usize> {
         if !self.names.is_empty() {
@@ -415,121 +237,5 @@ impl Autogrow {
     }
 }
 
-/// As JavaScript sees it: the page reads these options so.
-pub(super) fn truthy(value: &Value) -> bool {
-    match value {
-        Value::Null => false,
-        Value::Bool(is) => *is,
-        Value::Number(number) => number.as_f64().is_some_and(|number| number != 0.0),
-        Value::String(text) => !text.is_empty(),
-        Value::Array(_) | Value::Object(_) => true,
-    }
-}
-
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use serde_json::json;
-
-    fn class(value: &Value) -> Class {
-        let all = ObjectInfo::from_value(&json!({ "It": value }));
-        all.class("It").expect("a class").clone()
-    }
-
-    fn input(spec: &Value) -> Input {
-        class(&json!({"input": {"required": {"it": spec}}})).inputs.remove(0)
-    }
-
-    #[test]
-    fn inputs_come_in_the_order_of_the_page() {
-        let it = class(&json!({
-            "input": {"optional": {"c": ["MASK"]}, "required": {"b": ["INT", {}], "new": ["INT"], "a": ["IMAGE"]}, "hidden": {"prompt": "PROMPT"}},
-            "input_order": {"required": ["a", "b"], "optional": ["c"]},
-            "output": ["IMAGE", ["x"], "COMFY_MATCHTYPE_V3"], "output_name": ["picture"], "output_is_list": [true],
-            "output_node": true,
-        }));
-        let names: Vec<_> = it.inputs.iter().map(|input| (input.name.as_str(), input.required)).collect();
-        assert_eq!(names, [("a", true), ("b", true), ("new", true), ("c", false)]);
-        assert_eq!(it.hidden, ["prompt"]);
-        assert_eq!(
-            it.outputs[0],
-            Output { name: "picture".into(), kind: "IMAGE".into(), is_list: true, same_as: None }
-        );
-        assert_eq!((it.outputs[1].kind.as_str(), it.outputs[2].kind.as_str()), ("COMBO", "*"));
-        assert!(it.output_node && it.display_name == "It");
-    }
-
-    #[test]
-    fn both_ways_of_writing_a_combo_are_read() {
-        for spec in [
-            json!([["a", "b"], {"image_upload": true}]),
-            json!(["COMBO", {"options": ["a", "b"], "image_upload": true}]),
-        ] {
-            let it = input(&spec);
-            assert_eq!(it.kind, "COMBO");
-            assert_eq!(it.upload, Some(Upload::Media));
-            let options = vec![json!("a"), json!("b")];
-            assert_eq!(it.widget(), Some(&Widget::Combo { options, many: false, refresh: false }));
-        }
-    }
-
-    #[test]
-    fn what_can_only_be_linked_has_no_widget() {
-        assert_eq!(input(&json!(["INT", {"forceInput": true}])).form, Form::Link);
-        assert_eq!(input(&json!(["INT,FLOAT", {}])).form, Form::Link);
-        assert_eq!(input(&json!(["INT,FLOAT", {"widgetType": "FLOAT"}])).form, Form::Widget(Widget::Float));
-        let matched =
-            input(&json!(["COMFY_MATCHTYPE_V3", {"template": {"allowed_types": "IMAGE,MASK", "template_id": "t"}}]));
-        assert_eq!((matched.kind.as_str(), matched.form), ("IMAGE,MASK", Form::Link));
-        let old = class(&json!({"input": {"optional": {"seed": ["INT", {"defaultInput": true}]}}}));
-        assert!(old.inputs[0].force_input);
-    }
-
-    #[test]
-    fn dynamic_combos_and_groups_hold_their_own_inputs() {
-        let it = input(&json!(["COMFY_DYNAMICCOMBO_V3", {"options": [
-            {"key": "big", "inputs": {"required": {"width": ["INT", {"default": 8}]}}}, {"key": "none"}, {"no": 1},
-        ]}]));
-        let Some(Widget::DynamicCombo(choices)) = it.widget() else { panic!("{it:?}") };
-        assert_eq!(
-            choices.iter().map(|c| (c.key.as_str(), c.inputs.len())).collect::<Vec<_>>(),
-            [("big", 1), ("none", 0)]
-        );
-
-        let it = input(
-            &json!(["COMFY_AUTOGROW_V3", {"template": {"input": {"required": {"image": ["IMAGE"]}}, "prefix": "image", "min": 2}}]),
-        );
-        let Form::Autogrow(group) = it.form else { panic!("{it:?}") };
-        assert_eq!(
-            (group.min, group.max, group.round_of("image12"), group.round_of("image")),
-            (2, 100, Some(12), None)
-        );
-    }
-
-    #[test]
-    fn nonsense_is_left_out_and_never_an_error() {
-        let text = r#"{"A": {"input": {"required": {"x": 5, "y": [], "z": [null, 3], "seed": ["INT", {"min": "a", "control_after_generate": 1}]}, "optional": []},
-            "input_order": 7, "output": "IMAGE", "output_name": {}}, "B": [], "C": {}}"#;
-        let all = ObjectInfo::parse(text).expect("lenient");
-        assert!(all.class("B").is_none() && all.class("C").is_some());
-        let a = all.class("A").expect("a class");
-        assert_eq!(a.inputs.len(), 4);
-        assert_eq!(a.input("seed").map(|seed| seed.control), Some(Control::Yes));
-        assert!(ObjectInfo::parse("[]").is_err() && ObjectInfo::parse("{} x").is_err());
-    }
-
-    #[test]
-    fn a_combo_that_holds_itself_for_ever_ends() {
-        let mut spec = json!(["INT"]);
-        for _ in 0..60 {
-            spec = json!(["COMFY_DYNAMICCOMBO_V3", {"options": [{"key": "k", "inputs": {"required": {"i": spec}}}]}]);
-        }
-        let mut deep = 0;
-        let mut at = Some(input(&spec));
-        while let Some(Input { form: Form::Widget(Widget::DynamicCombo(mut choices)), .. }) = at {
-            deep += 1;
-            at = choices.pop().and_then(|mut choice| choice.inputs.pop());
-        }
-        assert_eq!(deep, DEEPEST + 1);
-    }
-}
+mod tests;

@@ -2,7 +2,8 @@
 //!
 //! Pure. It finds what the server would refuse: unknown classes, model files that it lacks, values out of range, missing
 //! inputs, links of the wrong type, links in a circle, no output. Where the server is known to be lenient, or says too
-//! little, it is silent: a fault here must be one there. Only what leads to an output is looked at, as there.
+//! little, it is silent: a fault here must be one there. Only what leads to an output is looked at, as there; an output
+//! that nothing is linked to is left out there, and the others are rendered.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::fmt;
@@ -61,6 +62,7 @@ pub fn check(
     if outputs.is_empty() && check.faults.is_empty() {
         check.fault(None, None, "no node of it saves or shows anything: add SaveVideo or SaveImage");
     }
+    let outputs = check.linked(outputs);
     check.circle(&outputs);
     for id in check.leading_to(&outputs) {
         check.node(&id);
@@ -156,6 +158,20 @@ impl<'a> Check<'a> {
         inputs.into_iter().flat_map(Map::values).filter_map(link).filter(|from| self.graph.contains_key(*from))
     }
 
+    /// The outputs without those that lack a link; where all do, all.
+    fn linked<'o>(&self, outputs: Vec<&'o String>) -> Vec<&'o String> {
+        let lacks_link = |id: &String| {
+            let given = self.graph.get(id).and_then(|node| node.get("inputs")?.as_object());
+            let mut declared = self.class_of(id).into_iter().flat_map(|class| &class.inputs);
+            declared.any(|input| {
+                let is_given = given.is_some_and(|given| given.contains_key(&input.name));
+                input.required && input.form == Form::Link && !is_given
+            })
+        };
+        let linked: Vec<_> = outputs.iter().copied().filter(|id| !lacks_link(id)).collect();
+        if linked.is_empty() { outputs } else { linked }
+    }
+
     /// The outputs, and all nodes above them, in the order of the graph.
     fn leading_to(&self, outputs: &[&String]) -> Vec<String> {
         let mut seen: HashSet<&str> = HashSet::new();
@@ -235,10 +251,12 @@ impl<'a> Check<'a> {
             return self.fault(Some(id), Some(name), format!("`{name}` {words}"));
         }
         let Form::Widget(widget) = &input.form else { return };
+        // a list that is no link
+        let value = value.get("__value__").unwrap_or(value);
         let is_brought = self.brought.contains(&InputRef::new(id, name)) || input.upload.is_some();
         let words = match widget {
             Widget::Int | Widget::Float => number(input, value, *widget == Widget::Int),
-            Widget::Combo { many: false, refresh: false, options } if !is_brought => {
+            Widget::Combo { many: false, remote: false, options, .. } if !is_brought && is_listed(value) => {
                 let custom = self.class_of(id).is_none_or(|class| class.python_module.starts_with("custom_nodes"));
                 // an extension that fills its lists in the page has none to tell
                 if options.is_empty() && custom { None } else { one_of(options, value, is_file(options)) }
@@ -286,6 +304,16 @@ fn wanted(input: &Input) -> String {
         Form::Widget(Widget::Combo { options, .. }) if !options.is_empty() => format!("one of {}", list(options)),
         _ => format!("a link of {}", input.kind),
     }
+}
+
+/// Whether the server looks a value up in the list: not several of them, and no file in another of its folders.
+fn is_listed(value: &Value) -> bool {
+    !value.is_array() && value.as_str().is_none_or(|name| !is_elsewhere(name))
+}
+
+/// A file in another folder of the server than the one that is listed: `x.latent [output]`.
+pub fn is_elsewhere(name: &str) -> bool {
+    [" [input]", " [output]", " [temp]"].iter().any(|ending| name.ends_with(ending))
 }
 
 /// Whether a list is one of files: its names have endings.
@@ -359,113 +387,4 @@ fn number(input: &Input, value: &Value, whole: bool) -> Option<String> {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use serde_json::json;
-
-    fn info() -> ObjectInfo {
-        ObjectInfo::from_value(&json!({
-            "KSampler": {"input": {"required": {"model": ["MODEL"], "seed": ["INT", {"min": 0, "max": 100}],
-                "cfg": ["FLOAT", {"min": 0.0, "max": 100.0}], "sampler_name": [["euler", "heun"]], "latent_image": ["LATENT"]}},
-                "output": ["LATENT"], "python_module": "nodes"},
-            "UNETLoader": {"input": {"required": {"unet_name": [["wan/high.safetensors", "flux.safetensors"]]}},
-                "output": ["MODEL"], "python_module": "nodes"},
-            "LoadImage": {"input": {"required": {"image": [["a.png"], {"image_upload": true}]}}, "output": ["IMAGE", "MASK"]},
-            "VAEDecode": {"input": {"required": {"samples": ["LATENT"]}}, "output": ["IMAGE"]},
-            "SaveImage": {"input": {"required": {"images": ["IMAGE"], "filename_prefix": ["STRING"]}}, "output": [],
-                "output_node": true},
-            "Empty": {"input": {"required": {"pick": [[]]}}, "output": ["IMAGE"], "python_module": "custom_nodes.x"},
-        }))
-    }
-
-    fn graph(value: Value) -> Graph {
-        let Value::Object(graph) = value else { panic!("an object") };
-        graph
-    }
-
-    fn good() -> Value {
-        json!({
-            "1": {"class_type": "UNETLoader", "inputs": {"unet_name": "flux.safetensors"}},
-            "2": {"class_type": "KSampler", "inputs": {"model": ["1", 0], "seed": 1, "cfg": 1, "sampler_name": "euler",
-                "latent_image": ["2b", 0]}},
-            "2b": {"class_type": "Latents", "inputs": {}},
-            "3": {"class_type": "VAEDecode", "inputs": {"samples": ["2", 0]}, "_meta": {"title": "Decode"}},
-            "4": {"class_type": "SaveImage", "inputs": {"images": ["3", 0], "filename_prefix": "x"}},
-        })
-    }
-
-    fn faults(value: Value) -> Vec<String> {
-        let graph = graph(value);
-        check(&graph, &info(), &HashSet::new(), &packs(&graph, None)).iter().map(ToString::to_string).collect()
-    }
-
-    #[test]
-    fn everything_is_told_at_once_and_by_title() {
-        let mut value = good();
-        value["1"]["inputs"]["unet_name"] = json!("high.safetensors");
-        value["2"]["inputs"]["seed"] = json!(-3);
-        value["2"]["inputs"]["sampler_name"] = json!("eular");
-        value["2"]["inputs"].as_object_mut().expect("inputs").remove("cfg");
-        value["2b"]["properties"] = json!({"cnr_id": "comfyui-latents"});
-        value["3"]["inputs"]["samples"] = json!(["1", 0]);
-        value["4"]["inputs"]["images"] = json!(["3", 7]);
-        // looked at from the outputs: make the sampler lead to one
-        value["5"] = json!({"class_type": "SaveImage", "inputs": {"images": ["6", 0], "filename_prefix": "y"}});
-        value["6"] = json!({"class_type": "VAEDecode", "inputs": {"samples": ["2", 0]}});
-        assert_eq!(
-            faults(value),
-            [
-                "Latents (2b): the server has no node `Latents`; `comfyui-latents` brings it",
-                "UNETLoader (1): `unet_name` is the text \"high.safetensors\", which the server does not have (did you mean \
-                 `wan/high.safetensors`?); it has wan/high.safetensors, flux.safetensors",
-                "KSampler (2): `seed` must be from 0 to 100, not the number -3",
-                "KSampler (2): `cfg` is missing: it takes a number",
-                "KSampler (2): `sampler_name` must be one of euler, heun, not the text \"eular\" (did you mean `euler`?)",
-                "Decode (3): `samples` takes LATENT, and gets MODEL from UNETLoader (1)",
-                "SaveImage (4): `images` comes from an output that Decode (3) does not have: it has one, counted from 0",
-            ]
-        );
-    }
-
-    #[test]
-    fn where_the_server_is_lenient_nothing_is_said() {
-        let value = json!({
-            "1": {"class_type": "LoadImage", "inputs": {"image": "not-listed.png", "more": 1}},
-            "2": {"class_type": "Empty", "inputs": {"pick": "made in the page"}},
-            "3": {"class_type": "SaveImage", "inputs": {"images": ["1", 0], "filename_prefix": 5}},
-            "4": {"class_type": "SaveImage", "inputs": {"images": ["2", 0], "filename_prefix": ["1", 0]}},
-            // leads to no output
-            "5": {"class_type": "KSampler", "inputs": {}},
-        });
-        let told = faults(value);
-        assert_eq!(told, ["SaveImage (4): `filename_prefix` takes STRING, and gets IMAGE from LoadImage (1)"]);
-    }
-
-    #[test]
-    fn no_output_and_a_circle() {
-        assert!(
-            faults(json!({"1": {"class_type": "LoadImage", "inputs": {"image": "a"}}}))[0].contains("saves or shows")
-        );
-        let told = faults(json!({
-            "1": {"class_type": "VAEDecode", "inputs": {"samples": ["2", 0]}},
-            "2": {"class_type": "KSampler", "inputs": {"model": ["1", 0]}},
-            "3": {"class_type": "SaveImage", "inputs": {"images": ["1", 0], "filename_prefix": ""}},
-        }));
-        assert_eq!(told[0], "VAEDecode (1): it waits for itself: VAEDecode (1) ← KSampler (2) ← VAEDecode (1)");
-    }
-
-    #[test]
-    fn a_very_long_chain_costs_no_stack() {
-        let mut graph = Graph::new();
-        for at in 0..10_000 {
-            let node = json!({"class_type": "VAEDecode", "inputs": {"samples": [(at + 1).to_string(), 0]}});
-            graph.insert(at.to_string(), node);
-        }
-        graph.insert("10000".to_owned(), json!({"class_type": "LoadImage", "inputs": {"image": "a"}}));
-        graph.insert(
-            "end".to_owned(),
-            json!({"class_type": "SaveImage", "inputs": {"images": ["0", 0], "filename_prefix": ""}}),
-        );
-        assert!(check(&graph, &info(), &HashSet::new(), &HashMap::new()).len() <= MOST);
-    }
-}
+mod tests;

@@ -110,7 +110,7 @@ fn subgraphs_that_hold_themselves_or_too_many_are_refused() {
         let next = format!("a{}", n + 1);
         subgraph(&format!("a{n}"), json!([host(2 * n + 2, &next), host(2 * n + 3, &next)]))
     });
-    assert!(refusal(&with(double.collect())).contains("has more than 3000 nodes"));
+    assert!(refusal(&with(double.collect())).contains("has more than 10000 nodes"));
 
     let chain = |length: i64| {
         let last = subgraph(&format!("a{length}"), json!([node(999, "LoadImage", json!([]), json!([]))]));
@@ -146,9 +146,13 @@ fn a_large_graph_is_converted_and_a_huge_one_refused() {
     assert_eq!(graph_of.len(), 2);
     assert_eq!(graph_of["2500"]["inputs"]["images"], json!(["0", 0]));
 
-    let many: Vec<Value> = (0..10_000).map(|id| node(id, "LoadImage", json!([]), json!([]))).collect();
-    let many = graph(json!(many), json!([]));
-    assert!(refusal(&many).starts_with("node 3000 (my LoadImage): ") && convert::is_too_large(&many.to_string()));
+    let many = |count: i64| {
+        let nodes: Vec<Value> = (0..count).map(|id| node(id, "LoadImage", json!([]), json!([]))).collect();
+        graph(json!(nodes), json!([]))
+    };
+    assert_eq!(converted(&many(10_000)).unwrap().graph.len(), 10_000);
+    assert!(refusal(&many(10_001)).starts_with("node 10000 (my LoadImage): "));
+    assert!(!convert::is_too_large(&many(10_000).to_string()) && convert::is_too_large(&many(80_000).to_string()));
 
     // One long prompt, a thousand times over.
     let mut text = node(2, "StringConcatenate", json!([]), json!([]));

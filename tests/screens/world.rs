@@ -4,16 +4,18 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use comfytop::config::UiConfig;
-use comfytop::job::{Attempt, CancelledBy, Ending, Failure, FailureKind, JobId, JobState, Output, Reason, Shape};
+use comfytop::job::{
+    Attempt, CancelledBy, Ending, Failure, FailureKind, JobId, JobState, Mark, Output, Reason, Repaired, Shape,
+};
 use comfytop::job_file;
 use comfytop::protocol::{
-    Album, Answer, Away, Detail, DeviceUse, EngineRow, FromEngine, JobRow, Link, NodeTime, Pictures, Progress, Request,
-    Sample, ServerPrompt, ServerRow, Snapshot, Still, Update,
+    Album, Answer, Away, Detail, DeviceUse, EngineRow, FromEngine, JobRow, Link, NodeTime, Pictures, Progress, Ranked,
+    Request, Sample, ServerPrompt, ServerRow, Snapshot, Still, Tries, Update,
 };
 use comfytop::tui::graphics::Graphics;
 use comfytop::tui::keys::{self, Mode};
 use comfytop::tui::{App, Command, Event, Raster, Setup, columns, draw};
-use comfytop::verdict::{Measurement, Verdict};
+use comfytop::verdict::{Cut, Measurement, Verdict};
 use comfytop::workflow::{BUILT_IN, Workflow};
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
@@ -55,6 +57,7 @@ pub fn row(id: u64, name: &str, state: JobState) -> JobRow {
         kind: "loop".to_owned(),
         state,
         attempt: 0,
+        tries: None,
         server: None,
         seed: Some(7000 + id),
         group: None,
@@ -68,6 +71,7 @@ pub fn row(id: u64, name: &str, state: JobState) -> JobRow {
         position: None,
         progress: None,
         outputs: Vec::new(),
+        repaired: Vec::new(),
         ssim: None,
         measure_note: None,
         measured: None,
@@ -94,6 +98,7 @@ fn done(id: u64, name: &str, minutes_ago: i64, seconds: i64, ssim: f64) -> JobRo
         _ => (Verdict::Jumps, 3.7),
     };
     row.measured = Some(Box::new(Measurement {
+        frames: 65,
         ssim: Some(ssim),
         motion_ratio: Some(seam),
         verdict: Some(verdict),
@@ -245,6 +250,35 @@ impl World {
         jobs[1].seed = None;
         jobs.sort_by_key(|j| j.id);
         Self::of(jobs, vec![server()])
+    }
+
+    /// Jobs that are tried until they are good enough.
+    pub fn tries() -> Self {
+        let tries = |number, of, best, ssim| Tries {
+            number,
+            of,
+            gate: "loops".into(),
+            passed: None,
+            why: String::new(),
+            best: Some(best),
+            best_ssim: Some(ssim),
+            best_verdict: Some(Verdict::Jumps),
+        };
+        let mut passed = done(44, "lantern", 30, 301, 0.886);
+        passed.attempt = 3;
+        passed.tries = Some(Tries { passed: Some(true), ..tries(3, 8, 3, 0.886) });
+        let mut unmet = done(45, "windmill", 12, 282, 0.512);
+        unmet.attempt = 2;
+        unmet.tries = Some(Tries { passed: Some(false), why: "no try passed".into(), ..tries(8, 8, 2, 0.512) });
+        let mut best = done(46, "shore", 6, 250, 0.901);
+        best.tries = Some(Tries { gate: String::new(), ..tries(4, 4, 1, 0.901) });
+        let mut under_way = running(49, "swing_short");
+        under_way.attempt = 3;
+        under_way.tries = Some(tries(3, 8, 1, 0.81));
+        let mut again = row(50, "cat_breathing", JobState::Queued);
+        again.attempt = 1;
+        again.tries = Some(tries(2, 6, 1, 0.553));
+        Self::of(vec![passed, unmet, best, under_way, again], vec![server()])
     }
 
     pub fn empty() -> Self {
@@ -424,12 +458,16 @@ fn attempt(number: u32, ending: Option<Ending>) -> Attempt {
         peak_vram: Some(gb(11.4)),
         outputs: Vec::new(),
         measurement: None,
+        repaired: Vec::new(),
+        mark: None,
+        values: serde_json::Map::new(),
         notes: Vec::new(),
     }
 }
 
 fn detail(row: JobRow, attempts: Vec<Attempt>) -> Detail {
     Detail {
+        minutes: None,
         file: Some("jobs/queued/000049-swing.json".into()),
         slots: vec![
             ("image".into(), json!("swing_start.png")),
@@ -458,6 +496,53 @@ pub fn running_detail() -> Detail {
 
 pub fn done_detail() -> Detail {
     detail(done(47, "reading_loop", 12, 282, 0.886), vec![attempt(1, Some(Ending::Success))])
+}
+
+/// Attempts of one job, the best first.
+pub fn ranked() -> Vec<Ranked> {
+    let one = |attempt: u32, verdict, ssim, seam, seed| Ranked {
+        job: JobId(48),
+        name: "reading_loop".into(),
+        attempt,
+        seed: Some(seed),
+        varies: String::new(),
+        elapsed_s: Some(279.0),
+        outputs: vec![Output { path: format!("outputs/reading_loop_{attempt:05}_.mp4"), bytes: 1_240_000 }],
+        repaired: Vec::new(),
+        measurement: Some(Measurement {
+            frames: 65,
+            ssim: Some(ssim),
+            motion_ratio: Some(seam),
+            luma_step: Some(0.4),
+            verdict: Some(verdict),
+            ..Measurement::default()
+        }),
+        mark: None,
+        counts: false,
+        passes: Some(verdict == Verdict::Loops),
+    };
+    let mut best = one(3, Verdict::Loops, 0.886, 1.04, 1_125_899_906_842_624);
+    best.counts = true;
+    let mut nearly = one(2, Verdict::Nearly, 0.731, 2.94, 7048);
+    nearly.varies = "length 81 · 13.cfg 1.5".into();
+    let known = Measurement { frames: 61, ssim: Some(0.912), verdict: Some(Verdict::Loops), ..Measurement::default() };
+    nearly.measurement = nearly.measurement.map(|known| Measurement {
+        advice: Some("cut the last 4 frames".into()),
+        best_cut: Some(Cut { drop_start: 0, drop_end: 4 }),
+        ..known
+    });
+    nearly.repaired.push(Repaired {
+        how: "cut".into(),
+        output: Output { path: "outputs/reading_loop_00002_-cut.mp4".into(), bytes: 1_100_000 },
+        measurement: known,
+    });
+    let mut jumps = one(1, Verdict::Jumps, 0.612, 3.7, 7047);
+    jumps.mark = Some(Mark::Discarded);
+    vec![best, nearly, jumps]
+}
+
+pub fn answer_ranking(app: &mut App, rows: Vec<Ranked>) {
+    say(app, FromEngine::Answer { id: 1, result: Ok(Answer::Ranking(rows)) });
 }
 
 pub fn failed_detail() -> Detail {
@@ -574,6 +659,8 @@ pub fn in_mode(mode: Mode) -> App {
         Mode::Detail => drop(press_code(&mut app, KeyCode::Tab)),
         Mode::Server => drop(press_code(&mut app, KeyCode::BackTab)),
         Mode::Help => drop(press(&mut app, "?")),
+        Mode::Ranking => drop(press(&mut app, "kb")),
+        Mode::Menu => drop(press(&mut app, "kx")),
         Mode::Asking => drop(press(&mut app, "Q")),
         Mode::Typing => drop(press(&mut app, "/")),
     }

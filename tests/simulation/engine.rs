@@ -11,7 +11,7 @@ use comfytop::engine::core::{
     About, Effect, Heard, Input, OpenFile, Policy, PostResult, Remembered, ServerSeat, State,
 };
 use comfytop::engine::hearing;
-use comfytop::job::{Change, Job, JobId, JobState, Reason, SeedWish, Shape};
+use comfytop::job::{Change, Gate, Goal, Job, JobId, JobState, Reason, SeedWish, Shape, Vary};
 use comfytop::protocol::{EngineRow, Request, Update};
 use comfytop::sim::prompts;
 use comfytop::store::{FileRow, NewFile, Place, Prompt, Write};
@@ -425,7 +425,8 @@ impl World {
 
     fn act(&mut self, effect: Effect, graph: Option<Value>) {
         match effect {
-            Effect::Write(_) | Effect::Reply { .. } => {}
+            // Nobody discards anything here.
+            Effect::Write(_) | Effect::Reply { .. } | Effect::Discard { .. } => {}
             Effect::Submit { server, job, prompt_id, .. } => {
                 let now = self.now;
                 if let Some(story) = self.story(job) {
@@ -516,8 +517,16 @@ impl World {
         if let Some(engine) = &mut self.engine {
             engine.measures = false;
         }
-        self.step(Input::Measured { job, measurement: Measurement::default() });
+        let measurement = self.seen(job);
+        self.step(Input::Measured { job, measurement, repaired: Vec::new() });
         self.measure_next();
+    }
+
+    /// What its clip is like: by its prompt alone, however often it is looked at.
+    fn seen(&self, job: JobId) -> Measurement {
+        let attempt = self.engine.as_ref().and_then(|engine| engine.state.job(job)?.attempt());
+        let verdict = attempt.map(|attempt| super::oracle::verdict_of(&attempt.prompt_id));
+        Measurement { frames: 33, verdict, ..Measurement::default() }
     }
 
     // ---- files
@@ -536,6 +545,9 @@ impl World {
             graph["13"]["inputs"]["text"] = json!(own);
             graph["18"]["inputs"]["filename_prefix"] = json!("ours");
             let prompt = Prompt { graph, seed_inputs: vec![InputRef::new("16", "seed")], ..Prompt::default() };
+            let tries = self.oracle.stories.get(own).map_or(1, |story| story.tries);
+            let gate = Some(Gate { loops: true, ..Gate::default() });
+            let goal = (tries > 1).then(|| Box::new(Goal { gate, tries, minutes: None, vary: Vary::Seed }));
             let job = Job {
                 id: JobId(id),
                 name: own.clone(),
@@ -551,6 +563,10 @@ impl World {
                 group: None,
                 after: Vec::new(),
                 no_preflight: false,
+                goal,
+                pick: None,
+                settled: false,
+                repair: false,
                 fingerprint: Some(own.clone()),
                 queued_at: now,
                 next_reason: Reason::First,

@@ -4,6 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use comfytop::job::{FailureKind, JobState};
+use comfytop::verdict::Verdict;
 use serde_json::Value;
 
 /// What the world did to a job, or asked for it, so that the oracle knows what may become of it.
@@ -15,6 +16,8 @@ pub struct Story {
     /// The engine said that it is cancelled.
     pub confirmed: Option<u64>,
     pub requeues: usize,
+    /// It is rendered until it loops, so often at most.
+    pub tries: u32,
     /// Held, taken back, or a POST of it was disturbed: it may be overtaken.
     pub touched: bool,
     /// Its place in the queue: priority first.
@@ -22,6 +25,12 @@ pub struct Story {
     pub taken: Option<u64>,
     pub decided: Option<u64>,
     pub refused_500: usize,
+}
+
+/// What the clip of a prompt is like: one in three loops.
+pub fn verdict_of(prompt: &str) -> Verdict {
+    let sum = prompt.bytes().map(u32::from).sum::<u32>();
+    if sum.is_multiple_of(3) { Verdict::Loops } else { Verdict::Jumps }
 }
 
 #[derive(Debug)]
@@ -147,12 +156,23 @@ impl Oracle {
             let failed = renders.iter().filter(|r| r.ended.as_deref() == Some("execution_error")).count();
             let here: BTreeSet<_> =
                 renders.iter().map(|r| &r.prompt).filter(|prompt| outputs.contains(*prompt)).collect();
+            let (tries, rounds) = (story.tries.max(1) as usize, 1 + story.requeues);
+            let loops = here.iter().filter(|prompt| verdict_of(prompt) == Verdict::Loops).count();
             let here = here.len();
-            if well > 1 + story.requeues {
+            if well > tries * rounds {
                 wrongs.push(format!("{job} was rendered {well} times, requeued {} times", story.requeues));
             }
-            if here > 1 + story.requeues {
+            if here > tries * rounds {
                 wrongs.push(format!("{job} has outputs of {here} renders"));
+            }
+            if tries > 1 {
+                if loops > rounds {
+                    wrongs.push(format!("{job} was tried again after it looped"));
+                }
+                let is_done = matches!(outcomes.get(job), Some(JobState::Done));
+                if is_done && loops == 0 && here < tries && !story.cancel_asked {
+                    wrongs.push(format!("{job} is done after {here} of {tries} tries, and none of them loops"));
+                }
             }
             match outcomes.get(job) {
                 None => wrongs.push(format!("{job} is lost: it lies neither in done/ nor in failed/")),

@@ -472,7 +472,10 @@ impl World {
             }
             Event::Drop { name, dropped } => {
                 for job in &dropped.jobs {
-                    self.oracle.stories.insert(job.clone(), Story::default());
+                    // Some are rendered until they loop.
+                    let tries = job.bytes().map(u32::from).sum::<u32>() % 7;
+                    let tries = if tries > 4 { 1 } else { tries.max(1) };
+                    self.oracle.stories.insert(job.clone(), Story { tries, ..Story::default() });
                 }
                 self.disk.inbox.insert(name.clone(), dropped);
                 let after = self.rng.u64(1..1500);

@@ -45,6 +45,11 @@ fn a_sweep_is_listed_cancelled_and_held_as_one() {
     let rows = stage.until("three jobs", |stage| Some(stage.ls()).filter(|rows| rows.len() == 3));
     assert!(rows.iter().all(|row| row["group"] == 1), "{rows:?}");
     assert_eq!(rows[2]["varies"], json!({"seed": 3}));
+    stage.until_state(1, "running");
+    stage.run(&["hold", "3", "--group"]);
+    stage.until_state(3, "held");
+    stage.run(&["release", "1", "--group"]);
+    stage.until("released", |stage| stage.state(3).filter(|state| state != "held"));
     stage.run(&["cancel", "2", "--group"]).well();
     for id in [1, 2, 3] {
         stage.until_state(id, "cancelled");
@@ -63,6 +68,71 @@ fn a_job_takes_what_another_gave() {
     stage.until_state(2, "done");
     assert_eq!(stage.state(1).as_deref(), Some("done"));
     assert_eq!(uploads(&stage), [graph_of(&stage, 2)["1"]["inputs"]["image"].as_str().expect("a name")]);
+}
+
+/// The way to a longer clip: the next one begins with the last frame.
+#[test]
+fn a_picture_slot_takes_the_last_frame_of_an_earlier_clip() {
+    let stage = Stage::with(&Wish::default());
+    stage.put_image();
+    let next = json!({"workflow": "wan2.2-i2v-loop", "name": "next", "image": "job:first", "seed": 5});
+    stage.drop_file("chain.json", json!([job("first", 120), next]).to_string());
+    stage.until_state(2, "done");
+    let name = graph_of(&stage, 2)["1"]["inputs"]["image"].as_str().expect("a name").to_owned();
+    let png = image::open(stage.server_files().join("input").join(&name)).expect("a picture").to_rgb8();
+
+    let clip = stage.at(stage.job(1)["outputs"][0]["path"].as_str().expect("a path"));
+    let limits = comfytop::video::Limits::default();
+    let (last, _) = comfytop::video::last_and_first(&clip, &limits).expect("decoded");
+    assert_eq!((png.width(), png.height()), (last.width(), last.height()));
+    let [red, green, blue] = last.planes();
+    let packed: Vec<u8> = red.iter().zip(green).zip(blue).flat_map(|((r, g), b)| [*r, *g, *b]).collect();
+    assert!(png.into_raw() == packed, "the last frame, as it was decoded");
+}
+
+/// `scp` brings a graph before the picture that it names; what only the server has is not waited for.
+#[test]
+fn a_graph_waits_for_its_picture_unless_the_server_has_it() {
+    let mut stage = Stage::served(&Wish::default());
+    stage.put_on_server("theirs.png");
+    stage.start_engine();
+    let graph = |image: &str| {
+        json!({
+            "1": {"class_type": "LoadImage", "inputs": {"image": image}},
+            "2": {"class_type": "SaveImage", "inputs": {"images": ["1", 0], "filename_prefix": "x"}},
+        })
+    };
+    stage.drop_file("a.json", graph("mine.png").to_string());
+    stage.until("told", |stage| {
+        stage.status()["engine"]["banners"].to_string().contains("waits for mine.png").then_some(())
+    });
+    assert!(stage.ls().is_empty());
+    stage.drop_file("b.json", graph("theirs.png").to_string());
+    stage.until_state(1, "done");
+    assert_eq!((&stage.job(1)["name"], stage.names("jobs/queued").len()), (&json!("b"), 0));
+
+    stage.drop_file("mine.png", IMAGE);
+    stage.until_state(2, "done");
+    let brought = graph_of(&stage, 2)["1"]["inputs"]["image"].as_str().expect("a name").to_owned();
+    assert_eq!(fs::read(stage.server_files().join("input").join(brought)).expect("there"), IMAGE);
+}
+
+/// What a job file names is an input, also where it comes later and would be a job by itself.
+#[test]
+fn pictures_that_a_waiting_file_names_are_no_jobs() {
+    let mut stage = Stage::served(&Wish::default());
+    stage.configure("[[inbox]]\npath = \"jobs\"\nworkflow = \"wan2.2-i2v-loop\"\nslot = \"image\"\n");
+    stage.start_engine();
+    let of = |image: &str| json!({"workflow": "wan2.2-i2v-loop", "image": image, "seed": 5, "hold": true});
+    stage.drop_file("two.json", json!([of("one.png"), of("two.png")]).to_string());
+    stage.until("told", |stage| {
+        stage.status()["engine"]["banners"].to_string().contains("waits for one.png").then_some(())
+    });
+    stage.drop_file("two.png", IMAGE);
+    stage.drop_file("one.png", IMAGE);
+    stage.until_state(2, "held");
+    assert_eq!(stage.ls().len(), 2, "{:?}", stage.ls());
+    assert_eq!(stage.inbox(), ["one.png", "two.png"]);
 }
 
 #[test]

@@ -171,9 +171,16 @@ impl Stage {
     /// Starts an engine in the foreground and waits until it serves.
     #[track_caller]
     pub fn start_engine(&mut self) {
+        self.start_engine_with(&[]);
+    }
+
+    /// The same, in an environment that has these.
+    #[track_caller]
+    pub fn start_engine_with(&mut self, environment: &[(&str, &str)]) {
         let log = File::options().create(true).append(true).open(self.log()).expect("a log");
         let mut command = self.command(&["engine"]);
         command.stdout(log.try_clone().expect("a file")).stderr(log);
+        command.envs(environment.iter().copied());
         let mut engine = Guarded(command.spawn().expect("an engine"));
         self.until("an engine that serves", |stage| {
             if let Ok(Some(status)) = engine.0.try_wait() {

@@ -47,6 +47,48 @@ fn the_server_is_asked_where_no_file_is_given() {
     assert_eq!(graph["1"]["inputs"]["height"], 48);
 }
 
+/// A graph as it was saved, in `workflows/`: the verbs about workflows know it as any other.
+#[test]
+fn a_graph_of_the_page_is_a_workflow() {
+    let stage = Stage::served(&Wish::default());
+    stage.configure("");
+    std::fs::create_dir_all(stage.at("workflows")).unwrap();
+    std::fs::write(stage.at("workflows/mine.json"), page_graph("Save")).unwrap();
+    let listed = stage.run(&["workflow", "ls"]).well();
+    assert!(listed.contains("mine") && listed.contains("slots: width, height, prefix"), "{listed}");
+    let shown = stage.run(&["workflow", "show", "mine"]).well();
+    assert!(shown.contains("fills 2.filename_prefix (Save)"), "{shown}");
+    let file = stage.at("workflows/mine.json").display().to_string();
+    let inferred = stage.run(&["workflow", "infer", &file]).well();
+    assert!(inferred.contains("inputs = [\"2.filename_prefix\"]"), "{inferred}");
+    let draft = stage.run(&["new", "mine", "-o", "-"]).well();
+    assert!(draft.contains("workflow = \"mine\""), "{draft}");
+    assert!(!stage.is_served(), "none of them starts an engine");
+}
+
+#[test]
+fn a_picture_that_is_nowhere_is_told_before_anything_is_sent() {
+    let stage = Stage::served(&Wish::default());
+    stage.configure("");
+    let graph = |image: &str| {
+        json!({
+            "1": {"class_type": "LoadImage", "inputs": {"image": image}},
+            "2": {"class_type": "SaveImage", "inputs": {"images": ["1", 0], "filename_prefix": "x"}},
+        })
+        .to_string()
+    };
+    let file = stage.at("graph.json").display().to_string();
+    std::fs::write(&file, graph("nowhere.png")).unwrap();
+    let told = stage.run(&["check", &file]);
+    assert_eq!(told.code, 1, "{told:?}");
+    let words = "`nowhere.png` is neither beside the file nor among the server's inputs";
+    assert!(told.out.contains(words), "{}", told.out);
+    for image in ["sub/nowhere.png", "nowhere.png [output]"] {
+        std::fs::write(&file, graph(image)).unwrap();
+        stage.run(&["check", &file]).well();
+    }
+}
+
 #[test]
 fn without_a_server_and_a_file_it_says_what_is_missing() {
     let stage = Stage::bare();

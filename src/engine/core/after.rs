@@ -12,8 +12,9 @@ impl State {
     pub(super) fn note_after(&mut self, id: JobId) {
         let Some(job) = self.jobs.get(&id) else { return };
         if job.state.is_waiting() && !job.after.is_empty() {
-            for other in &job.after {
-                let waiting = self.dependents.entry(*other).or_default();
+            let after: BTreeSet<_> = job.after.iter().flat_map(|other| [*other, self.meant_by(*other)]).collect();
+            for other in after {
+                let waiting = self.dependents.entry(other).or_default();
                 if !waiting.contains(&id) {
                     waiting.push(id);
                 }
@@ -37,12 +38,12 @@ impl State {
             }
             let mut unmet = Vec::new();
             let mut lost = None;
-            for other in &job.after {
-                match self.jobs.get(other).map(|other| &other.state) {
+            for other in job.after.iter().map(|other| self.meant_by(*other)) {
+                match self.jobs.get(&other).map(|other| &other.state) {
                     Some(JobState::Done) => {}
-                    Some(state) if !state.is_ended() => unmet.push(*other),
+                    Some(state) if !state.is_ended() => unmet.push(other),
                     state => {
-                        lost = Some((*other, state.map_or("gone", JobState::word)));
+                        lost = Some((other, state.map_or("gone", JobState::word)));
                         break;
                     }
                 }
@@ -79,15 +80,18 @@ impl State {
         let Some(latest) = self.jobs.values().rev().find(|job| job.name == name && is_one(&job.state)) else {
             return Vec::new();
         };
-        // a duplicate is what it is a duplicate of
-        let meant = |id: JobId| match self.jobs.get(&id).map(|job| &job.state) {
+        let Some(group) = &latest.group else { return vec![self.meant_by(latest.id)] };
+        let last = JobId(group.first.0 + group.of as u64);
+        let all: BTreeSet<_> = self.jobs.range(group.first..last).map(|(id, _)| self.meant_by(*id)).collect();
+        all.into_iter().collect()
+    }
+
+    /// A duplicate is what it is a duplicate of, for those that wait for it or take what it gave.
+    pub fn meant_by(&self, id: JobId) -> JobId {
+        match self.jobs.get(&id).map(|job| &job.state) {
             Some(JobState::Duplicate { of }) => *of,
             _ => id,
-        };
-        let Some(group) = &latest.group else { return vec![meant(latest.id)] };
-        let last = JobId(group.first.0 + group.of as u64);
-        let all: BTreeSet<_> = self.jobs.range(group.first..last).map(|(id, _)| meant(*id)).collect();
-        all.into_iter().collect()
+        }
     }
 
     /// Names of jobs, the latest first, for hints.

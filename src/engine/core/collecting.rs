@@ -47,7 +47,8 @@ impl State {
                 let measured = outputs.clone();
                 self.change(id, Change::Collected { outputs, notes, to_measure }, now);
                 if to_measure {
-                    self.out.push(Effect::Measure { job: id, outputs: measured });
+                    let repair = self.jobs.get(&id).is_some_and(|job| job.repair);
+                    self.out.push(Effect::Measure { job: id, outputs: measured, repair });
                 }
             }
             Err(CollectFailure::Later(why)) if matches!(state, JobState::Collecting) => {

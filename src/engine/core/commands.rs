@@ -42,6 +42,11 @@ impl State {
             Request::Requeue { jobs, new_seed } => {
                 Answer::Each(jobs.into_iter().map(|id| (id, self.requeue(id, new_seed, now))).collect())
             }
+            Request::Mark { attempts, mark } => {
+                let marked = |(id, attempt)| (id, self.mark(id, attempt, mark, now));
+                Answer::Each(attempts.into_iter().map(marked).collect())
+            }
+            Request::Ranking { jobs } => Answer::Ranking(self.ranking(&jobs)),
             Request::List => {
                 let ids: Vec<_> = self.jobs.keys().copied().collect();
                 Answer::List(ids.into_iter().filter_map(|id| self.job_row(id, now)).collect())
@@ -60,6 +65,7 @@ impl State {
             // These need the store or the folder: the driver answers them.
             Request::Add { .. }
             | Request::Show { .. }
+            | Request::Repair { .. }
             | Request::Text { .. }
             | Request::Edit { .. }
             | Request::Log { .. }
@@ -105,6 +111,10 @@ impl State {
             JobState::Collecting => {
                 self.change(id, Change::Cancelled { by: CancelledBy::You, at: now }, now);
                 Ok("cancelled; it is rendered, its files stay on the server".to_owned())
+            }
+            JobState::Measuring if self.jobs.get(&id).is_some_and(|j| j.another_may_follow()) => {
+                self.change(id, Change::Settle, now);
+                Ok("no more tries: it is done once this one is measured".to_owned())
             }
             JobState::Measuring => Err("it is rendered already, and being measured".to_owned()),
             state => Err(format!("it is {} already", state.word())),

@@ -96,7 +96,7 @@ impl State {
         self.last_submitted = submitted_at;
         let (Some(job), Some(s)) = (self.jobs.get(&id), self.servers.get_mut(server)) else { return };
         s.freed = false;
-        let seed = job.seed.value();
+        let seed = job.next_seed();
         let attempt = Attempt {
             number: u32::try_from(job.attempts.len() + 1).unwrap_or(u32::MAX),
             prompt_id: prompt_id.clone(),
@@ -112,6 +112,9 @@ impl State {
             peak_vram: None,
             outputs: Vec::new(),
             measurement: None,
+            repaired: Vec::new(),
+            mark: None,
+            values: job.varied().map(|variation| variation.values.clone()).unwrap_or_default(),
             notes: Vec::new(),
         };
         s.posting.insert(id);

@@ -14,9 +14,12 @@ impl State {
     pub fn recover(&mut self, now: Timestamp) -> Vec<Effect> {
         let measuring = self.jobs.values().filter(|j| matches!(j.state, JobState::Measuring));
         let again: Vec<_> = measuring
-            .filter_map(|j| Some(Effect::Measure { job: j.id, outputs: j.attempt()?.outputs.clone() }))
+            .filter_map(|j| {
+                Some(Effect::Measure { job: j.id, outputs: j.attempt()?.outputs.clone(), repair: j.repair })
+            })
             .collect();
         self.out.extend(again);
+        self.discard_again();
         let files: Vec<_> = self.files.keys().copied().collect();
         for file in files {
             self.finish_file(file, now);

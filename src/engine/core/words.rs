@@ -3,7 +3,7 @@
 use jiff::Timestamp;
 
 use crate::estimate::Node;
-use crate::job::{Edit, Failure, Job, JobId, Output};
+use crate::job::{Edit, Failure, Job, JobId, Output, Repaired};
 use crate::protocol::{Answer, JobRow, Level, Request, Sample, Update};
 use crate::store::Write;
 use crate::verdict::Measurement;
@@ -68,6 +68,22 @@ pub enum Input {
     Measured {
         job: JobId,
         measurement: Measurement,
+        /// What was mended of it at once.
+        repaired: Vec<Repaired>,
+    },
+    /// The answer to [`Effect::Discard`]: from, to; and why some could not be moved.
+    Discarded {
+        job: JobId,
+        attempt: u32,
+        files: Vec<(String, String)>,
+        trouble: Option<String>,
+    },
+    /// A mended copy was made, because a person asked for it.
+    Repaired {
+        ask: u64,
+        job: JobId,
+        attempt: u32,
+        result: Result<Box<Repaired>, String>,
     },
     /// No server could render it as it is: found before it was sent.
     Unfit {
@@ -264,6 +280,14 @@ pub enum Effect {
     Measure {
         job: JobId,
         outputs: Vec<Output>,
+        /// And do to them what the judge advises.
+        repair: bool,
+    },
+    /// Move the files of an attempt out of the way.
+    Discard {
+        job: JobId,
+        attempt: u32,
+        files: Vec<String>,
     },
     /// Tell the server to unload its models and free its memory.
     Free {

@@ -1,12 +1,12 @@
 //! What an earlier job gave, as the input of a later one: kept as any other file that a job names.
 
 use std::collections::HashMap;
-use std::path::PathBuf;
+use std::path::Path;
 use std::sync::Arc;
 
 use super::super::core::PostResult;
-use super::blocking;
-use crate::folder::Folder;
+use super::{Measurer, blocking};
+use crate::folder::{Folder, KeptInput};
 use crate::job::{Failure, FailureKind, JobId, Output};
 use crate::store::InputFile;
 use crate::text;
@@ -19,6 +19,7 @@ const SOUNDS: &[&str] = &["flac", "wav", "mp3", "ogg", "opus", "m4a"];
 /// The files of a job, those that other jobs gave kept as well.
 pub async fn fetched(
     folder: &Arc<Folder>,
+    measurer: &Measurer,
     files: Vec<InputFile>,
     given: HashMap<JobId, Vec<Output>>,
 ) -> Result<Vec<InputFile>, PostResult> {
@@ -27,30 +28,51 @@ pub async fn fetched(
         if let Some(from) = file.from {
             let output = given.get(&from).and_then(|outputs| choose(outputs, file.takes));
             let Some(output) = output else { return Err(nothing(from, file.takes, given.get(&from))) };
-            let (folder, path) = (Arc::clone(folder), folder.resolve(&output.path));
-            file.stored = Some(kept(folder, path).await?);
+            let (folder, path, measurer) = (Arc::clone(folder), folder.resolve(&output.path), measurer.clone());
+            let takes_picture = matches!(file.takes, SlotType::Image | SlotType::Mask);
+            let kept =
+                blocking(
+                    move || {
+                        if takes_picture { keep_picture(&folder, &measurer, &path) } else { keep(&folder, &path) }
+                    },
+                );
+            file.stored = Some(kept.await.and_then(|kept| kept).map_err(|why| refused(why, String::new()))?.stored);
         }
         all.push(file);
     }
     Ok(all)
 }
 
-async fn kept(folder: Arc<Folder>, path: PathBuf) -> Result<PathBuf, PostResult> {
-    let kept = blocking(move || folder.keep_input(&path)).await.and_then(|kept| kept.map_err(|e| e.to_string()));
-    kept.map(|kept| kept.stored).map_err(|why| refused(why, String::new()))
+fn keep(folder: &Folder, path: &Path) -> Result<KeptInput, String> {
+    folder.keep_input(path).map_err(|error| error.to_string())
 }
 
-/// The first output that the input can take.
+/// A picture as it is; of a clip the last frame, with which the next one goes on.
+fn keep_picture(folder: &Folder, measurer: &Measurer, path: &Path) -> Result<KeptInput, String> {
+    if !is_one_of(CLIPS, path) {
+        return keep(folder, path);
+    }
+    let name = text::clean(&path.file_name().unwrap_or_default().to_string_lossy()).into_owned();
+    let still = measurer.last_frame(path).map_err(|why| format!("the last frame of {name}: {}", text::clean(&why)))?;
+    if still.frames <= 1 && is_one_of(PICTURES, path) {
+        return keep(folder, path);
+    }
+    folder.keep_bytes(&format!("{name}.png"), &still.png).map_err(|error| error.to_string())
+}
+
+/// The first output that the input can take; for a picture, where there is none, the first clip.
 fn choose(outputs: &[Output], takes: SlotType) -> Option<&Output> {
-    let endings = match takes {
-        SlotType::Video => CLIPS,
-        SlotType::Audio => SOUNDS,
-        _ => PICTURES,
+    let kinds: &[&[&str]] = match takes {
+        SlotType::Video => &[CLIPS],
+        SlotType::Audio => &[SOUNDS],
+        _ => &[PICTURES, CLIPS],
     };
-    outputs.iter().find(|output| {
-        let ending = output.path.rsplit('.').next().unwrap_or_default().to_ascii_lowercase();
-        endings.contains(&ending.as_str())
-    })
+    kinds.iter().find_map(|endings| outputs.iter().find(|output| is_one_of(endings, Path::new(&output.path))))
+}
+
+fn is_one_of(endings: &[&str], path: &Path) -> bool {
+    let ending = path.extension().unwrap_or_default().to_string_lossy().to_ascii_lowercase();
+    endings.contains(&ending.as_str())
 }
 
 fn nothing(from: JobId, takes: SlotType, outputs: Option<&Vec<Output>>) -> PostResult {
@@ -78,14 +100,16 @@ mod tests {
         assert_eq!(chosen(SlotType::Image), Some("outputs/a.PNG"));
         assert_eq!(chosen(SlotType::Video), Some("outputs/a.mp4"));
         assert_eq!(chosen(SlotType::Audio), Some("outputs/a.flac"));
-        assert_eq!(choose(&outputs(&["outputs/a.mp4"]), SlotType::Image), None);
+        let clip = outputs(&["outputs/a.flac", "outputs/a.mp4"]);
+        assert_eq!(choose(&clip, SlotType::Image).map(|output| output.path.as_str()), Some("outputs/a.mp4"));
+        assert_eq!(choose(&outputs(&["outputs/a.flac"]), SlotType::Image), None);
     }
 
     #[test]
     fn a_job_that_gave_nothing_fit_says_so() {
-        let PostResult::Refused(why) = nothing(JobId(3), SlotType::Image, Some(&outputs(&["outputs/a.mp4"]))) else {
+        let PostResult::Refused(why) = nothing(JobId(3), SlotType::Image, Some(&outputs(&["outputs/a.flac"]))) else {
             panic!("refused")
         };
-        assert_eq!(why.message, "#3 gave no file for a picture: it has outputs/a.mp4");
+        assert_eq!(why.message, "#3 gave no file for a picture: it has outputs/a.flac");
     }
 }

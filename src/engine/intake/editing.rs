@@ -66,14 +66,16 @@ impl Driver {
         let mut drafts = match reader.knowing(&self.preflight).editing(Some(&before)).drafts() {
             Ok(drafts) => drafts.jobs,
             // Nothing is waited for here.
-            Err(Wait::NotThereYet(missing)) => return Err(format!("`{missing}`, which it names, is not there")),
+            Err(Wait::NotThereYet(missing)) => {
+                return Err(format!("`{}`, which it names, is not there", missing.words));
+            }
             Err(Wait::Copies(_)) => return Err("a file that it names is too large to be copied here".to_owned()),
         };
         let (Some(draft), None) = (drafts.pop(), drafts.pop()) else {
             return Err("an edited text is one job: drop several as a file".to_owned());
         };
         let Draft { name, workflow, server, priority, note, tags, after, filled, .. } = draft;
-        let Ready { prompt, fingerprint, seed, shape } = filled.map_err(|why| {
+        let Ready { prompt, fingerprint, seed, shape, goal, repair } = filled.map_err(|why| {
             if why.detail.is_empty() { why.message } else { format!("{}\n{}", why.message, why.detail) }
         })?;
         let old = self.state.job(id).map(|j| j.seed);
@@ -90,7 +92,22 @@ impl Driver {
             SeedWish::Drawn(_) => short_hash(&[&drop.bytes, &id.0.to_le_bytes()]),
             _ => fingerprint,
         };
-        let edit = Edit { name, workflow, only_server: server, priority, seed, shape, note, tags, after, fingerprint };
-        Ok((Box::new(edit), prompt))
+        Ok((
+            Box::new(Edit {
+                name,
+                workflow,
+                only_server: server,
+                priority,
+                seed,
+                shape,
+                note,
+                tags,
+                after,
+                goal: goal.map(Box::new),
+                repair,
+                fingerprint,
+            }),
+            prompt,
+        ))
     }
 }

@@ -11,7 +11,7 @@ use sha2::{Digest, Sha256};
 use super::Drop;
 use super::reading::{Drafts, Ready};
 use crate::engine::Driver;
-use crate::job::{Group, Job, JobId, JobState, Reason, SeedWish, Shape};
+use crate::job::{Goal, Group, Job, JobId, JobState, Reason, SeedWish, Shape};
 use crate::store::{FileRow, InputFile, NewFile, Place};
 use crate::text;
 use crate::workflow::SeedChoice;
@@ -94,6 +94,10 @@ impl Driver {
                 }),
                 after: draft.after,
                 no_preflight: drop.no_preflight,
+                goal: None,
+                pick: None,
+                settled: false,
+                repair: false,
                 fingerprint: None,
                 queued_at: now,
                 next_reason: Reason::First,
@@ -105,8 +109,10 @@ impl Driver {
                     job.state = JobState::Rejected { why };
                     None
                 }
-                Ok(Ready { prompt, fingerprint, seed, shape }) => {
+                Ok(Ready { prompt, fingerprint, seed, shape, goal, repair }) => {
                     job.shape = shape;
+                    job.goal = goal.map(Box::new);
+                    job.repair = repair;
                     job.seed = match seed {
                         SeedChoice::Given(seed) => SeedWish::Given(seed),
                         SeedChoice::Random => SeedWish::Drawn(self.state.draw_seed()),
@@ -159,8 +165,13 @@ pub(super) fn short_hash(parts: &[&[u8]]) -> String {
     text::hex(&sha.finalize()[..16])
 }
 
-/// What makes two jobs the same: the filled graph, and the bytes of its inputs.
-pub(super) fn fingerprint(graph: &Map<String, Value>, files: &[InputFile]) -> String {
+/// What makes two jobs the same: the filled graph, the bytes of its inputs, and what is wanted of the outputs.
+pub(super) fn fingerprint(
+    graph: &Map<String, Value>,
+    files: &[InputFile],
+    goal: Option<&Goal>,
+    repair: bool,
+) -> String {
     // A map of values is always JSON.
     let graph = serde_json::to_string(graph).unwrap_or_default();
     let mut parts: Vec<Vec<u8>> = vec![graph.into_bytes()];
@@ -169,6 +180,9 @@ pub(super) fn fingerprint(graph: &Map<String, Value>, files: &[InputFile]) -> St
         let name = file.stored.as_ref().and_then(|p| p.file_name()).map(|n| n.as_encoded_bytes().to_vec());
         let name = name.or_else(|| file.from.map(|from| format!("job:{from}").into_bytes()));
         parts.push(name.unwrap_or_else(|| file.name.clone().into_bytes()));
+    }
+    if goal.is_some() || repair {
+        parts.push(serde_json::to_vec(&(goal, repair)).unwrap_or_default());
     }
     short_hash(&parts.iter().map(Vec::as_slice).collect::<Vec<_>>())
 }

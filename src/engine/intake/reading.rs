@@ -2,8 +2,10 @@
 //!
 //! What is wrong with one job rejects that job; what is wrong with the file rejects all of it.
 
+mod inputs;
+
 use std::cell::OnceCell;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use serde_json::{Map, Value};
@@ -14,12 +16,12 @@ use super::shelf::{Shelf, no_server, now_for_pages};
 use crate::engine::core::State;
 use crate::engine::preflight::{Known, Preflight};
 use crate::folder::Folder;
-use crate::job::{Failure, FailureKind, JobId, Shape};
+use crate::job::{Failure, FailureKind, Goal, JobId, Shape};
 use crate::job_file::{self, Format, JobFileError, JobSpec, Places, Source, Variant};
-use crate::store::{InputFile, Prompt};
+use crate::store::Prompt;
 use crate::text;
-use crate::workflow::object_info::ObjectInfo;
-use crate::workflow::{FileInput, FileValue, Filled, SeedChoice, Workflow};
+use crate::workflow::{Filled, SeedChoice, Workflow};
+use inputs::NoInput;
 
 /// Larger files are not copied on the engine's own thread.
 pub(super) const LARGE: u64 = 8 << 20;
@@ -49,12 +51,23 @@ pub(super) struct Ready {
     pub fingerprint: String,
     pub seed: SeedChoice,
     pub shape: Shape,
+    pub goal: Option<Goal>,
+    pub repair: bool,
+}
+
+/// What a file waits for.
+#[derive(Debug, Default, Clone, PartialEq, Eq)]
+pub(super) struct Missing {
+    /// Fit to show.
+    pub words: String,
+    /// The files that it names.
+    pub files: Vec<PathBuf>,
 }
 
 /// Why a file can't be taken now.
 pub(super) enum Wait {
-    /// This file is missing, and may still come.
-    NotThereYet(String),
+    /// This is missing, and may still come.
+    NotThereYet(Missing),
     /// These are to be copied first, and not here.
     Copies(Vec<PathBuf>),
 }
@@ -68,15 +81,6 @@ pub(super) struct Drafts {
 
 /// What a job asked for, slot by slot.
 type Slots = Vec<(String, Value)>;
-
-/// Why an input can't be had.
-enum NoInput {
-    /// What is missing.
-    NotYet(String),
-    Never(String),
-    /// It is large; noted in [`Reader::large`].
-    Later,
-}
 
 pub(super) fn rejection(message: impl Into<String>, detail: impl Into<String>) -> Failure {
     Failure { kind: FailureKind::JobFile, node: None, message: message.into(), detail: detail.into() }
@@ -121,9 +125,10 @@ pub(super) struct Reader<'a> {
     places: OnceCell<Places<'a>>,
     /// Files to be copied elsewhere.
     large: Vec<PathBuf>,
+    missing: Missing,
     named: Vec<PathBuf>,
-    /// The names of its jobs so far.
-    names: Vec<String>,
+    /// The names of its jobs so far, and which each means: a job that is rendered already, or itself.
+    names: Vec<(String, JobId)>,
     graphs: usize,
     /// What an edited job was before: what it names unchanged is what was kept then.
     before: Option<&'a Prompt>,
@@ -149,6 +154,7 @@ impl<'a> Reader<'a> {
             shelf,
             places: OnceCell::new(),
             large: Vec::new(),
+            missing: Missing::default(),
             named: Vec::new(),
             names: Vec::new(),
             graphs: 0,
@@ -185,6 +191,9 @@ impl<'a> Reader<'a> {
                 });
             }
         }
+        if !self.missing.files.is_empty() {
+            return Err(Wait::NotThereYet(self.missing));
+        }
         if self.large.is_empty() { Ok(Drafts { jobs, named: self.named }) } else { Err(Wait::Copies(self.large)) }
     }
 
@@ -207,7 +216,8 @@ impl<'a> Reader<'a> {
         {
             // A server may say so any moment.
             if !self.drop.last_call {
-                return Err(Wait::NotThereYet("a server that says what its nodes can do".to_owned()));
+                let words = "a server that says what its nodes can do".to_owned();
+                return Err(Wait::NotThereYet(Missing { words, files: Vec::new() }));
             }
             why.kind = FailureKind::JobFile;
         }
@@ -217,12 +227,15 @@ impl<'a> Reader<'a> {
                 Err(why)
             }
             (Some(why), Ok(_)) | (None, Err(why)) => Err(why),
-            (None, Ok((slots, filled))) => self.ready(&spec, slots, filled, &mut after)?,
+            (None, Ok((slots, filled))) => self.ready(&spec, slots, filled, &mut after),
         };
         after.sort_unstable();
         after.dedup();
         let name = job_name(spec.name.as_deref(), &self.drop.name);
-        self.names.push(name.clone());
+        let own = JobId(self.first.0 + self.names.len() as u64);
+        let is_set = |ready: &&Ready| matches!(ready.seed, SeedChoice::Given(_) | SeedChoice::None);
+        let same = filled.as_ref().ok().filter(is_set).and_then(|ready| self.state.same_as(&ready.fingerprint));
+        self.names.push((name.clone(), same.unwrap_or(own)));
         Ok(Draft {
             name,
             workflow: text::clean(&named.unwrap_or_default()).into_owned(),
@@ -257,8 +270,8 @@ impl<'a> Reader<'a> {
 
     /// The jobs that go by this name: of this file, of those that come with it, of those that are there.
     fn jobs_called(&self, name: &str) -> Result<Vec<JobId>, String> {
-        let own = self.names.iter().zip(self.first.0..).filter(|(other, _)| *other == name);
-        let mut found: Vec<JobId> = own.map(|(_, number)| JobId(number)).collect();
+        let own = self.names.iter().filter(|(other, _)| other == name);
+        let mut found: Vec<JobId> = own.map(|(_, meant)| *meant).collect();
         if found.is_empty() {
             found = self.batch.jobs_called(name);
         }
@@ -266,7 +279,7 @@ impl<'a> Reader<'a> {
             found = self.state.jobs_called(name);
         }
         if found.is_empty() {
-            let names = self.names.iter().map(String::as_str).chain(self.state.job_names());
+            let names = self.names.iter().map(|(name, _)| name.as_str()).chain(self.state.job_names());
             let hint = text::did_you_mean(name, names);
             return Err(format!("no job `{}`{hint}: it must have been taken before this one", text::clean(name)));
         }
@@ -279,21 +292,21 @@ impl<'a> Reader<'a> {
         slots: Slots,
         filled: Filled,
         after: &mut Vec<JobId>,
-    ) -> Result<Result<Ready, Failure>, Wait> {
+    ) -> Result<Ready, Failure> {
         let mut files = Vec::new();
         for file in &filled.files {
             if let Some(kept) = self.kept_before(file) {
                 files.push(kept);
                 continue;
             }
-            match self.input(file, after) {
+            match self.input(spec, &filled.graph, file, after) {
                 Ok(Some(input)) => files.push(input),
                 Ok(None) | Err(NoInput::Later) => {}
-                Err(NoInput::Never(why)) => return Ok(Err(self.at(spec.entry, &[&file.slot], &why))),
-                Err(NoInput::NotYet(name)) => return Err(Wait::NotThereYet(name)),
+                Err(NoInput::Never(why)) => return Err(self.at(spec.entry, &[&file.slot], &why)),
             }
         }
-        let fingerprint = fingerprint(&filled.graph, &files);
+        let goal = filled.tries.goal;
+        let fingerprint = fingerprint(&filled.graph, &files, goal.as_ref(), spec.repair);
         let text = self.before.is_some().then(|| String::from_utf8_lossy(&self.drop.bytes).into_owned());
         let prompt = Prompt {
             graph: filled.graph,
@@ -301,15 +314,12 @@ impl<'a> Reader<'a> {
             files,
             slots,
             text,
+            variations: filled.tries.edits,
             extra_data: spec.extra_data.clone().or_else(|| page_beside(&spec.workflow)),
         };
-        Ok(match prompt.to_text() {
-            Ok(prompt) => {
-                self.graphs += prompt.len();
-                Ok(Ready { prompt, fingerprint, seed: filled.seed, shape: filled.shape })
-            }
-            Err(error) => Err(rejection(error.to_string(), "")),
-        })
+        let prompt = prompt.to_text().map_err(|error| rejection(error.to_string(), ""))?;
+        self.graphs += prompt.len();
+        Ok(Ready { prompt, fingerprint, seed: filled.seed, shape: filled.shape, goal, repair: spec.repair })
     }
 
     /// A rejection that names the place in the file.
@@ -336,8 +346,7 @@ impl<'a> Reader<'a> {
             }
             (Source::Page(page), _) => {
                 let info = self.info_for(spec.server.as_deref()).ok_or_else(no_server)?;
-                let page = Value::Object((**page).clone());
-                let workflow = Workflow::from_page(&self.drop.name, &page, None, &info, now_for_pages());
+                let workflow = Workflow::from_page(&self.drop.name, page, None, &info, now_for_pages());
                 Arc::new(workflow.map_err(|e| rejection(e.to_string(), ""))?)
             }
             (Source::Named(_), Some(name)) => {
@@ -355,75 +364,6 @@ impl<'a> Reader<'a> {
             .map_err(|faults| all(faults.iter().map(|f| self.at(entry, &f.path(), &f.to_string()))))?;
         let values = workflow.values(&filled.graph).into_iter();
         Ok((values.map(|(slot, value)| (slot.to_owned(), value.clone())).collect(), filled))
-    }
-
-    /// The file that this input had before the edit, if it is still the one that is named.
-    fn kept_before(&self, file: &FileInput) -> Option<InputFile> {
-        let before = self.before?;
-        let FileValue::Local(written) = &file.value else { return None };
-        let named = before.graph.get(&file.node)?.get("inputs")?.get(&file.input)?.as_str()?;
-        let kept = before.files.iter().find(|f| f.node == file.node && f.input == file.input)?;
-        (named == written && kept.stored.as_ref().is_some_and(|path| path.is_file())).then(|| kept.clone())
-    }
-
-    /// What a server that may render it says of its nodes.
-    fn info_for(&self, only: Option<&str>) -> Option<Arc<ObjectInfo>> {
-        let mut seats = self.state.server_names().zip(self.servers);
-        let fits = |name: &str| only.is_none_or(|only| only == name);
-        seats.find_map(|(name, known)| known.as_ref().filter(|_| fits(name)).map(|known| Arc::clone(&known.info)))
-    }
-
-    /// Where an input's file comes from; `None`: it is the server's own and stands in the graph already.
-    fn input(&mut self, file: &FileInput, after: &mut Vec<JobId>) -> Result<Option<InputFile>, NoInput> {
-        let input = |stored, name, from| {
-            Ok(Some(InputFile {
-                node: file.node.clone(),
-                input: file.input.clone(),
-                stored,
-                name,
-                of_server: matches!(file.value, FileValue::Server(_)),
-                from,
-                takes: file.takes,
-            }))
-        };
-        let written = match &file.value {
-            FileValue::Server(name) => return input(None, name.clone(), None),
-            FileValue::Job(name) => {
-                let jobs = self.jobs_called(name).map_err(NoInput::Never)?;
-                let last = jobs.last().copied();
-                after.extend(last);
-                return input(None, format!("job:{name}"), last);
-            }
-            FileValue::Local(path) | FileValue::Perhaps(path) => path,
-        };
-        let path = self.drop.dir.join(written);
-        if path.is_file() {
-            let kept = match self.drop.copies.get(&path) {
-                Some(kept) => kept.clone(),
-                None if self.drop.can_wait() && self.shelf.is_large(&path, LARGE) => {
-                    self.large.push(path);
-                    return Err(NoInput::Later);
-                }
-                None => self.shelf.keep(self.folder, &path).map_err(|e| e.to_string()),
-            };
-            let kept = kept.map_err(NoInput::Never)?;
-            if self.drop.path.as_ref() != Some(&path) && !self.named.contains(&path) {
-                self.named.push(path);
-            }
-            return input(Some(kept.stored), kept.name, None);
-        }
-        if matches!(file.value, FileValue::Perhaps(_)) {
-            return Ok(None);
-        }
-        if !self.drop.last_call {
-            return Err(NoInput::NotYet(text::clean(written).into_owned()));
-        }
-        let is_bare = Path::new(written).components().count() == 1;
-        if is_bare {
-            // Perhaps one of the server's: it is asked before the job is posted.
-            return input(None, written.clone(), None);
-        }
-        Err(NoInput::Never(format!("there is no file {}", text::clean(&path.display().to_string()))))
     }
 }
 

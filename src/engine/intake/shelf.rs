@@ -45,15 +45,10 @@ impl Shelf {
         }
         let file = folder.read_workflow(name)?;
         let wrong = |e: WorkflowError| rejection(format!("the workflow `{}`: {e}", file.name), "");
-        let parsed = match (Workflow::parse(&file.name, &file.json, file.toml.as_deref()), info) {
-            (Ok(workflow), _) => Ok(workflow),
-            (Err(WorkflowError::PageFormat), Some(info)) => {
-                // it parsed a moment ago
-                let page = serde_json::from_str(file.json.trim_start_matches('\u{feff}')).unwrap_or_default();
-                Workflow::from_page(&file.name, &page, file.toml.as_deref(), info, now_for_pages()).map_err(wrong)
-            }
-            (Err(WorkflowError::PageFormat), None) => return Ok(Err(no_server())),
-            (Err(error), _) => Err(wrong(error)),
+        let read = Workflow::parse_any(&file.name, &file.json, file.toml.as_deref(), info, now_for_pages());
+        let parsed = match read {
+            Err(WorkflowError::PageFormat) => return Ok(Err(no_server())),
+            read => read.map_err(wrong),
         };
         let parsed = parsed.map(Arc::new);
         let now = SystemTime::now();

@@ -484,6 +484,18 @@ fn a_job_waits_for_the_one_whose_output_it_takes() {
         panic!("rejected")
     };
     assert!(why.message.contains("no job `frist` (did you mean `first`?)"), "{}", why.message);
+    // dropped again, with one more: what is there already is not rendered again, and is what the new one takes
+    world.drop(
+        "again.json",
+        &format!(
+            "[{}, {}, {}]",
+            job(1).replace('{', r#"{"name": "first", "#),
+            r#"{"workflow": "wan2.2-i2v", "image": "job:first", "seed": 9, "name": "second"}"#,
+            r#"{"workflow": "wan2.2-i2v", "image": "job:first", "seed": 10}"#
+        ),
+    );
+    assert_eq!((world.state(5), world.state(6), world.state(7)), ("duplicate", "duplicate", "waiting"));
+    assert_eq!(world.driver.state.job(JobId(7)).expect("a job").after, [JobId(1)]);
     // what it waits for is cancelled: it can't be rendered, nor what waits for it
     let mut world = world.restart();
     assert_eq!(world.state(2), "waiting");

@@ -1,10 +1,10 @@
 //! What the keys do.
 
-use super::orders::{NO_ENGINE, can_cancel, can_edit, can_hold, can_move, can_requeue};
+use super::orders::{NO_ENGINE, can_cancel, can_edit, can_hold, can_move, can_requeue, ends_tries};
 use super::{App, Command, EngineState, Question};
 use crate::config::PictureMeans;
 use crate::job::JobState;
-use crate::protocol::{Level, Link, MoveTo, Request};
+use crate::protocol::{Level, Link, MoveTo, Ranked, Request};
 use crate::tui::keys::{Action, Mode};
 use crate::tui::layout::Pane;
 
@@ -14,7 +14,7 @@ impl App {
         let row = self.jobs.selected().map(|e| &e.row);
         let state = row.map(|r| &r.state);
         match action {
-            Action::Cancel => self.can_all(can_cancel),
+            Action::Cancel => self.can_all(can_cancel) || (self.is_up() && row.is_some_and(ends_tries)),
             Action::Requeue => self.can_all(can_requeue),
             Action::RequeueNewSeed => {
                 self.can_all(can_requeue) && (self.jobs.marks() > 0 || row.is_some_and(|r| r.seed.is_some()))
@@ -29,7 +29,19 @@ impl App {
             | Action::PriorityDown => self.can_all(can_move),
             Action::Pictures => self.setup.ui.pictures != PictureMeans::Off && self.gallery.has_any(),
             Action::Play => self.setup.ui.pictures != PictureMeans::Off && self.gallery.can_play(),
+            Action::CopyPath | Action::Open if self.ranking.is_some() => self.ranked().is_some(),
             Action::CopyPath | Action::Open => row.is_some_and(|r| !r.outputs.is_empty()),
+            Action::Keep | Action::Discard => self.is_up() && self.ranked().is_some(),
+            Action::Repair if self.ranking.is_some() => self.is_up() && self.ranked().is_some(),
+            Action::Repair => {
+                self.is_up()
+                    && row.is_some_and(|r| r.state.is_ended() && r.measured.as_ref().is_some_and(|m| m.frames > 1))
+            }
+            Action::Ranking => {
+                self.ranking.is_some()
+                    || (self.is_up() && row.is_some_and(|r| r.attempt > 1 || r.tries.is_some() || r.group.is_some()))
+                    || self.jobs.marks() > 1
+            }
             Action::Details | Action::Mark | Action::MarkRange | Action::MarkAll => row.is_some(),
             Action::Fold => row.is_some_and(|r| r.group.is_some() && self.jobs.folded(r).is_none()),
             Action::Unfold => row.is_some_and(|r| self.jobs.folded(r).is_some()),
@@ -42,6 +54,8 @@ impl App {
             Action::StopEngine | Action::Pause | Action::Drain => self.is_up(),
             Action::Back => {
                 self.help.is_some()
+                    || self.menu.is_some()
+                    || self.ranking.is_some()
                     || self.zoomed
                     || self.focus != Pane::Jobs
                     || self.jobs.marks() > 0
@@ -64,7 +78,7 @@ impl App {
 
     /// What `Esc` would do now, for the footer; in the order of [`App::back`].
     pub(in crate::tui) fn back_words(&self) -> &'static str {
-        if self.help.is_some() {
+        if self.help.is_some() || self.menu.is_some() || self.ranking.is_some() {
             "close"
         } else if self.zoomed || self.focus != Pane::Jobs {
             "back"
@@ -112,6 +126,11 @@ impl App {
             Action::Play => return self.play(),
             Action::Open => return self.output_path().map(Command::Open),
             Action::CopyPath => return self.copy_path(),
+            Action::Ranking => return self.toggle_ranking(),
+            Action::Repair => self.open_menu(),
+            Action::Choose => return self.choose(),
+            Action::Keep => return self.keep(),
+            Action::Discard => return self.discard(),
             Action::Start => return self.start(),
             Action::StopEngine => self.ask_stop(),
             Action::Filter => self.typing = Some(self.jobs.filter().to_owned().into()),
@@ -156,7 +175,7 @@ impl App {
 
     /// Closes the innermost thing that is open; never leaves.
     fn back(&mut self) {
-        if self.help.take().is_some() {
+        if self.help.take().is_some() || self.menu.take().is_some() || self.ranking.take().is_some() {
             return;
         }
         if self.zoomed || self.focus != Pane::Jobs {
@@ -183,6 +202,15 @@ impl App {
             self.help = self.help.map(|at| scroll.apply(at, last, last.max(2)));
             return;
         }
+        if let Some(menu) = &mut self.menu {
+            menu.at = scroll.apply(menu.at, menu.ways.len().saturating_sub(1), 2);
+            return;
+        }
+        if let Some(ranking) = &mut self.ranking {
+            let last = ranking.rows.as_ref().map_or(0, Vec::len).saturating_sub(1);
+            ranking.at = scroll.apply(ranking.at, last, 20);
+            return;
+        }
         match self.focus {
             Pane::Jobs => match scroll {
                 Scroll::By(n) => self.jobs.step(n),
@@ -196,6 +224,11 @@ impl App {
             }
             Pane::Server => self.server = scroll.apply(self.server, self.servers.len().saturating_sub(1), 2),
         }
+    }
+
+    /// The attempt under the ranking's cursor.
+    fn ranked(&self) -> Option<&Ranked> {
+        self.ranking.as_ref()?.selected()
     }
 
     fn next_pictures(&mut self) -> Option<Command> {
@@ -223,11 +256,14 @@ impl App {
         if self.gallery.plays() { "stop" } else { "play" }
     }
 
-    /// The whole path of the selected job's main output; says so where there is none.
+    /// The whole path of the main output of the selected job or attempt; says so where there is none.
     fn output_path(&mut self) -> Option<String> {
-        let row = &self.jobs.selected()?.row;
-        let Some(output) = row.outputs.first() else {
-            let words = format!("{} has no output yet", row.id);
+        let (id, output) = match self.ranked() {
+            Some(row) => (row.job, row.outputs.first().cloned()),
+            None => self.jobs.selected().map(|entry| (entry.row.id, entry.row.outputs.first().cloned()))?,
+        };
+        let Some(output) = output else {
+            let words = format!("{id} has no output yet");
             self.tell(Level::Info, words);
             return None;
         };

@@ -55,6 +55,9 @@ impl App {
         match update {
             Update::Job(row) => {
                 let id = row.id;
+                if let Some(ranking) = &mut self.ranking {
+                    ranking.heard_of(id);
+                }
                 self.forecast_due = true;
                 if self.jobs.upsert(*row, self.now) == Seen::Something {
                     self.mark(Urgency::Now);
@@ -127,6 +130,7 @@ impl App {
                 self.mark(Urgency::Soon);
             }
             Ok(Answer::Each(each)) => self.each(&each),
+            Ok(Answer::Ranking(rows)) => self.ranking_came(rows),
             Ok(Answer::Text { job, text }) => self.text_came(job, text),
             Ok(_) => {}
             Err(words) => self.tell(Level::Warning, words),

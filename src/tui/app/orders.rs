@@ -14,6 +14,11 @@ pub(super) fn can_cancel(state: &JobState) -> bool {
     !state.is_ended() && !matches!(state, JobState::Cancelling { .. } | JobState::Collecting | JobState::Measuring)
 }
 
+/// It is being measured, and others may be tried after that.
+pub(super) fn ends_tries(row: &JobRow) -> bool {
+    matches!(row.state, JobState::Measuring) && row.tries.as_ref().is_some_and(|tries| tries.number < tries.of)
+}
+
 pub(super) fn can_requeue(state: &JobState) -> bool {
     state.is_ended() && !matches!(state, JobState::Rejected { .. })
 }
@@ -76,6 +81,13 @@ impl App {
     }
 
     pub(super) fn cancel(&mut self) -> Option<Command> {
+        // One that is measured has nothing to cancel but the tries after it.
+        if let [one] = self.jobs.targets().as_slice()
+            && self.is_up()
+            && ends_tries(&one.row)
+        {
+            return Some(Command::Ask(Request::Cancel { jobs: vec![one.row.id] }));
+        }
         let rows = self.targets(can_cancel, |r| format!("{} is {}: nothing to cancel", r.id, r.state.word()))?;
         let running: Vec<_> = rows.iter().filter(|r| matches!(r.state, JobState::Running)).collect();
         let words = match (&rows[..], running.len()) {

@@ -121,6 +121,8 @@ mod tests {
             workflow: "w".to_owned(),
             kind: "k".to_owned(),
             state,
+            tries: None,
+            repaired: Vec::new(),
             attempt: 0,
             server: None,
             seed: None,

@@ -8,7 +8,7 @@ use ratatui::text::Span;
 use serde_json::Value;
 
 use super::curves;
-use crate::job::{Attempt, Ending, Failure, JobState, Reason};
+use crate::job::{Attempt, Ending, Failure, JobState, Mark, Reason};
 use crate::protocol::{Detail, JobRow, Look, Progress};
 use crate::text::{clean, clean_lines};
 use crate::tui::app::App;
@@ -94,6 +94,7 @@ pub fn line(app: &App, buf: &mut Buffer, area: Rect) {
         }
     }
     let mut facts = Vec::new();
+    facts.extend(row.tries.as_ref().map(|tries| tries.words()));
     if let Some(detail) = app.selected_detail()
         && let Some((_, value)) = detail.slots.iter().find(|(name, _)| name == "image")
     {
@@ -190,6 +191,11 @@ fn page<'a>(app: &'a App, entry: &Entry, width: u16) -> Page<'a> {
     if let Some(trouble) = &row.trouble {
         page.text("held up", &clean(trouble), Role::Nearly);
     }
+    if let Some(tries) = &row.tries {
+        let role = if tries.passed == Some(false) && row.state.is_ended() { Role::Nearly } else { Role::Plain };
+        let minutes = detail.and_then(|detail| detail.minutes).map(|most| format!("; {most} minutes at most"));
+        page.text("tries", &clean(&format!("{}{}", tries.sentence(), minutes.unwrap_or_default())), role);
+    }
     outputs(&mut page, row);
     times(&mut page, entry);
     if let Some(detail) = detail {
@@ -219,7 +225,7 @@ fn page<'a>(app: &'a App, entry: &Entry, width: u16) -> Page<'a> {
 /// The outputs' paths on the screen, as links to files of `host`.
 pub fn links(app: &App, host: &str) -> Vec<Hyperlink> {
     let areas = app.areas();
-    let Some(entry) = app.jobs.selected().filter(|_| !areas.detail.is_empty() && app.help.is_none()) else {
+    let Some(entry) = app.jobs.selected().filter(|_| !areas.detail.is_empty()) else {
         return Vec::new();
     };
     let boxed = !areas.main_box.is_empty();
@@ -321,6 +327,14 @@ fn outputs(page: &mut Page<'_>, row: &JobRow) {
         let spans = vec![Span::raw(path), Span::styled(format!("  {size}"), theme.style(Role::Quiet))];
         page.outputs.push((page.lines.len(), output.path.clone()));
         page.row(if i == 0 { "output" } else { "" }, spans);
+    }
+    for repaired in &row.repaired {
+        let known = &repaired.measurement;
+        let words = format!("  {}, {}", repaired.how, known.words());
+        let room = page.width.saturating_sub(LABEL + canvas::width(&words));
+        let path = canvas::fit_tail(&clean(&repaired.output.path), room).into_owned();
+        let role = known.verdict.map_or(Role::Quiet, theme::verdict);
+        page.row("repaired", vec![Span::raw(path), Span::styled(clean(&words).into_owned(), theme.style(role))]);
     }
     let ui = &page.app.setup.ui;
     match (row.ssim, &row.measure_note) {
@@ -450,12 +464,25 @@ fn attempts(page: &mut Page<'_>, detail: &Detail) {
         match &attempt.reason {
             Reason::First => {}
             Reason::Requeued => parts.push("requeued".to_owned()),
+            Reason::NextTry(why) => parts.push(clean(why).into_owned()),
             Reason::Retried(why) => parts.push(format!("retried: {}", clean(why))),
         }
         parts.push(attempt.server.clone());
         parts.extend(attempt.seed.map(|s| format!("seed {s}")));
+        parts.extend(attempt.values.iter().map(|(slot, value)| format!("{slot} {}", plain(value))));
         parts.extend(attempt.elapsed_s(app.known_at()).map(figures::duration));
         parts.extend(attempt.measurement.as_ref().and_then(|m| m.ssim).map(|s| format!("SSIM {s:.3}")));
+        parts.extend(attempt.measurement.as_ref().and_then(|m| m.verdict).map(|v| v.word().to_owned()));
+        let count = detail.attempts.len();
+        parts.extend(
+            (count > 1 && detail.row.state.is_ended() && attempt.number == detail.row.attempt)
+                .then(|| "counts".to_owned()),
+        );
+        match attempt.mark {
+            Some(Mark::Kept) => parts.push("kept".to_owned()),
+            Some(Mark::Discarded) => parts.push("discarded".to_owned()),
+            None => {}
+        }
         page.text(&format!("try {}", attempt.number), &clean(&parts.join(" · ")), role);
         for note in &attempt.notes {
             page.text("", &clean(note), Role::Quiet);

@@ -22,21 +22,7 @@ pub fn help(app: &App, buf: &mut Buffer) {
     let screen = buf.area;
     let (blocks, area) = arranged(app, screen);
     let scroll = app.help.unwrap_or(0);
-    for y in area.y..area.bottom() {
-        for x in area.x..area.right() {
-            if let Some(cell) = buf.cell_mut((x, y)) {
-                cell.reset();
-            }
-        }
-    }
-    // A wide character that the box cuts in half would push its edge aside.
-    if area.x > 0 {
-        for y in area.y..area.bottom() {
-            if buf.cell((area.x - 1, y)).is_some_and(|c| canvas::width(c.symbol()) > 1) {
-                canvas::put(buf, area.x - 1, y, " ", theme.style(Role::Plain));
-            }
-        }
-    }
+    super::over::clear(buf, area);
     canvas::frame(buf, area, theme.style(Role::Quiet));
     canvas::text(buf, area.x + 2, area.y, area.width.saturating_sub(4), " Keys ", theme.style(Role::Strong));
     let version = format!(" comfytop {} ", env!("CARGO_PKG_VERSION"));
@@ -75,7 +61,7 @@ fn arranged(app: &App, screen: Rect) -> (Vec<Lines>, Rect) {
         right.pop();
         right.push(Vec::new());
         right.extend(signs(app));
-        let mut left = groups(&[Heading::Jobs, Heading::Queue, Heading::Marks, Heading::Moving]);
+        let mut left = groups(&[Heading::Jobs, Heading::Outputs, Heading::Queue, Heading::Marks, Heading::Moving]);
         left.pop();
         vec![left, right]
     } else {

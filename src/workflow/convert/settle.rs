@@ -314,28 +314,39 @@ pub(super) fn apply_primitives(sheets: &mut Sheets) {
         if !sheet.nodes.iter().any(|node| matches!(node.role, Role::Primitive)) {
             continue;
         }
-        let mut targets: HashMap<usize, Vec<(usize, usize, usize)>> = HashMap::new();
+        let mut targets: HashMap<usize, Vec<(usize, usize)>> = HashMap::new();
+        let mut hosts: Vec<(usize, usize, usize)> = Vec::new();
         for (number, node) in sheet.nodes.iter().enumerate() {
+            let is_host = matches!(node.role, Role::Host(_));
             for (at, slot) in node.inputs.iter().enumerate() {
-                let Some(row) = slot.row else { continue };
                 let from = slot.link.and_then(|link| sheet.links.get(&link)).map(|link| &link.from);
                 if let Some(End::Node(id)) = from
                     && let Some(from) = sheet.node(id)
                     && matches!(sheet.nodes[from].role, Role::Primitive)
                 {
-                    targets.entry(from).or_default().push((number, at, row));
+                    match slot.row {
+                        Some(row) => targets.entry(from).or_default().push((number, row)),
+                        None if is_host => hosts.push((from, number, at)),
+                        None => {}
+                    }
                 }
             }
         }
         for (primitive, targets) in targets {
             let Saved::List([value, ..]) = sheet.nodes[primitive].saved else { continue };
-            let specs = targets.iter().filter_map(|(node, _, row)| sheet.nodes[*node].rows[*row].input);
+            let specs = targets.iter().filter_map(|(node, row)| sheet.nodes[*node].rows[*row].input);
             let value = page::in_range(value, specs);
-            for (node, _, row) in targets {
+            for (node, row) in targets {
                 let row = &mut sheet.nodes[node].rows[row];
                 row.value =
                     Some(Cow::Owned(row.input.map_or_else(|| value.clone(), |input| page::stepped(&value, input))));
             }
+        }
+        // Into a subgraph it writes as a promoted widget does.
+        for (primitive, node, at) in hosts {
+            let Saved::List([value, ..]) = sheet.nodes[primitive].saved else { continue };
+            let slot = &mut sheet.nodes[node].inputs[at];
+            (slot.link, slot.promoted) = (None, Some(Some(Cow::Borrowed(value))));
         }
     }
 }

@@ -1,0 +1,311 @@
+//! `until` and `best_of`: which tries are made, with what, and which of them counts.
+
+use super::*;
+use comfytop::job::{Ending, Enough, Gate, Goal, Mark, Variation, Vary};
+use comfytop::protocol::JobRow;
+use comfytop::verdict::{Cut, Verdict};
+use serde_json::{Map, json};
+
+const LOOPS: Gate = Gate { loops: true, ssim: None, seam: None };
+
+fn goal(gate: Option<Gate>, tries: u32, vary: Vary) -> Goal {
+    Goal { gate, tries, minutes: None, vary }
+}
+
+fn clip_of(verdict: Verdict, ssim: f64) -> Measurement {
+    let best_cut = (verdict == Verdict::Nearly).then_some(Cut { drop_start: 0, drop_end: 4 });
+    Measurement { frames: 33, verdict: Some(verdict), ssim: Some(ssim), best_cut, ..Measurement::default() }
+}
+
+/// A world with one job that wants this, submitted.
+fn wanting(goal: Goal) -> World {
+    let (mut w, _) = World::up(1, 0);
+    let file = OpenFile { id: 1, name: "1.json".to_owned(), jobs: vec![JobId(1)] };
+    let job = Job { goal: Some(Box::new(goal)), ..job(1) };
+    let effects = w.step(Input::Taken { file, jobs: vec![job] });
+    assert_eq!(submitted(&effects), [1]);
+    w
+}
+
+/// Renders the try that was submitted, and lets it be like this.
+fn try_one(w: &mut World, known: Measurement) -> Vec<Effect> {
+    w.render(1);
+    w.measure(1, known)
+}
+
+fn the_job(w: &World) -> &Job {
+    w.state.job(JobId(1)).unwrap()
+}
+
+fn the_row(w: &mut World) -> JobRow {
+    let now = w.now;
+    w.state.job_row(JobId(1), now).unwrap()
+}
+
+fn seeds(w: &World) -> Vec<u64> {
+    the_job(w).attempts.iter().filter_map(|a| a.seed).collect()
+}
+
+#[test]
+fn tries_go_on_until_one_passes() {
+    let mut w = wanting(goal(Some(LOOPS), 8, Vary::Increment));
+    let effects = try_one(&mut w, clip_of(Verdict::Jumps, 0.61));
+    // The end of one try and what the next one has are one change: nothing can come between.
+    let written: Vec<_> = effects
+        .iter()
+        .filter_map(|e| if let Effect::Write(Write::Job { change, .. }) = e { Some(change) } else { None })
+        .collect();
+    assert!(matches!(written[0], Change::Measured { next: Some(pick), .. } if pick.seed == Some(8)), "{written:?}");
+    assert_eq!(submitted(&effects), [1], "the next try goes out at once");
+    assert!(!effects.iter().any(|e| matches!(e, Effect::FinishFile { .. })));
+    assert_eq!(the_row(&mut w).tries.unwrap().words(), "try 2/8, best 0.61");
+
+    try_one(&mut w, clip_of(Verdict::Pulses, 0.55));
+    assert_eq!(the_row(&mut w).tries.unwrap().words(), "try 3/8, best 0.55", "the verdict counts before SSIM");
+    let effects = try_one(&mut w, clip_of(Verdict::Loops, 0.5));
+    assert!(
+        submitted(&effects).is_empty() && effects.iter().any(|e| matches!(e, Effect::FinishFile { failed: false, .. }))
+    );
+    assert_eq!((w.word(1), seeds(&w)), ("done", vec![7, 8, 9]));
+    let row = the_row(&mut w);
+    assert_eq!((row.attempt, row.seed, row.ssim), (3, Some(9), Some(0.5)));
+    let tries = row.tries.unwrap();
+    assert_eq!((tries.number, tries.of, tries.best, tries.passed), (3, 8, Some(3), Some(true)));
+}
+
+#[test]
+fn a_cut_that_is_advised_meets_the_gate_and_a_still_never_does() {
+    let mut w = wanting(goal(Some(LOOPS), 8, Vary::Seed));
+    try_one(&mut w, clip_of(Verdict::Still, 0.999));
+    assert_eq!(w.word(1), "submitting");
+    try_one(&mut w, clip_of(Verdict::Nearly, 0.7));
+    assert_eq!((w.word(1), the_row(&mut w).attempt), ("done", 2));
+
+    let numbers = Gate { loops: false, ssim: Some(0.85), seam: Some(1.5) };
+    let known = |ssim, seam| Measurement { motion_ratio: Some(seam), ..clip_of(Verdict::Jumps, ssim) };
+    for (clip, passes) in [(known(0.85, 1.5), true), (known(0.84, 1.0), false), (known(0.9, 1.6), false)] {
+        assert_eq!(numbers.passes(&clip), passes, "{clip:?}");
+    }
+    assert!(!numbers.passes(&Measurement { motion_ratio: Some(1.0), ..clip_of(Verdict::Still, 0.999) }));
+    assert_eq!(numbers.words(), "SSIM ≥ 0.85 · seam ≤ 1.5");
+}
+
+#[test]
+fn when_none_passes_the_best_is_kept_and_that_is_said() {
+    let mut w = wanting(goal(Some(LOOPS), 3, Vary::Seed));
+    try_one(&mut w, clip_of(Verdict::Jumps, 0.61));
+    try_one(&mut w, clip_of(Verdict::Jumps, 0.81));
+    let effects = try_one(&mut w, clip_of(Verdict::Jumps, 0.7));
+    assert_eq!((w.word(1), seeds(&w).len()), ("done", 3));
+    let told = effects.iter().any(|e| {
+        matches!(e, Effect::Publish(update)
+        if format!("{update:?}").contains("no try passed; the best is attempt 2: jumps, SSIM 0.81"))
+    });
+    assert!(told, "{effects:?}");
+    let row = the_row(&mut w);
+    assert_eq!((row.attempt, row.ssim, row.tries.as_ref().unwrap().passed), (2, Some(0.81), Some(false)));
+    let sentence = row.tries.unwrap().sentence();
+    assert_eq!(sentence, "until loops: no try passed (3 of 3); the best is attempt 2: jumps, SSIM 0.810");
+    // Once more: a new round, with the job's own seed first.
+    w.ask(Request::Requeue { jobs: vec![JobId(1)], new_seed: false });
+    assert_eq!(the_row(&mut w).tries.unwrap().words(), "try 1/3");
+    assert_eq!(seeds(&w).last(), Some(&7));
+    try_one(&mut w, clip_of(Verdict::Loops, 0.5));
+    assert_eq!((w.word(1), the_row(&mut w).attempt), ("done", 4), "of this round");
+}
+
+#[test]
+fn the_best_of_several_takes_them_all() {
+    let mut w = wanting(goal(None, 3, Vary::Seed));
+    for (verdict, ssim) in [(Verdict::Loops, 0.8), (Verdict::Loops, 0.9), (Verdict::Nearly, 0.95)] {
+        try_one(&mut w, clip_of(verdict, ssim));
+    }
+    let row = the_row(&mut w);
+    assert_eq!((w.word(1), row.attempt, row.tries.unwrap().passed), ("done", 2, None));
+    let all = seeds(&w);
+    assert_eq!(all[0], 7);
+    assert!(all[1] != all[2] && all[1] != 7, "{all:?}");
+}
+
+#[test]
+fn values_are_tried_in_turn_and_then_with_another_seed() {
+    let value = |length: u32| Variation {
+        values: json!({ "length": length }).as_object().cloned().unwrap(),
+        shape: Shape { length: Some(length), ..Shape::default() },
+        seed: None,
+    };
+    let mut w = wanting(goal(Some(LOOPS), 4, Vary::Values(vec![value(65), value(81), value(97)])));
+    for nth in 0..4 {
+        assert_eq!(the_job(&w).variation(), nth % 3);
+        try_one(&mut w, clip_of(Verdict::Jumps, 0.6));
+    }
+    let lengths: Vec<_> = the_job(&w).attempts.iter().map(|a| a.values["length"].clone()).collect();
+    assert_eq!(lengths, [65, 81, 97, 65]);
+    let all = seeds(&w);
+    assert!(all[..3] == [7, 7, 7] && all[3] != 7, "{all:?}");
+    // Seeds by name come in their order.
+    let seed = |seed| Variation { seed: Some(seed), values: Map::new(), shape: Shape::default() };
+    let mut w = wanting(goal(Some(LOOPS), 2, Vary::Values(vec![seed(7), seed(40)])));
+    try_one(&mut w, clip_of(Verdict::Jumps, 0.6));
+    try_one(&mut w, clip_of(Verdict::Jumps, 0.6));
+    assert_eq!((seeds(&w), w.word(1)), (vec![7, 40], "done"));
+}
+
+#[test]
+fn minutes_of_rendering_end_the_tries() {
+    let mut w = wanting(Goal { minutes: Some(2.0), ..goal(Some(LOOPS), 100, Vary::Seed) });
+    try_one(&mut w, clip_of(Verdict::Jumps, 0.6));
+    let mut job = the_job(&w).clone();
+    job.attempts.truncate(1);
+    job.attempts[0].started_at = Some(Timestamp::UNIX_EPOCH);
+    job.attempts[0].ended_at = Some(Timestamp::from_second(70).unwrap());
+    job.state = JobState::Measuring;
+    assert_eq!(job.another(), Ok(1));
+    // A try that a server lost has taken its time, too.
+    let lost = comfytop::job::Attempt { measurement: None, ending: Some(Ending::Lost), ..job.attempts[0].clone() };
+    job.attempts.insert(0, lost);
+    assert_eq!(job.another(), Err(Enough::Minutes));
+    job.state = JobState::Done;
+    let tries = JobRow::of(&job).tries.unwrap();
+    assert_eq!((tries.number, tries.passed, tries.why.as_str()), (1, Some(false), "no try passed in its minutes"));
+}
+
+#[test]
+fn a_dead_server_costs_no_try_and_changes_no_seed() {
+    let mut w = wanting(goal(Some(LOOPS), 2, Vary::Seed));
+    try_one(&mut w, clip_of(Verdict::Jumps, 0.6));
+    let second = seeds(&w)[1];
+    for _ in 0..2 {
+        w.accept(1);
+        w.begin(1);
+        w.looked(1, Look::Unknown);
+        w.gone(1);
+        assert_eq!(the_row(&mut w).tries.unwrap().number, 2);
+    }
+    assert_eq!(seeds(&w)[1..], [second, second, second], "the same try, with the same seed");
+    try_one(&mut w, clip_of(Verdict::Jumps, 0.5));
+    assert_eq!((w.word(1), the_row(&mut w).attempt), ("done", 1));
+}
+
+#[test]
+fn what_cannot_be_judged_is_not_tried_again() {
+    let mut w = wanting(goal(Some(LOOPS), 8, Vary::Seed));
+    try_one(&mut w, Measurement { note: Some("n/a (needs ffmpeg: hevc)".to_owned()), ..Measurement::default() });
+    assert_eq!((w.word(1), the_row(&mut w).tries.unwrap().why.as_str()), ("done", "can't be judged"));
+}
+
+#[test]
+fn a_cancel_ends_the_tries_and_the_best_stays_shown() {
+    let mut w = wanting(goal(Some(LOOPS), 8, Vary::Seed));
+    try_one(&mut w, clip_of(Verdict::Jumps, 0.6));
+    w.render(1);
+    // While it is measured there is nothing to stop but the tries after it.
+    let effects = w.ask(Request::Cancel { jobs: vec![JobId(1)] });
+    assert!(
+        effects.iter().any(|e| matches!(e, Effect::Reply { result: Ok(Answer::Each(each)), .. } if each[0].1.is_ok()))
+    );
+    w.measure(1, clip_of(Verdict::Jumps, 0.5));
+    assert_eq!((w.word(1), the_row(&mut w).attempt), ("done", 1));
+    assert_eq!(the_row(&mut w).tries.unwrap().why, "no try passed, and no more were wanted");
+
+    let mut w = wanting(goal(Some(LOOPS), 8, Vary::Seed));
+    try_one(&mut w, clip_of(Verdict::Jumps, 0.6));
+    w.ask(Request::Pause { servers: Vec::new() });
+    w.posted(1, PostResult::NotWanted);
+    w.ask(Request::Hold { jobs: vec![JobId(1)] });
+    w.ask(Request::Cancel { jobs: vec![JobId(1)] });
+    let row = the_row(&mut w);
+    assert_eq!((w.word(1), row.attempt, row.ssim), ("cancelled", 1, Some(0.6)));
+}
+
+#[test]
+fn an_engine_that_died_goes_on_with_the_same_try() {
+    let mut w = wanting(goal(Some(LOOPS), 3, Vary::Seed));
+    try_one(&mut w, clip_of(Verdict::Jumps, 0.6));
+    w.posted(1, PostResult::NotWanted);
+    // What stands in the store.
+    let kept: Job = serde_json::from_str(&serde_json::to_string(the_job(&w)).unwrap()).unwrap();
+    let job = Job { state: JobState::Queued, attempts: kept.attempts[..1].to_vec(), ..kept };
+    let seed = job.pick.as_ref().unwrap().seed;
+    let seats = vec![ServerSeat { name: "s".to_owned(), url: "s".to_owned(), in_flight: 1 }];
+    let remembered = Remembered { jobs: vec![job], ..Remembered::default() };
+    w.state = State::new(Policy::default(), EngineRow::default(), seats, remembered, 99, w.now);
+    w.step(Input::Up { server: 0, about: About::default() });
+    assert_eq!(the_job(&w).attempts[1].seed, seed);
+    assert_eq!(the_row(&mut w).tries.unwrap().number, 2);
+}
+
+#[test]
+fn a_person_has_the_last_word() {
+    let mut w = wanting(goal(None, 2, Vary::Seed));
+    try_one(&mut w, clip_of(Verdict::Loops, 0.9));
+    try_one(&mut w, clip_of(Verdict::Jumps, 0.5));
+    assert_eq!(the_row(&mut w).attempt, 1);
+    let mut job = the_job(&w).clone();
+    job.attempts[1].mark = Some(Mark::Kept);
+    assert_eq!(job.chosen().unwrap().number, 2);
+    job.attempts[1].mark = None;
+    job.attempts[0].mark = Some(Mark::Discarded);
+    assert_eq!(job.chosen().unwrap().number, 2);
+}
+
+fn discards(effects: &[Effect]) -> Vec<(u32, Vec<String>)> {
+    let one = |e: &Effect| {
+        if let Effect::Discard { attempt, files, .. } = e { Some((*attempt, files.clone())) } else { None }
+    };
+    effects.iter().filter_map(one).collect()
+}
+
+#[test]
+fn what_is_discarded_is_written_first_and_moved_after_a_crash_too() {
+    let mut w = wanting(goal(None, 2, Vary::Seed));
+    try_one(&mut w, clip_of(Verdict::Loops, 0.9));
+    try_one(&mut w, clip_of(Verdict::Jumps, 0.5));
+    let mark = |attempt, mark| Request::Mark { attempts: vec![(JobId(1), attempt)], mark };
+    let effects = w.ask(mark(1, Some(Mark::Discarded)));
+    assert!(matches!(&effects[0], Effect::Write(Write::Job { change: Change::Mark { .. }, .. })), "{effects:?}");
+    assert_eq!(discards(&effects), [(1, vec!["outputs/a.mp4".to_owned()])]);
+    assert_eq!(the_row(&mut w).attempt, 2, "it counts no more");
+    // The engine dies before they are moved.
+    let seats = vec![ServerSeat { name: "s".to_owned(), url: "s".to_owned(), in_flight: 1 }];
+    let remembered = Remembered { jobs: vec![the_job(&w).clone()], ..Remembered::default() };
+    w.state = State::new(Policy::default(), EngineRow::default(), seats, remembered, 99, w.now);
+    let now = w.now;
+    assert_eq!(discards(&w.state.recover(now)).len(), 1);
+    let files = vec![("outputs/a.mp4".to_owned(), "outputs/.discarded/000001-1-a.mp4".to_owned())];
+    w.step(Input::Discarded { job: JobId(1), attempt: 1, files, trouble: None });
+    assert_eq!(the_job(&w).attempts[0].outputs[0].path, "outputs/.discarded/000001-1-a.mp4");
+    assert!(discards(&w.state.recover(now)).is_empty(), "once is enough");
+    let effects = w.ask(mark(1, Some(Mark::Kept)));
+    assert!(format!("{effects:?}").contains("attempt 1 is discarded: its files lie in outputs/.discarded/"));
+    // One that is kept counts, and it is the only one.
+    w.ask(mark(2, Some(Mark::Kept)));
+    assert_eq!(the_row(&mut w).attempt, 2);
+    w.ask(mark(2, None));
+    assert_eq!(the_job(&w).attempts[1].mark, None);
+}
+
+#[test]
+fn a_repair_is_told_and_ranked_by_its_better_file() {
+    let mut w = wanting(goal(None, 2, Vary::Seed));
+    try_one(&mut w, clip_of(Verdict::Nearly, 0.7));
+    try_one(&mut w, clip_of(Verdict::Loops, 0.8));
+    assert_eq!(the_row(&mut w).attempt, 2);
+    let output = Output { path: "outputs/a-cut.mp4".to_owned(), bytes: 4 };
+    let repaired =
+        comfytop::job::Repaired { how: "cut".to_owned(), output, measurement: clip_of(Verdict::Loops, 0.95) };
+    let result = Ok(Box::new(repaired));
+    let effects = w.step(Input::Repaired { ask: 4, job: JobId(1), attempt: 1, result });
+    assert!(format!("{effects:?}").contains("outputs/a-cut.mp4: loops, SSIM 0.95"), "{effects:?}");
+    let row = the_row(&mut w);
+    assert_eq!((row.attempt, row.repaired.len()), (1, 1));
+    assert_eq!(the_job(&w).chosen().unwrap().files()[0].path, "outputs/a-cut.mp4", "what others take from it");
+    let effects = w.ask(Request::Ranking { jobs: vec![JobId(1)] });
+    let order = effects.iter().find_map(|e| match e {
+        Effect::Reply { result: Ok(Answer::Ranking(rows)), .. } => {
+            Some(rows.iter().map(|r| r.attempt).collect::<Vec<_>>())
+        }
+        _ => None,
+    });
+    assert_eq!(order.unwrap(), [1, 2]);
+}

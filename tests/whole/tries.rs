@@ -1,0 +1,155 @@
+//! `until`, `best_of` and `repair` of a job, on clips that the simulated server gives by the seed: 0 loops, 1 pans away,
+//! 2 loops, 5 has four frames too many, 7 brightens.
+
+use serde_json::{Value, json};
+
+use super::stage::{Stage, Wish};
+
+/// A job file's text: this workflow and picture, and these keys.
+fn file(more: &Value) -> String {
+    let mut job = json!({"workflow": "wan2.2-i2v-loop", "name": "again", "image": "start.png"});
+    for (key, value) in more.as_object().expect("an object") {
+        job[key] = value.clone();
+    }
+    job.to_string()
+}
+
+fn drop(stage: &Stage, more: &Value) {
+    stage.put_image();
+    stage.drop_file("again.json", file(more));
+}
+
+/// The seeds that the server began to render, by its own log.
+fn begun(stage: &Stage) -> usize {
+    stage.begun().len()
+}
+
+#[test]
+fn a_gate_that_fails_twice_passes_at_the_third_try() {
+    let stage = Stage::with(&Wish::default());
+    drop(&stage, &json!({"until": {"verdict": "loops", "vary": {"seed": [1, 7, 2, 8]}}}));
+    let row = stage.until_state(1, "done");
+    assert_eq!(
+        (&row["try"], &row["tries"], &row["best"], &row["passed"]),
+        (&json!(3), &json!(4), &json!(3), &json!(true))
+    );
+    assert_eq!((&row["seed"], &row["verdict"], &row["attempt"]), (&json!(2), &json!("loops"), &json!(3)));
+    assert_eq!(begun(&stage), 3);
+    let show = stage.show(1);
+    assert!(show.contains("until loops: passed at try 3 of 4"), "{show}");
+    assert_eq!(show.matches("  output").count(), 3, "the others stay: {show}");
+    assert_eq!(stage.run(&["wait", "1"]).code, 0);
+    let log = stage.run(&["log", "1"]).well();
+    assert!(log.contains("another try is made") && log.contains("try 2 of 4; the one before jumps"), "{log}");
+    stage.until_file("jobs/done/000001-again.json.result.json");
+    let result: Value = serde_json::from_str(&stage.text("jobs/done/000001-again.json.result.json")).expect("JSON");
+    assert_eq!((&result[0]["best"], &result[0]["passed"]), (&json!(3), &json!(true)));
+}
+
+#[test]
+fn where_none_passes_the_best_is_there_and_wait_tells() {
+    let stage = Stage::with(&Wish::default());
+    drop(&stage, &json!({"until": {"verdict": "loops", "vary": {"seed": [1, 7]}}}));
+    let row = stage.until_state(1, "done");
+    // A step of light is nearer to a loop than a pan.
+    assert_eq!(
+        (&row["passed"], &row["best"], &row["verdict"], &row["seed"]),
+        (&json!(false), &json!(2), &json!("pulses"), &json!(7))
+    );
+    let wait = stage.run(&["wait", "1"]);
+    assert_eq!(wait.code, 1, "{wait:?}");
+    assert!(
+        wait.err.contains("#1 again: until loops: no try passed (2 of 2); the best is attempt 2: pulses"),
+        "{wait:?}"
+    );
+}
+
+#[test]
+fn the_best_of_four_is_the_best() {
+    let stage = Stage::with(&Wish::default());
+    drop(&stage, &json!({"best_of": 4, "seed": 3}));
+    let row = stage.until_state(1, "done");
+    assert_eq!((&row["try"], &row["tries"], &row["passed"]), (&json!(4), &json!(4), &Value::Null));
+    assert_eq!(begun(&stage), 4);
+    assert!(["loops", "nearly"].contains(&row["verdict"].as_str().expect("a verdict")), "{row}");
+}
+
+#[test]
+fn values_are_varied_in_the_graph_that_is_posted() {
+    let stage = Stage::with(&Wish::default());
+    drop(
+        &stage,
+        &json!({"seed": 1, "until": {"verdict": "loops", "vary": {"length": [33, 65], "13.cfg": [1.0, 1.5]}}}),
+    );
+    stage.until_state(1, "done");
+    assert_eq!(begun(&stage), 4);
+    let graph: Value = serde_json::from_str(&stage.run(&["show", "1", "--graph"]).well()).expect("a graph");
+    // All were equal: the first of them counts.
+    assert_eq!((&graph["12"]["inputs"]["length"], &graph["13"]["inputs"]["cfg"]), (&json!(33), &json!(1.0)));
+    let show = stage.show(1);
+    assert!(show.contains("· length 65 · 13.cfg 1.5"), "{show}");
+    assert!(show.contains("seed 1 "), "{show}");
+}
+
+#[test]
+fn what_is_wrong_with_an_until_is_told_with_its_place() {
+    let stage = Stage::with(&Wish::default());
+    for (more, words) in [
+        (json!({"until": {}}), "says not until what"),
+        (json!({"until": {"verdict": "jumps"}}), "must be \"loops\", not the text \"jumps\""),
+        (json!({"until": {"verdict": "loops", "trys": 3}}), "did you mean `tries`?"),
+        (json!({"until": {"ssim": 2}}), "a number above 0, and 1 at most"),
+        (json!({"until": {"ssim": 0.8, "vary": {"length": [66]}}}), "`length` in `vary`"),
+        (json!({"until": {"ssim": 0.8, "vary": {"lenght": [65]}}}), "`lenght`"),
+        (json!({"length": 65, "until": {"ssim": 0.8, "vary": {"length": [65]}}}), "stands in `vary` and beside it"),
+        (json!({"until": {"ssim": 0.8}, "best_of": 3}), "leave one out"),
+        (json!({"best_of": 1}), "between 2 and 100"),
+        (json!({"repair": "yes"}), "must be \"auto\" or \"none\""),
+    ] {
+        let path = stage.temp().join("wrong.json");
+        stage.put_image();
+        std::fs::write(&path, file(&more)).expect("written");
+        let checked = stage.run(&["check", path.to_str().expect("UTF-8")]);
+        assert!(
+            checked.code != 0 && format!("{checked:?}").contains(&words.replace('"', "\\\"")),
+            "{more}: {checked:?}"
+        );
+    }
+}
+
+/// Whether there is a live ffmpeg: copies are written by it.
+fn has_ffmpeg() -> bool {
+    let found = std::process::Command::new("ffmpeg").arg("-version").output().is_ok();
+    assert!(found || std::env::var_os("CI").is_none(), "CI has ffmpeg");
+    found
+}
+
+#[test]
+fn what_is_advised_is_done_at_once_and_measured_again() {
+    if !has_ffmpeg() {
+        eprintln!("no ffmpeg: not tested");
+        return;
+    }
+    let stage = Stage::with(&Wish::default());
+    drop(&stage, &json!({"seed": 5, "repair": "auto", "until": {"verdict": "loops"}}));
+    let row = stage.until_state(1, "done");
+    assert_eq!((&row["passed"], &row["try"], &row["verdict"]), (&json!(true), &json!(1), &json!("nearly")));
+    let [copy] = row["repaired"].as_array().expect("a list").as_slice() else { panic!("{row}") };
+    assert_eq!((&copy["how"], &copy["verdict"]), (&json!("cut"), &json!("loops")));
+    let outputs = row["outputs"].as_array().expect("a list");
+    assert_eq!((outputs.len(), &outputs[1]["path"]), (2, &copy["path"]));
+    for output in outputs {
+        assert!(stage.at(output["path"].as_str().expect("a path")).is_file(), "{output}");
+    }
+}
+
+#[test]
+fn without_ffmpeg_a_repair_says_what_to_install() {
+    let mut stage = Stage::served(&Wish::default());
+    stage.start_engine_with(&[("COMFYTOP_FFMPEG", "no-such-program")]);
+    drop(&stage, &json!({"seed": 5, "repair": "auto"}));
+    let row = stage.until_state(1, "done");
+    assert_eq!(row["repaired"], json!([]));
+    let note = row["note"].as_str().expect("a note");
+    assert!(note.contains("not repaired: ffmpeg is needed") && note.contains("apt install ffmpeg"), "{note}");
+}
