@@ -237,6 +237,7 @@ fn output_paths_are_links_where_they_stand() {
     assert_eq!(shown, "outputs/reading_loop.mp4");
     press(&mut app, "?");
     assert_eq!(app.links(), [], "the help page covers them");
+    assert_eq!(ranking(120, 40).links(), [], "so does the ranking");
 }
 
 #[test]
@@ -261,24 +262,6 @@ fn pictures_wait_for_the_line_and_the_newest_is_shown() {
     assert!(app.has_new_pictures());
     app.prepare();
     assert!(!app.has_new_pictures(), "they hang already");
-}
-
-#[test]
-fn on_a_slow_line_a_picture_is_unrolled() {
-    let mut app = with_pictures(World::full(), 120, 40, 0);
-    app.hold_pictures(false, 120);
-    let asked = press(&mut app, "i").into_iter().next();
-    world::serve(&mut app, asked);
-    let blocks = |app: &mut comfytop::tui::App| {
-        let buf = world::drawn(app);
-        buf.content().iter().filter(|cell| cell.bg != ratatui::style::Color::Reset).count()
-    };
-    let mut seen = vec![blocks(&mut app)];
-    while app.pictures_wait() {
-        seen.push(blocks(&mut app));
-    }
-    assert!(seen.len() > 5 && seen.is_sorted(), "{seen:?}");
-    assert!(seen.windows(2).all(|two| two[1] - two[0] <= 120), "{seen:?}");
 }
 
 #[test]
@@ -332,6 +315,24 @@ fn the_ranking_keeps_discards_and_repairs() {
     press_code(&mut app, KeyCode::Esc);
     assert_eq!(app.selected_job(), Some(JobId(47)));
     assert!(!app.footer_actions().contains(&Action::Keep));
+}
+
+#[test]
+fn on_a_slow_line_a_picture_is_unrolled() {
+    let mut app = with_pictures(World::full(), 120, 40, 0);
+    app.hold_pictures(false, 120);
+    let asked = press(&mut app, "i").into_iter().next();
+    world::serve(&mut app, asked);
+    let blocks = |app: &mut comfytop::tui::App| {
+        let buf = world::drawn(app);
+        buf.content().iter().filter(|cell| cell.bg != ratatui::style::Color::Reset).count()
+    };
+    let mut seen = vec![blocks(&mut app)];
+    while app.pictures_wait() {
+        seen.push(blocks(&mut app));
+    }
+    assert!(seen.len() > 5 && seen.is_sorted(), "{seen:?}");
+    assert!(seen.windows(2).all(|two| two[1] - two[0] <= 120), "{seen:?}");
 }
 
 #[test]

@@ -118,6 +118,35 @@ impl Gate {
     }
 }
 
+impl Goal {
+    /// `until loops, 8 tries at most, another seed each`.
+    #[must_use]
+    pub fn words(&self) -> String {
+        let Self { gate, tries, minutes, vary } = self;
+        let mut words = match gate {
+            Some(gate) => format!("until {}, {tries} tries at most", gate.words()),
+            None => format!("the best of {tries}"),
+        };
+        if let Some(minutes) = minutes {
+            let _ = write!(words, ", none begun after {minutes} minutes");
+        }
+        words.push_str(match vary {
+            Vary::Seed => ", another seed each",
+            Vary::Increment => ", one more as seed each",
+            Vary::Values(_) => ": ",
+        });
+        if let Vary::Values(list) = vary {
+            let value = |(key, value): (&String, &Value)| format!("{key} {value}");
+            let one = |variation: &Variation| {
+                let seed = variation.seed.map(|seed| format!("seed {seed}"));
+                variation.values.iter().map(value).chain(seed).collect::<Vec<_>>().join(" · ")
+            };
+            words.push_str(&list.iter().map(one).collect::<Vec<_>>().join(", "));
+        }
+        words
+    }
+}
+
 impl Vary {
     /// What the try with this number (from 0) of a round has; `random` is drawn where chance is asked.
     #[must_use]
@@ -166,12 +195,12 @@ impl Attempt {
         Some(all.fold(own, |best, other| if better(other, best) { other } else { best }))
     }
 
-    /// What others take from it: the mended copy where that is the better loop.
+    /// What others may take from it: a mended copy that is the better loop stands first.
     #[must_use]
     pub fn files(&self) -> Vec<Output> {
         let known = self.measurement.as_ref();
         let mended = self.repaired.iter().rev().find(|r| known.is_none_or(|known| better(&r.measurement, known)));
-        mended.map_or_else(|| self.outputs.clone(), |repaired| vec![repaired.output.clone()])
+        mended.map(|repaired| &repaired.output).into_iter().chain(&self.outputs).cloned().collect()
     }
 
     /// One of its files passes the gate.

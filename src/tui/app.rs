@@ -432,13 +432,18 @@ impl App {
                 out.push((Role::Plain, " The engine has stopped, as you asked. E starts it again.".to_owned()));
             }
             EngineState::Gone { why, .. } => {
-                let why = if why.is_empty() { String::new() } else { format!(": {why}") };
-                let log = if self.engine.log.is_empty() {
-                    String::new()
+                // What kept it from starting comes first; and then another try helps only when that is mended.
+                let words = if self.engine.log.is_empty() && !why.is_empty() {
+                    format!("{why} · E tries again")
                 } else {
-                    format!(" (log: {})", self.short(&self.engine.log))
+                    let why = if why.is_empty() { String::new() } else { format!(": {why}") };
+                    let log = match self.engine.log.as_str() {
+                        "" => String::new(),
+                        log => format!(" (log: {})", self.short(log)),
+                    };
+                    format!("E starts it again: the engine stopped{why}{log}")
                 };
-                out.push((Role::Bad, format!("E starts it again: the engine stopped{why}{log}")));
+                out.push((Role::Bad, words));
             }
             EngineState::Refused { why, version } => {
                 let version = if version.is_empty() { String::new() } else { format!(" (engine {version})") };

@@ -159,7 +159,7 @@ impl State {
     pub(super) fn requeue(&mut self, id: JobId, new_seed: bool, now: Timestamp) -> Result<String, String> {
         let Some(job) = self.jobs.get(&id) else { return Err(format!("there is no job {id}")) };
         if matches!(job.state, JobState::Rejected { .. }) {
-            return Err("its job file could not be read: mend the file and drop it again".to_owned());
+            return Err("it was rejected, for what stands beside it: mend its job file and drop it again".to_owned());
         }
         if !job.state.is_ended() {
             return Err(format!("it is {}: only a job that has ended can be requeued", job.state.word()));

@@ -80,13 +80,13 @@ pub fn line(app: &App, buf: &mut Buffer, area: Rect) {
     let row = &entry.row;
     let mut out = vec![Span::styled(format!("{} ", row.id), theme.style(Role::Strong))];
     match &row.state {
-        JobState::Running => out.extend(row.progress.as_ref().map(|p| now_words(app, p)).unwrap_or_default()),
-        JobState::Failed { why } | JobState::Rejected { why } => {
-            out.push(Span::styled(failure_words(why), theme.style(Role::Bad)));
-        }
         _ if row.trouble.is_some() => {
             let trouble = row.trouble.as_deref().unwrap_or_default();
             out.push(Span::styled(clean(trouble).into_owned(), theme.style(Role::Nearly)));
+        }
+        JobState::Running => out.extend(row.progress.as_ref().map(|p| now_words(app, p)).unwrap_or_default()),
+        JobState::Failed { why } | JobState::Rejected { why } => {
+            out.push(Span::styled(failure_words(why), theme.style(Role::Bad)));
         }
         _ => {
             let words = row.outputs.first().map_or_else(|| super::jobs::state_words(row), |o| o.path.clone());
