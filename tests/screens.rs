@@ -237,6 +237,7 @@ fn output_paths_are_links_where_they_stand() {
     assert_eq!(shown, "outputs/reading_loop.mp4");
     press(&mut app, "?");
     assert_eq!(app.links(), [], "the help page covers them");
+    assert_eq!(ranking(120, 40).links(), [], "so does the ranking");
 }
 
 #[test]

@@ -105,9 +105,15 @@ impl App {
         self.graphics.unwrap_or_default().cell
     }
 
+    /// Something lies over the panes.
+    fn is_covered(&self) -> bool {
+        self.help.is_some() || self.ranking.is_some() || self.menu.is_some()
+    }
+
     /// What on the screen leads somewhere.
     pub fn links(&self) -> Vec<Hyperlink> {
-        self.setup.links.as_deref().map(|host| panes::detail::links(self, host)).unwrap_or_default()
+        let host = self.setup.links.as_deref().filter(|_| !self.is_covered());
+        host.map(|host| panes::detail::links(self, host)).unwrap_or_default()
     }
 
     pub(in crate::tui) fn means(&self) -> Means {
@@ -116,8 +122,8 @@ impl App {
 
     /// The pictures that are no text, and where they are to be.
     pub fn posters(&self) -> Vec<Wanted> {
-        let covered = self.help.is_some() || self.areas().pictures.is_empty();
-        let hung = self.wall.hung.iter().filter(|_| !covered);
+        let room = !self.is_covered() && !self.areas().pictures.is_empty();
+        let hung = self.wall.hung.iter().filter(|_| room);
         hung.map(|hung| Wanted { area: hung.area, raster: Arc::clone(&hung.raster) }).collect()
     }
 

@@ -225,7 +225,7 @@ fn page<'a>(app: &'a App, entry: &Entry, width: u16) -> Page<'a> {
 /// The outputs' paths on the screen, as links to files of `host`.
 pub fn links(app: &App, host: &str) -> Vec<Hyperlink> {
     let areas = app.areas();
-    let Some(entry) = app.jobs.selected().filter(|_| !areas.detail.is_empty() && app.help.is_none()) else {
+    let Some(entry) = app.jobs.selected().filter(|_| !areas.detail.is_empty()) else {
         return Vec::new();
     };
     let boxed = !areas.main_box.is_empty();
