@@ -207,7 +207,7 @@ fn show_detail(detail: &Detail, out: &mut dyn Write) {
     for attempt in &detail.attempts {
         let took = attempt.elapsed_s(now).map_or_else(|| "not started".to_owned(), |s| format!("{s:.1} s"));
         let value = |(slot, value): (&String, &serde_json::Value)| format!(" · {slot} {value}");
-        let own: String = attempt.seed.iter().map(|seed| format!(" · seed {seed}")).collect();
+        let own = attempt.seed.map_or_else(String::new, |seed| format!(" · seed {seed}"));
         let own: String = std::iter::once(own).chain(attempt.values.iter().map(value)).collect();
         line(&format!("try {}", attempt.number), &format!("{} on {} · {took}{own}", attempt.prompt_id, attempt.server));
         match attempt.mark {

@@ -151,8 +151,7 @@ fn nights(seeds: std::ops::Range<u64>, rounds: u64, jobs: u64) -> (u64, Vec<Stri
                     let (killed, found) = caught.unwrap_or_else(|_| (0, vec!["it is stuck (above)".to_owned()]));
                     kills.fetch_add(killed, Ordering::Relaxed);
                     if !found.is_empty() {
-                        let again =
-                            format!("SEED={seed} cargo test --test survives one_night_of_kills");
+                        let again = format!("SEED={seed} cargo test --test survives one_night_of_kills");
                         wrongs.lock().unwrap().push(format!("seed {seed}: {}\n{again}", found.join("\n")));
                     }
                 }

@@ -7,7 +7,7 @@ use std::time::Duration;
 use jiff::Timestamp;
 
 use super::{Effect, First, State, Timer};
-use crate::job::{CancelledBy, Change, JobId, JobState, SeedWish};
+use crate::job::{CancelledBy, Change, Job, JobId, JobState, SeedWish};
 use crate::protocol::{Answer, Cause, Flow, Request, Update};
 use crate::store::{Place, Write};
 
@@ -112,7 +112,7 @@ impl State {
                 self.change(id, Change::Cancelled { by: CancelledBy::You, at: now }, now);
                 Ok("cancelled; it is rendered, its files stay on the server".to_owned())
             }
-            JobState::Measuring if self.jobs.get(&id).is_some_and(|j| j.another_may_follow()) => {
+            JobState::Measuring if self.jobs.get(&id).is_some_and(Job::another_may_follow) => {
                 self.change(id, Change::Settle, now);
                 Ok("no more tries: it is done once this one is measured".to_owned())
             }

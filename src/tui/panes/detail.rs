@@ -9,7 +9,7 @@ use serde_json::Value;
 
 use super::curves;
 use crate::job::{Attempt, Ending, Failure, JobState, Mark, Reason};
-use crate::protocol::{Detail, JobRow, Look, Progress};
+use crate::protocol::{Detail, JobRow, Look, Progress, Tries};
 use crate::text::{clean, clean_lines};
 use crate::tui::app::App;
 use crate::tui::canvas;
@@ -94,7 +94,7 @@ pub fn line(app: &App, buf: &mut Buffer, area: Rect) {
         }
     }
     let mut facts = Vec::new();
-    facts.extend(row.tries.as_ref().map(|tries| tries.words()));
+    facts.extend(row.tries.as_ref().map(Tries::words));
     if let Some(detail) = app.selected_detail()
         && let Some((_, value)) = detail.slots.iter().find(|(name, _)| name == "image")
     {
