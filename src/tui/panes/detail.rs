@@ -330,11 +330,11 @@ fn outputs(page: &mut Page<'_>, row: &JobRow) {
     }
     for repaired in &row.repaired {
         let known = &repaired.measurement;
-        let words = format!("  {}, {}", repaired.how, known.words());
-        let room = page.width.saturating_sub(LABEL + canvas::width(&words));
+        let words = clean(&format!("{}, {}", repaired.how, known.words())).into_owned();
+        let room = page.width.saturating_sub(LABEL + 2 + canvas::width(&words));
         let path = canvas::fit_tail(&clean(&repaired.output.path), room).into_owned();
         let role = known.verdict.map_or(Role::Quiet, theme::verdict);
-        page.row("repaired", vec![Span::raw(path), Span::styled(clean(&words).into_owned(), theme.style(role))]);
+        page.row("repaired", vec![Span::raw(path + "  "), Span::styled(words, theme.style(role))]);
     }
     let ui = &page.app.setup.ui;
     match (row.ssim, &row.measure_note) {
