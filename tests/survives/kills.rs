@@ -116,7 +116,7 @@ fn scenario(rng: &mut fastrand::Rng) -> String {
     let mut text = String::new();
     for _ in 0..rng.usize(0..4) {
         let fault = FAULTS[rng.usize(0..FAULTS.len())].replace('N', &rng.u8(1..4).to_string());
-        text.push_str(&format!("[[fault]]\n{fault}\n"));
+        text.extend(["[[fault]]\n", &fault, "\n"]);
     }
     text
 }
