@@ -115,11 +115,6 @@ fn run(args: Args) -> Result<Code, Trouble> {
             let answered = crate::video::apart::answer(&order, &file, out);
             Ok(if answered.is_ok() { Code::Ok } else { Code::No })
         }
-        Some(Verb::Draw { order, file }) => {
-            let order = serde_json::from_str(&order).map_err(|error| Trouble::Usage(error.to_string()))?;
-            let answered = crate::video::apart::answer_drawn(&order, &file, out);
-            Ok(if answered.is_ok() { Code::Ok } else { Code::No })
-        }
         Some(Verb::Repair(repair)) => {
             refuse_place(&asks, "repair", "it needs no render folder")?;
             let thresholds = Place::thresholds(&asks)?;

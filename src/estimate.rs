@@ -187,7 +187,7 @@ impl Run {
         }
         if let Some((node, since)) = self.current() {
             let weight = weights.get(node).copied().unwrap_or(0.0);
-            done += weight * self.share(since, now, self.known.of(node, self.is_cold()).filter(|_| self.told));
+            done += weight * self.share(since, now, self.expected_now().filter(|_| self.told));
         }
         let mut fraction = if total > 0.0 { (done / total).clamp(0.0, 0.999) } else { 0.0 };
         let mut left_s = known.then(|| (total - done).max(0.0));

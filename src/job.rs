@@ -15,7 +15,7 @@ use thiserror::Error;
 
 use crate::verdict::Measurement;
 
-pub use goal::{Enough, Gate, Goal, MOST_TRIES, Pick, TRIES, Variation, Vary};
+pub use goal::{Enough, Gate, Goal, MOST_TRIES, Pick, TRIES, Variation, Vary, best_known};
 
 /// A job's number: given once, never used again.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]

@@ -11,9 +11,9 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::job::{
-    Attempt, CancelledBy, Change, FailureKind, Group, Job, JobId, JobState, Mark, Output, Repaired, Shape,
+    Attempt, CancelledBy, Change, FailureKind, Group, Job, JobId, JobState, Mark, Output, Repaired, Shape, best_known,
 };
-use crate::text::size_words;
+use crate::text::{clean, size_words};
 use crate::verdict::{Curves, Measurement, Repair, Verdict, rank};
 
 /// Raised when an older face or engine could not understand a newer one.
@@ -646,6 +646,13 @@ fn repaired_json(repaired: &Repaired) -> Value {
     })
 }
 
+/// `#12 walk is failed: no such file`: how a job stands, and what went wrong with it. Fit to show.
+pub fn told(row: &JobRow) -> String {
+    let why = error_of(row).filter(|_| !matches!(row.state, JobState::Done));
+    let why = why.map_or_else(String::new, |why| format!(": {why}"));
+    clean(&format!("{} {} is {}{why}", row.id, row.name, row.state.word())).into_owned()
+}
+
 /// What went wrong with a job, in one line; nothing of a job that is done: a measurement that was not to be had is a
 /// note on it.
 pub fn error_of(row: &JobRow) -> Option<String> {
@@ -845,19 +852,18 @@ impl Ranked {
         some.map(ranked).collect()
     }
 
+    fn best(&self) -> Option<&Measurement> {
+        best_known(self.measurement.as_ref(), &self.repaired)
+    }
+
     /// The better one is less: what is discarded last, then by the verdict and the numbers of the better file.
     #[must_use]
     pub fn order(&self, other: &Self) -> std::cmp::Ordering {
         let unknown = Measurement::default();
         let discarded = |ranked: &Self| ranked.mark == Some(Mark::Discarded);
-        let best = |ranked: &Self| {
-            let all = ranked.measurement.iter().chain(ranked.repaired.iter().map(|repaired| &repaired.measurement));
-            all.min_by(|a, b| rank(a, b)).cloned()
-        };
-        let (one, two) = (best(self), best(other));
         discarded(self)
             .cmp(&discarded(other))
-            .then_with(|| rank(one.as_ref().unwrap_or(&unknown), two.as_ref().unwrap_or(&unknown)))
+            .then_with(|| rank(self.best().unwrap_or(&unknown), other.best().unwrap_or(&unknown)))
             .then_with(|| (self.job, self.attempt).cmp(&(other.job, other.attempt)))
     }
 }

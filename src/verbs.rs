@@ -16,7 +16,7 @@ use crate::embedded;
 use crate::job::{JobId, JobState, Mark};
 use crate::job_file::Format;
 use crate::link::{LinkError, Talk};
-use crate::protocol::{Answer, Detail, JobRow, Link, Request, Status, error_of, job_json};
+use crate::protocol::{Answer, Detail, JobRow, Link, Request, Status, job_json, told};
 use crate::text::{clean, json_text};
 
 pub use control::{clean_up, edit, flow};
@@ -413,8 +413,7 @@ pub fn wait(mut talk: Talk, jobs: Vec<JobId>, timeout: Option<Duration>) -> Outc
                 eprintln!("comfytop: {}", clean(words));
             }
             for row in rows.iter().filter(|r| !matches!(r.state, JobState::Done | JobState::Duplicate { .. })) {
-                let why = error_of(row).map_or_else(String::new, |why| format!(": {why}"));
-                eprintln!("comfytop: {}", clean(&format!("{} {} is {}{why}", row.id, row.name, row.state.word())));
+                eprintln!("comfytop: {}", told(row));
             }
             Ok(if done && missed.is_empty() { Code::Ok } else { Code::No })
         }

@@ -58,6 +58,13 @@ impl Rgb {
         Some(Self { width, height, data })
     }
 
+    /// R, G, B, pixel after pixel, row after row: what [`Rgb::from_packed`] takes with 3 bytes a pixel.
+    #[must_use]
+    pub fn packed(&self) -> Vec<u8> {
+        let [red, green, blue] = self.planes();
+        red.iter().zip(green).zip(blue).flat_map(|((red, green), blue)| [*red, *green, *blue]).collect()
+    }
+
     /// Pixels in a row.
     #[must_use]
     pub fn width(&self) -> u32 {

@@ -27,14 +27,14 @@ mod boxes;
 mod ffmpeg;
 mod h264;
 mod images;
+mod last_frame;
 mod mp4;
 pub mod repair;
 mod sps;
-mod still;
 pub mod stills;
 mod webp;
 
-pub use still::{Still, last_frame};
+pub use last_frame::{LastFrame, last_frame};
 
 /// What a file may cost. The defaults suit clips of a few thousand frames and keep a hostile
 /// file below 256 MB of memory.
@@ -271,13 +271,18 @@ pub fn play(path: &Path, limits: &Limits, show: &mut dyn FnMut(Rgb)) -> Result<(
 /// # Errors
 /// As [`measure`].
 pub fn last_and_first(path: &Path, limits: &Limits) -> Result<(Rgb, Rgb), VideoError> {
-    let budget = Budget::new(limits);
-    let ends = match ends(path, &budget) {
-        Ok(ends) => ends,
-        Err(Refusal::Final(error)) => return Err(error),
-        Err(Refusal::AskFfmpeg(otherwise)) => ffmpeg::ends(path, &budget, otherwise)?,
-    };
+    let ends = both_ends(path, limits)?;
     Ok((ends.last.unwrap_or_else(|| ends.first.clone()), ends.first))
+}
+
+/// The ends of a file, here or by ffmpeg.
+fn both_ends(path: &Path, limits: &Limits) -> Result<Ends, VideoError> {
+    let budget = Budget::new(limits);
+    match ends(path, &budget) {
+        Ok(ends) => Ok(ends),
+        Err(Refusal::Final(error)) => Err(error),
+        Err(Refusal::AskFfmpeg(otherwise)) => ffmpeg::ends(path, &budget, otherwise),
+    }
 }
 
 /// Decodes the ends of a file in this process.

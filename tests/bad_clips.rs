@@ -29,7 +29,7 @@ fn program() -> &'static Path {
 
 /// The answer, and the most memory that the process ever had, KiB (0 where the system doesn't tell).
 fn look_and_weigh(path: &Path) -> (Answer, u64) {
-    let order = apart::Order { seconds: 300, ..apart::Order::default() };
+    let order = apart::Order { seconds: 300, errand: apart::Errand::Look(Thresholds::default()) };
     let mut child = Command::new(program())
         .args([apart::VERB, &serde_json::to_string(&order).unwrap(), "--"])
         .arg(path)
@@ -190,7 +190,7 @@ fn a_child_ends_when_nobody_is_there_any_more() {
     let script = folder.path().join("ffmpeg");
     std::fs::write(&script, "#!/bin/sh\nexec sleep 600\n").unwrap();
     std::fs::set_permissions(&script, std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
-    let order = apart::Order { seconds: 600, ..apart::Order::default() };
+    let order = apart::Order { seconds: 600, errand: apart::Errand::Look(Thresholds::default()) };
     let mut child = Command::new(program())
         .args([apart::VERB, &serde_json::to_string(&order).unwrap(), "--"])
         .arg(media("hevc.mp4"))

@@ -162,12 +162,9 @@ pub enum Verb {
     Workflow(WorkflowVerb),
     /// Write a mended copy of a clip beside it; what its verdict advises where nothing is named. Needs ffmpeg
     Repair(RepairArgs),
-    /// Look at one file for the engine, within limits
+    /// Do something to one file for the engine, within limits
     #[command(hide = true)]
     Examine { order: String, file: PathBuf },
-    /// Make pictures of one file for the engine, within limits
-    #[command(hide = true)]
-    Draw { order: String, file: PathBuf },
     /// Engine, servers and memory
     Status {
         /// One JSON object

@@ -6,8 +6,7 @@ use std::path::{Path, PathBuf};
 
 use super::args::PlaceArgs;
 use crate::comfy::Client;
-use crate::config::DEFAULT_INBOX;
-use crate::config::{Config, ConfigError, ServerConfig};
+use crate::config::{Config, ConfigError, DEFAULT_INBOX, ServerConfig};
 use crate::engine::EngineError;
 use crate::folder::{self, CONFIG, Folder, Found, STATE};
 use crate::job_file::Format;

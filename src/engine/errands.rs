@@ -22,7 +22,7 @@ use crate::protocol::Look;
 use crate::text;
 use crate::verdict::{Curves, Measurement, Repair, Thresholds};
 use crate::video::apart::Mend;
-use crate::video::{self, Limits, Still};
+use crate::video::{self, LastFrame, Limits};
 
 pub use collect::Collect;
 pub use given::fetched;
@@ -75,7 +75,7 @@ impl Measurer {
     }
 
     /// The last frame of a clip.
-    pub fn last_frame(&self, path: &Path) -> Result<Still, String> {
+    pub fn last_frame(&self, path: &Path) -> Result<LastFrame, String> {
         let limits = Limits::default();
         match &self.program {
             Some(program) => video::apart::last_frame(program, path, limits.time),

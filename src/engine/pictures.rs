@@ -102,6 +102,9 @@ impl Driver {
 
     /// A preview came; while one is being made others pass by.
     pub(super) fn preview(&mut self, preview: Preview) {
+        if self.studio.previewing || !self.hub.wants_previews() {
+            return;
+        }
         let Preview { server, prompt_id, image } = preview;
         let server = self.state.server_names().nth(server);
         let is_it = |job: &&crate::job::Job| {
@@ -112,9 +115,6 @@ impl Driver {
             })
         };
         let Some(job) = self.state.jobs().find(is_it).map(|job| job.id) else { return };
-        if self.studio.previewing || !self.hub.wants_previews() {
-            return;
-        }
         self.studio.previewing = true;
         self.studio.previews += 1;
         let (studio, number, events) = (self.studio.clone(), self.studio.previews, self.events.clone());

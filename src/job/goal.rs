@@ -8,7 +8,7 @@ use std::fmt::Write as _;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
-use super::{Attempt, Job, Mark, Output, Reason, Shape};
+use super::{Attempt, Job, Mark, Output, Reason, Repaired, Shape};
 use crate::verdict::{Measurement, Repair, Verdict, better};
 
 /// So many tries where the job does not say.
@@ -186,13 +186,18 @@ impl Enough {
     }
 }
 
+/// The best of what was measured of an output and of its mended copies.
+#[must_use]
+pub fn best_known<'a>(own: Option<&'a Measurement>, repaired: &'a [Repaired]) -> Option<&'a Measurement> {
+    let all = repaired.iter().map(|repaired| &repaired.measurement);
+    Some(all.fold(own?, |best, other| if better(other, best) { other } else { best }))
+}
+
 impl Attempt {
     /// The best that is known of it: as it is, or repaired.
     #[must_use]
     pub fn result(&self) -> Option<&Measurement> {
-        let own = self.measurement.as_ref()?;
-        let all = self.repaired.iter().map(|repaired| &repaired.measurement);
-        Some(all.fold(own, |best, other| if better(other, best) { other } else { best }))
+        best_known(self.measurement.as_ref(), &self.repaired)
     }
 
     /// What others may take from it: a mended copy that is the better loop stands first.

@@ -1,7 +1,7 @@
 //! Looking at a file in a process of its own, which may crash, hang or want too much memory without harm.
 //!
 //! Both ends are here: [`examine`], [`last_frame`], [`mend`] and [`draw`] start a child of this same program and wait for
-//! its line, [`answer`] and [`answer_drawn`] are what that child does. The child sets its own limits before it opens anything,
+//! its line, [`answer`] is what that child does. The child sets its own limits before it opens anything,
 //! and ends when whoever started it is gone. It writes no file but the mended copy or the pictures that it is asked for.
 
 use std::io::{Read, Write};
@@ -14,14 +14,12 @@ use std::time::{Duration, Instant};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
-use super::{Limits, Still};
+use super::{LastFrame, Limits, VideoError};
 use crate::protocol::{Album, Pictures};
 use crate::verdict::{Curves, Measurement, Repair, Thresholds};
 
 /// The hidden verb that a child is started with; behind it stand the order as JSON and the file.
 pub const VERB: &str = "examine";
-/// The same for pictures.
-pub const DRAW: &str = "draw";
 
 /// What the child adds to the time for looking: its start, and ffmpeg's end.
 const GRACE: Duration = Duration::from_secs(10);
@@ -29,17 +27,27 @@ const GRACE: Duration = Duration::from_secs(10);
 const ANSWER_BYTES: u64 = 40 << 20;
 
 /// What a child is told.
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Order {
+    /// How long it may take.
     pub seconds: u64,
-    pub thresholds: Thresholds,
-    /// Only the last frame is wanted.
-    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
-    pub last_frame: bool,
-    /// Make a mended copy, do not look.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub mend: Option<Mend>,
+    pub errand: Errand,
+}
+
+/// What it does.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Errand {
+    /// Look at the whole of it, and judge it by these.
+    Look(Thresholds),
+    LastFrame,
+    Mend(Mend),
+    /// Make pictures, and put them into this folder.
+    Draw {
+        what: Pictures,
+        into: PathBuf,
+    },
 }
 
 /// How a copy is mended.
@@ -51,16 +59,6 @@ pub struct Mend {
     pub known: Measurement,
     /// One that was made before, and not heard of, will do.
     pub again: bool,
-}
-
-/// What a child that makes pictures is told.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct DrawOrder {
-    pub seconds: u64,
-    pub what: Pictures,
-    /// The folder that they are put into.
-    pub into: PathBuf,
 }
 
 /// The line that a child writes who looks.
@@ -79,18 +77,16 @@ pub fn this_program() -> Option<PathBuf> {
 /// # Errors
 /// Words: what the child says of the file, or what became of the child.
 pub fn examine(program: &Path, path: &Path, time: Duration, thresholds: &Thresholds) -> Answer {
-    let order = Order { seconds: time.as_secs().max(1), thresholds: *thresholds, ..Order::default() };
-    Ok(ask(child(program, path, VERB, &order)?, time + GRACE, "the measurement")?.0)
+    Ok(send(program, path, time, Errand::Look(*thresholds), "the measurement")?.0)
 }
 
 /// Takes the last frame of a file by way of a child of `program`, which is comfytop.
 ///
 /// # Errors
 /// As [`examine`].
-pub fn last_frame(program: &Path, path: &Path, time: Duration) -> Result<Still, String> {
-    let order = Order { seconds: time.as_secs().max(1), last_frame: true, ..Order::default() };
-    let (frames, png) = ask(child(program, path, VERB, &order)?, time + GRACE, "the decoding")?;
-    Ok(Still { frames, png })
+pub fn last_frame(program: &Path, path: &Path, time: Duration) -> Result<LastFrame, String> {
+    let (frames, png) = send(program, path, time, Errand::LastFrame, "the decoding")?;
+    Ok(LastFrame { frames, png })
 }
 
 /// Makes a mended copy by way of such a child; its path.
@@ -98,8 +94,7 @@ pub fn last_frame(program: &Path, path: &Path, time: Duration) -> Result<Still, 
 /// # Errors
 /// Words: why there is none, or what became of the child.
 pub fn mend(program: &Path, path: &Path, time: Duration, mend: Mend) -> Result<PathBuf, String> {
-    let order = Order { seconds: time.as_secs().max(1), mend: Some(mend), ..Order::default() };
-    Ok(ask(child(program, path, VERB, &order)?, time + GRACE, "the repair")?.0)
+    Ok(send(program, path, time, Errand::Mend(mend), "the repair")?.0)
 }
 
 /// Makes pictures of a file by way of such a child.
@@ -107,15 +102,22 @@ pub fn mend(program: &Path, path: &Path, time: Duration, mend: Mend) -> Result<P
 /// # Errors
 /// Words: what the child says of the file, or what became of the child.
 pub fn draw(program: &Path, path: &Path, what: Pictures, into: &Path, time: Duration) -> Result<Album, String> {
-    let order = DrawOrder { seconds: time.as_secs().max(1), what, into: into.to_owned() };
-    Ok(ask(child(program, path, DRAW, &order)?, time + GRACE, "the drawing")?.0)
+    Ok(send(program, path, time, Errand::Draw { what, into: into.to_owned() }, "the drawing")?.0)
 }
 
-fn child(program: &Path, path: &Path, verb: &str, order: &impl Serialize) -> Result<Command, String> {
-    let order = serde_json::to_string(order).map_err(|error| error.to_string())?;
+/// Sends a child on an errand; `work` is what words call it.
+fn send<T: DeserializeOwned>(
+    program: &Path,
+    path: &Path,
+    time: Duration,
+    errand: Errand,
+    work: &str,
+) -> Result<(T, Vec<u8>), String> {
+    let order = Order { seconds: time.as_secs().max(1), errand };
+    let order = serde_json::to_string(&order).map_err(|error| error.to_string())?;
     let mut command = Command::new(program);
-    command.arg(verb).arg(order).arg("--").arg(path);
-    Ok(command)
+    command.arg(VERB).arg(order).arg("--").arg(path);
+    ask(command, time + GRACE, work)
 }
 
 /// Runs a child and reads its line, and the bytes behind it; `work` is what words call it.
@@ -196,39 +198,28 @@ impl Drop for Guarded {
 /// # Errors
 /// Of `out`.
 pub fn answer(order: &Order, path: &Path, out: &mut dyn Write) -> std::io::Result<()> {
-    let limits = confined(order.seconds);
-    if order.last_frame {
-        let still = super::last_frame(path, &limits).map_err(|error| error.to_string());
-        tell(&still.as_ref().map(|still| still.frames), out)?;
-        out.write_all(still.as_ref().map_or(&[][..], |still| still.png.as_slice()))?;
-        return out.flush();
-    }
-    if let Some(mend) = &order.mend {
-        let made = super::repair::repair_again(path, mend.how, &mend.known, &limits, mend.again);
-        return tell(&made.map_err(|error| error.to_string()), out);
-    }
-    let answer: Answer = super::examine(path, &limits, &order.thresholds)
-        .map(|(known, curves)| (known, curves.shortened()))
-        .map_err(|error| error.to_string());
-    tell(&answer, out)
-}
-
-/// What a child does that makes pictures.
-///
-/// # Errors
-/// Of `out`.
-pub fn answer_drawn(order: &DrawOrder, path: &Path, out: &mut dyn Write) -> std::io::Result<()> {
-    let limits = confined(order.seconds);
-    let answer = super::stills::make(path, order.what, &order.into, &limits).map_err(|error| error.to_string());
-    tell(&answer, out)
-}
-
-/// From here on this process keeps to its limits.
-fn confined(seconds: u64) -> Limits {
     end_with_the_parent();
-    let time = Duration::from_secs(seconds);
+    let time = Duration::from_secs(order.seconds);
     confine(time);
-    Limits { time, ..Limits::default() }
+    let limits = Limits { time, ..Limits::default() };
+    let words = |error: VideoError| error.to_string();
+    match &order.errand {
+        Errand::Look(thresholds) => {
+            let seen = super::examine(path, &limits, thresholds);
+            tell(&seen.map(|(known, curves)| (known, curves.shortened())).map_err(words), out)
+        }
+        Errand::LastFrame => {
+            let last = super::last_frame(path, &limits).map_err(words);
+            tell(&last.as_ref().map(|last| last.frames), out)?;
+            out.write_all(last.as_ref().map_or(&[][..], |last| last.png.as_slice()))?;
+            out.flush()
+        }
+        Errand::Mend(Mend { how, known, again }) => tell(
+            &super::repair::repair_again(path, *how, known, &limits, *again).map_err(|error| error.to_string()),
+            out,
+        ),
+        Errand::Draw { what, into } => tell(&super::stills::make(path, *what, into, &limits).map_err(words), out),
+    }
 }
 
 fn tell(answer: &impl Serialize, out: &mut dyn Write) -> std::io::Result<()> {

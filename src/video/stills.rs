@@ -138,7 +138,7 @@ fn still(into: &Path, name: &str, frame: &Rgb) -> Result<Still, VideoError> {
             CompressionType::Fast,
             FilterType::Adaptive,
         );
-        let written = encoder.write_image(&packed(frame), frame.width(), frame.height(), ExtendedColorType::Rgb8);
+        let written = encoder.write_image(&frame.packed(), frame.width(), frame.height(), ExtendedColorType::Rgb8);
         written.map_err(std::io::Error::other)
     })?;
     Ok(Still { name: name.to_owned(), path })
@@ -256,11 +256,6 @@ fn difference(one: &Rgb, other: &Rgb) -> Option<Rgb> {
     let data = planes.flat_map(|(one, other)| one.iter().zip(other));
     let data = data.map(|(one, other)| one.abs_diff(*other).saturating_mul(STRONGER)).collect();
     Rgb::from_planes(one.width(), one.height(), data)
-}
-
-fn packed(frame: &Rgb) -> Vec<u8> {
-    let [red, green, blue] = frame.planes();
-    red.iter().zip(green).zip(blue).flat_map(|((red, green), blue)| [*red, *green, *blue]).collect()
 }
 
 #[cfg(test)]

@@ -30,6 +30,21 @@ fn ids(jobs: impl IntoIterator<Item = u64>) -> Vec<JobId> {
 }
 
 impl World {
+    /// Two servers, `a` and `b`, of which nothing was heard yet.
+    fn of_two(in_flight: u32) -> Self {
+        let seat = |name: &str| ServerSeat { name: name.to_owned(), url: name.to_owned(), in_flight };
+        let now: Timestamp = "2026-11-22T20:00:00Z".parse().unwrap();
+        let seats = vec![seat("a"), seat("b")];
+        let state = State::new(Policy::default(), EngineRow::default(), seats, Remembered::default(), 1, now);
+        Self { state, now, asked: None }
+    }
+
+    fn both_up(&mut self) {
+        for server in [0, 1] {
+            self.step(Input::Up { server, about: About::default() });
+        }
+    }
+
     fn fail(&mut self, id: u64, why: Failure) -> Vec<Effect> {
         let prompt = self.prompt(id);
         self.hear(Heard::Failed { prompt, node: None, why })
@@ -162,15 +177,9 @@ fn a_drain_lets_end_what_a_server_has_and_pauses_then() {
 
 #[test]
 fn one_server_can_be_paused_alone() {
-    let seat = |name: &str| ServerSeat { name: name.to_owned(), url: name.to_owned(), in_flight: 1 };
-    let now: Timestamp = "2026-11-22T20:00:00Z".parse().unwrap();
-    let seats = vec![seat("a"), seat("b")];
-    let state = State::new(Policy::default(), EngineRow::default(), seats, Remembered::default(), 1, now);
-    let mut w = World { state, now, asked: None };
+    let mut w = World::of_two(1);
     w.ask(Request::Pause { servers: vec!["a".to_owned()] });
-    for server in [0, 1] {
-        w.step(Input::Up { server, about: About::default() });
-    }
+    w.both_up();
     w.take(1);
     w.take(2);
     assert_eq!(w.state.job(JobId(1)).unwrap().attempt().unwrap().server, "b");
@@ -484,14 +493,8 @@ fn the_watchdog_interrupts_where_the_config_says_so() {
 
 #[test]
 fn no_job_waits_behind_another_while_a_server_idles() {
-    let seat = |name: &str| ServerSeat { name: name.to_owned(), url: name.to_owned(), in_flight: 2 };
-    let now: Timestamp = "2026-11-22T20:00:00Z".parse().unwrap();
-    let seats = vec![seat("a"), seat("b")];
-    let state = State::new(Policy::default(), EngineRow::default(), seats, Remembered::default(), 1, now);
-    let mut w = World { state, now, asked: None };
-    for server in [0, 1] {
-        w.step(Input::Up { server, about: About::default() });
-    }
+    let mut w = World::of_two(2);
+    w.both_up();
     w.ask(pause());
     for id in 1..=5 {
         w.take(id);

@@ -93,8 +93,9 @@ fn a_picture_slot_takes_the_last_frame_of_an_earlier_clip() {
 /// `scp` brings a graph before the picture that it names; what only the server has is not waited for.
 #[test]
 fn a_graph_waits_for_its_picture_unless_the_server_has_it() {
-    let mut stage = Stage::served(&Wish::default());
+    let mut stage = Stage::bare();
     stage.put_on_server("theirs.png");
+    stage.start_server(&Wish::default());
     stage.start_engine();
     let graph = |image: &str| {
         json!({

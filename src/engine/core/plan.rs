@@ -130,14 +130,18 @@ impl State {
             notes: Vec::new(),
         };
         s.posting.insert(id);
-        let (link, silences) = (s.links, s.silences);
         if self.change(id, Change::Submit { attempt: Box::new(attempt) }, now) {
-            self.sent.insert(
-                id,
-                Sent { link, after: self.takings, before: u64::MAX, looks: self.looks, again: false, silences },
-            );
-            self.out.push(Effect::Submit { server, job: id, prompt_id, seed });
+            self.send(server, id, (prompt_id, seed), false);
         }
+    }
+
+    /// Posts it. `again`: it was posted before.
+    fn send(&mut self, server: usize, id: JobId, (prompt_id, seed): (String, Option<u64>), again: bool) {
+        let Some(s) = self.servers.get_mut(server) else { return };
+        let (link, silences) = (s.links, s.silences);
+        let sent = Sent { link, after: self.takings, before: u64::MAX, looks: self.looks, again, silences };
+        self.sent.insert(id, sent);
+        self.out.push(Effect::Submit { server, job: id, prompt_id, seed });
     }
 
     /// Posts an attempt once more, under its own id: the first POST arrived nowhere.
@@ -169,18 +173,7 @@ impl State {
             return;
         }
         s.posting.insert(id);
-        self.sent.insert(
-            id,
-            Sent {
-                link: s.links,
-                after: self.takings,
-                before: u64::MAX,
-                looks: self.looks,
-                again: true,
-                silences: s.silences,
-            },
-        );
-        self.out.push(Effect::Submit { server, job: id, prompt_id, seed });
+        self.send(server, id, (prompt_id, seed), true);
     }
 
     pub(super) fn posted(&mut self, server: usize, id: JobId, prompt_id: &str, result: PostResult, now: Timestamp) {

@@ -3,19 +3,14 @@
 use std::fmt::Write as _;
 
 use crate::job::JobState;
-use crate::protocol::{JobRow, error_of};
-use crate::text;
+use crate::protocol::{JobRow, told};
 
 /// The text of the `.error.txt` beside a failed job file: what, where, how to mend it.
 pub fn error_text(rows: &[JobRow]) -> String {
     let mut out = String::new();
     for row in rows {
         // Writing to a String can't fail.
-        let _ = write!(out, "{} {} is {}", row.id, text::clean(&row.name), row.state.word());
-        if let Some(error) = error_of(row).filter(|_| !matches!(row.state, JobState::Done)) {
-            let _ = write!(out, ": {}", text::clean(&error));
-        }
-        out.push('\n');
+        let _ = writeln!(out, "{}", told(row));
         if let JobState::Failed { why } | JobState::Rejected { why } = &row.state {
             for line in why.detail.lines() {
                 let _ = writeln!(out, "    {line}");

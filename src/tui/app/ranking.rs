@@ -26,8 +26,6 @@ pub struct Ranking {
 pub struct Menu {
     job: JobId,
     attempt: u32,
-    /// Empty: the main output.
-    path: String,
     /// What it is called, for the title.
     pub title: String,
     pub ways: Vec<Repair>,
@@ -138,15 +136,16 @@ impl App {
         }
         let title = format!("Repair {job}, attempt {attempt}: {}", known.words());
         let is_advised = Repair::advised(&known).is_some();
-        self.menu = Some(Menu { job, attempt, path: String::new(), title, ways, is_advised, at: 0 });
+        self.menu = Some(Menu { job, attempt, title, ways, is_advised, at: 0 });
     }
 
     pub(super) fn choose(&mut self) -> Option<Command> {
         let menu = self.menu.take()?;
         let how = *menu.ways.get(menu.at)?;
         self.tell(Level::Info, format!("{} is being repaired: {}", menu.job, how.sentence()));
-        let Menu { job, attempt, path, .. } = menu;
-        Some(Command::Ask(Request::Repair { job, attempt, path, how: Some(how) }))
+        // Without a path: the main output.
+        let Menu { job, attempt, .. } = menu;
+        Some(Command::Ask(Request::Repair { job, attempt, path: String::new(), how: Some(how) }))
     }
 }
 

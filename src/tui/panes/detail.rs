@@ -23,15 +23,21 @@ use crate::verdict::Measurement;
 /// Cells of the labels.
 const LABEL: usize = 10;
 
-pub fn detail(app: &App, buf: &mut Buffer, areas: &Areas) {
+/// Where the page goes: without boxes the title takes a line of the pane's own.
+fn below_title(areas: &Areas) -> Rect {
     let area = areas.detail;
+    if !areas.main_box.is_empty() {
+        return area;
+    }
+    Rect { y: area.y + 1, height: area.height.saturating_sub(1), ..area }
+}
+
+pub fn detail(app: &App, buf: &mut Buffer, areas: &Areas) {
     let boxed = !areas.main_box.is_empty();
-    let mut area = area;
+    let area = below_title(areas);
     let line = if boxed {
         Rect { y: areas.main_divider.unwrap_or(areas.main_box.y), height: 1, ..areas.main_box }
     } else {
-        area.y += 1;
-        area.height = area.height.saturating_sub(1);
         let beside = Rect { y: areas.pictures.y, ..areas.detail }.union(areas.pictures).width;
         let width = if areas.pictures.is_empty() { area.width } else { beside };
         Rect { x: area.x.saturating_sub(2), y: area.y - 1, width, ..area }
@@ -225,16 +231,12 @@ fn page<'a>(app: &'a App, entry: &Entry, width: u16) -> Page<'a> {
 /// The outputs' paths on the screen, as links to files of `host`.
 pub fn links(app: &App, host: &str) -> Vec<Hyperlink> {
     let areas = app.areas();
-    let Some(entry) = app.jobs.selected().filter(|_| !areas.detail.is_empty()) else {
+    // The page is not built once more, while it renders, only to find nothing in it.
+    let has_some = |entry: &&Entry| !areas.detail.is_empty() && !entry.row.outputs.is_empty();
+    let Some(entry) = app.jobs.selected().filter(has_some) else {
         return Vec::new();
     };
-    let boxed = !areas.main_box.is_empty();
-    let mut area = areas.detail;
-    if !boxed {
-        area.y += 1;
-        area.height = area.height.saturating_sub(1);
-    }
-    let pad = padded(area, boxed);
+    let pad = padded(below_title(&areas), !areas.main_box.is_empty());
     let page = page(app, entry, pad.width);
     let shown = |(line, path): &(usize, String)| {
         let row = u16::try_from(line.checked_sub(app.detail_scroll)?).ok().filter(|row| *row < pad.height)?;

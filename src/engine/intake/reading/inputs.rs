@@ -1,5 +1,6 @@
 //! Where the files of a job's inputs come from: kept now, waited for, or the server's own.
 
+use std::io::Read as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -85,7 +86,7 @@ impl Reader<'_> {
         let path = self.drop.dir.join(written);
         if path.is_file() {
             // A job file may name any file that we can read: what is no picture is not carried to a server.
-            if file.takes == SlotType::Image && self.shelf.is_text(&path) {
+            if file.takes == SlotType::Image && is_text(&path) {
                 return Err(NoInput::Never(format!("`{}` is a text, not a picture", text::clean(written))));
             }
             let kept = match self.drop.copies.get(&path) {
@@ -126,4 +127,22 @@ impl Reader<'_> {
             self.missing.files.push(path);
         }
     }
+}
+
+/// Neither called like a picture nor begun like one, but text.
+fn is_text(path: &Path) -> bool {
+    const PICTURES: [&str; 9] = ["png", "jpg", "jpeg", "webp", "gif", "bmp", "tif", "tiff", "avif"];
+    let ending = path.extension().and_then(|ending| ending.to_str()).unwrap_or_default();
+    if PICTURES.iter().any(|picture| ending.eq_ignore_ascii_case(picture)) {
+        return false;
+    }
+    let mut start = Vec::new();
+    let read = std::fs::File::open(path).and_then(|file| file.take(512).read_to_end(&mut start));
+    let words = match std::str::from_utf8(&start) {
+        Ok(words) => words,
+        // Cut within a letter.
+        Err(error) if error.error_len().is_none() => "",
+        Err(_) => return false,
+    };
+    read.is_ok() && !words.is_empty() && words.chars().all(|c| !c.is_control() || c.is_whitespace())
 }
