@@ -70,6 +70,13 @@ fn run(args: Args) -> Result<Code, Trouble> {
         }
         Some(Verb::Add { files, dry_run: true }) => paper::dry_run(&Place::as_it_is(&asks)?, &files, out),
         Some(Verb::Add { files, dry_run: false }) => {
+            // Before a folder is made for nothing.
+            if !files.iter().any(|file| file.exists()) {
+                for file in &files {
+                    eprintln!("comfytop: {}: there is no such file", shown(file));
+                }
+                return Ok(Code::No);
+            }
             let place = Place::settle_or_make(&asks)?;
             Ok(verbs::add(&mut starting(&place, false)?, &files, place.no_preflight, out)?)
         }
@@ -261,11 +268,13 @@ fn engine(place: &Place, detached: bool, look_only: bool) -> Result<Code, Troubl
     let result = runtime.block_on(crate::engine::run(options));
     // A measurement that still runs is done again by the next engine.
     runtime.shutdown_timeout(Duration::from_millis(100));
-    if let Err(error) = result {
-        tracing::error!("{error}");
-        return Err(Trouble::Engine(error));
-    }
-    Ok(Code::Ok)
+    result.map(|()| Code::Ok).map_err(|error| {
+        if detached {
+            // Nobody else hears it.
+            tracing::error!("{error}");
+        }
+        Trouble::Engine(error)
+    })
 }
 
 /// Out of the login session: its end must not be ours.

@@ -152,6 +152,9 @@ impl Place {
     fn find(args: &PlaceArgs) -> Result<Found, Trouble> {
         if let Some(dir) = &args.dir {
             let path = std::path::absolute(dir).map_err(|source| Trouble::Folder { path: dir.clone(), source })?;
+            if path.is_file() {
+                return Err(Trouble::Usage(format!("--dir: {} is a file, not a folder", super::shown(&path))));
+            }
             let kept_elsewhere = args.state.as_ref().is_some_and(|state| state.join("store.db").is_file());
             let is_one = kept_elsewhere || path.join(CONFIG).is_file() || path.join(STATE).is_dir();
             return Ok(if is_one { Found::Here(path) } else { Found::New(path) });

@@ -53,8 +53,10 @@ pub struct Counts {
     pub queued: usize,
     pub held: usize,
     pub done: usize,
+    /// Refused job files among them.
     pub failed: usize,
-    pub other: usize,
+    pub cancelled: usize,
+    pub duplicates: usize,
 }
 
 impl Counts {
@@ -67,7 +69,8 @@ impl Counts {
             JobState::Held => &mut self.held,
             JobState::Done => &mut self.done,
             JobState::Failed { .. } | JobState::Rejected { .. } => &mut self.failed,
-            JobState::Cancelled { .. } | JobState::Duplicate { .. } => &mut self.other,
+            JobState::Cancelled { .. } => &mut self.cancelled,
+            JobState::Duplicate { .. } => &mut self.duplicates,
         }
     }
 }

@@ -77,6 +77,7 @@ pub fn draw(app: &App, buf: &mut Buffer) {
     if app.help.is_some() {
         help::help(app, buf);
     }
+    footer::notice(app, buf, areas.footer);
 }
 
 /// A title on a box's line: strong where the pane has the focus. Returns the column after it.

@@ -123,6 +123,8 @@ pub fn judge(seen: &Seen, thresholds: &Thresholds) -> Option<Judgement> {
         cut: None,
     };
     if seen.frames < FEWEST_JUDGED || seen.frames > MOST_JUDGED {
+        let many = if seen.frames < FEWEST_JUDGED { "few" } else { "many" };
+        judgement.advice = Some(format!("{} frames are too {many} to judge a loop by", seen.frames));
         return Some(judgement);
     }
     let clip = Clip::of(seen, thresholds);

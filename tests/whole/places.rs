@@ -155,8 +155,15 @@ fn no_verb_but_add_makes_a_render_folder() {
         assert_eq!(fs::read_dir(stage.at("jobs")).unwrap().count(), 1);
         assert!(!stage.at(".comfytop").exists());
     }
+    // Not for a file that is not there, and not where a file lies.
+    let ran = stage.run(&["add", "nope.json"]);
+    assert_eq!((ran.code, stage.at(".comfytop").exists()), (1, false), "{ran:?}");
+    assert!(ran.err.contains("nope.json: there is no such file"), "{}", ran.err);
     let file = stage.at("a.json");
     fs::write(&file, job("a", 1).to_string()).unwrap();
+    let ran = stage.run(&["--dir", file.to_str().unwrap(), "add", file.to_str().unwrap()]);
+    assert_eq!(ran.code, 2, "{ran:?}");
+    assert!(ran.err.contains("is a file, not a folder") && !ran.err.contains("becomes"), "{}", ran.err);
     fs::write(stage.at("start.png"), IMAGE).unwrap();
     let added = stage.run(&["add", file.to_str().unwrap()]);
     assert!(

@@ -163,6 +163,25 @@ impl Page<'_> {
         }
     }
 
+    /// Short facts side by side; one goes to the next line as a whole where it fits there.
+    fn parts(&mut self, label: &str, parts: &[String], role: Role) {
+        let room = self.width.saturating_sub(LABEL).max(8);
+        let mut lines: Vec<String> = Vec::new();
+        for part in parts {
+            let wide = canvas::width(part);
+            match lines.last_mut() {
+                Some(line) if wide > room || canvas::width(line) + 3 + wide <= room => {
+                    line.push_str(" · ");
+                    line.push_str(part);
+                }
+                _ => lines.push(part.clone()),
+            }
+        }
+        for (n, line) in lines.iter().enumerate() {
+            self.text(if n == 0 { label } else { "" }, line, role);
+        }
+    }
+
     /// Lines that must stay as they are: an excerpt with a caret, a traceback.
     fn verbatim(&mut self, text: &str) {
         let style = self.app.live_theme().style(Role::Plain);
@@ -388,12 +407,11 @@ fn looks(page: &mut Page<'_>, looks: &[Look]) {
     }
     for other in looks.iter().skip(1) {
         let known = &other.measurement;
-        let mut parts = vec![other.path.clone()];
+        let mut parts = vec![clean(&other.path).into_owned()];
         parts.extend(known.ssim.map(|ssim| format!("SSIM {ssim:.3}")));
         parts.extend(known.verdict.map(|verdict| verdict.word().to_owned()));
-        parts.extend(known.advice.clone());
-        parts.extend(known.note.clone());
-        page.text("beside", &clean(&parts.join(" · ")), Role::Quiet);
+        parts.extend([&known.advice, &known.note].into_iter().flatten().map(|words| clean(words).into_owned()));
+        page.parts("beside", &parts, Role::Quiet);
     }
 }
 
@@ -426,7 +444,7 @@ fn times(page: &mut Page<'_>, entry: &Entry) {
     if let Some(peak) = row.peak_vram {
         parts.push(format!("peak {} GB", figures::gigabytes(peak)));
     }
-    page.text("times", &parts.join(" · "), Role::Plain);
+    page.parts("times", &parts, Role::Plain);
 }
 
 /// Short values share a line, long ones have their own.
@@ -442,7 +460,7 @@ fn slots(page: &mut Page<'_>, detail: &Detail) {
         }
     }
     if !short.is_empty() {
-        page.text("slots", &short.join(" · "), Role::Plain);
+        page.parts("slots", &short, Role::Plain);
     }
     for (name, text) in long {
         let name = canvas::fit(&clean(name), LABEL - 1).into_owned();
@@ -469,9 +487,9 @@ fn attempts(page: &mut Page<'_>, detail: &Detail) {
             Reason::NextTry(why) => parts.push(clean(why).into_owned()),
             Reason::Retried(why) => parts.push(format!("retried: {}", clean(why))),
         }
-        parts.push(attempt.server.clone());
+        parts.push(clean(&attempt.server).into_owned());
         parts.extend(attempt.seed.map(|s| format!("seed {s}")));
-        parts.extend(attempt.values.iter().map(|(slot, value)| format!("{slot} {}", plain(value))));
+        parts.extend(attempt.values.iter().map(|(slot, value)| format!("{} {}", clean(slot), plain(value))));
         parts.extend(attempt.elapsed_s(app.known_at()).map(figures::duration));
         parts.extend(attempt.measurement.as_ref().and_then(|m| m.ssim).map(|s| format!("SSIM {s:.3}")));
         parts.extend(attempt.measurement.as_ref().and_then(|m| m.verdict).map(|v| v.word().to_owned()));
@@ -485,7 +503,7 @@ fn attempts(page: &mut Page<'_>, detail: &Detail) {
             Some(Mark::Discarded) => parts.push("discarded".to_owned()),
             None => {}
         }
-        page.text(&format!("try {}", attempt.number), &clean(&parts.join(" · ")), role);
+        page.parts(&format!("try {}", attempt.number), &parts, role);
         for note in &attempt.notes {
             page.text("", &clean(note), Role::Quiet);
         }

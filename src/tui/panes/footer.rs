@@ -1,4 +1,4 @@
-//! The bottom line: the keys that do something now, or what is being typed or asked; and notices.
+//! The bottom line: the keys that do something now, or what is being typed or asked; and notices, above it.
 
 use ratatui::buffer::Buffer;
 use ratatui::layout::Rect;
@@ -14,13 +14,6 @@ use crate::tui::theme::Role;
 pub fn footer(app: &App, buf: &mut Buffer, area: Rect) {
     let theme = app.theme();
     let mut right = Vec::new();
-    if let Some(notice) = app.said() {
-        let sign = if notice.level == Level::Info { "" } else { "! " };
-        let room = usize::from(area.width) / 2;
-        let words = crate::text::clean(&notice.text);
-        let words = canvas::fit(&words, room).into_owned();
-        right.push(Span::styled(format!("{sign}{words} "), theme.style(super::server::level(notice.level))));
-    }
     if app.engine.simulated {
         right.push(Span::styled(" simulated server ", theme.style(Role::Nearly)));
     }
@@ -44,6 +37,18 @@ pub fn footer(app: &App, buf: &mut Buffer, area: Rect) {
         }
         _ => keys_line(app, buf, area, &bindings(app)),
     }
+}
+
+/// What was said last, while it is fresh: over the end of the line above the keys, so that none of them is hidden.
+pub fn notice(app: &App, buf: &mut Buffer, footer: Rect) {
+    let Some(notice) = app.said().filter(|_| footer.y > 0 && footer.width > 4) else { return };
+    let sign = if notice.level == Level::Info { "" } else { "! " };
+    let words = format!("{sign}{}", crate::text::clean(&notice.text));
+    let words = format!(" {} ", canvas::fit(&words, usize::from(footer.width) - 4));
+    let wide = canvas::cells(&words);
+    let area = Rect { x: footer.right() - wide - 1, y: footer.y - 1, width: wide, height: 1 };
+    super::over::clear(buf, area);
+    canvas::text(buf, area.x, area.y, wide, &words, app.theme().style(super::server::level(notice.level)));
 }
 
 fn typing(app: &App, buf: &mut Buffer, area: Rect) {

@@ -65,7 +65,7 @@ pub fn filter(app: &App) -> Option<String> {
     (!filter.is_empty()).then(|| format!("/{filter}  {} of {}", app.jobs.len(), app.jobs.total()))
 }
 
-/// `1 running · 14 queued · 31 done · 1 failed`; the fewer `words` (2, 1, 0), the shorter.
+/// `1 running · 14 queued · 31 done · 1 failed · 2 cancelled`; the fewer `words` (3 to 0), the shorter.
 pub fn counts(app: &App, words: u8) -> Vec<Span<'static>> {
     let theme = app.live_theme();
     let counts = app.jobs.counts();
@@ -75,13 +75,14 @@ pub fn counts(app: &App, words: u8) -> Vec<Span<'static>> {
         (counts.held, "held", "‖", Role::Plain),
         (counts.done, "done", "●", Role::Plain),
         (counts.failed, "failed", "✗", Role::Bad),
+        (counts.cancelled, "cancelled", "–", Role::Quiet),
     ];
     let mut out = Vec::new();
     if app.jobs.marks() > 0 {
         out.push(Span::styled(format!("{} marked", app.jobs.marks()), theme.style(Role::Strong)));
     }
     for (n, word, sign, role) in parts.into_iter().filter(|p| p.0 > 0) {
-        if words < 2 && word == "held" {
+        if (words < 3 && word == "cancelled") || (words < 2 && word == "held") {
             continue;
         }
         if !out.is_empty() {
@@ -142,7 +143,8 @@ fn one(server: &ServerRow, now: Timestamp, detail: u8, theme: Theme) -> Vec<Span
         Link::Down { why, retry_at, .. } => {
             let bad = theme.style(Role::Bad);
             let again = match retry_at.duration_since(now).as_secs() {
-                n if n > 0 => format!(" · trying again in {n} s"),
+                // As wide at 9 as at 10: what stands beside it stays where it is.
+                n if n > 0 => format!(" · trying again in {n:>2} s"),
                 _ => " · trying again".to_owned(),
             };
             let why = crate::text::clean(why.lines().next().unwrap_or_default()).into_owned();

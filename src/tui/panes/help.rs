@@ -4,7 +4,7 @@ use ratatui::buffer::Buffer;
 use ratatui::layout::Rect;
 use ratatui::text::Span;
 
-use crate::job::{CancelledBy, JobState};
+use crate::job::{CancelledBy, Failure, FailureKind, JobId, JobState};
 use crate::tui::app::App;
 use crate::tui::canvas;
 use crate::tui::keys::{Heading, KEYS};
@@ -94,15 +94,22 @@ fn group(app: &App, heading: Heading) -> Lines {
 fn signs(app: &App) -> Lines {
     let theme = app.theme();
     let mut lines = vec![vec![Span::styled("signs", theme.style(Role::Quiet))]];
+    let why = Failure { kind: FailureKind::Node, node: None, message: String::new(), detail: String::new() };
     let states = [
+        JobState::Held,
+        JobState::Waiting { after: Vec::new() },
         JobState::Queued,
+        JobState::Submitting,
         JobState::Pending,
         JobState::Running,
         JobState::Collecting,
         JobState::Measuring,
         JobState::Done,
-        JobState::Held,
+        JobState::Failed { why: why.clone() },
+        JobState::Cancelling { since: app.now },
         JobState::Cancelled { by: CancelledBy::You },
+        JobState::Rejected { why },
+        JobState::Duplicate { of: JobId(0) },
     ];
     for half in states.chunks(4) {
         let mut line = vec![Span::raw("  ")];

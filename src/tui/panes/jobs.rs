@@ -60,7 +60,12 @@ fn heading(app: &App, buf: &mut Buffer, area: Rect) {
             theme.style(Role::Strong),
         );
     }
-    let counts = header::counts(app, 2);
+    let ends = queue_empty(app).map(|words| format!(" {words} "));
+    let ends_wide = ends.as_deref().map_or(0, |words| canvas::cells(words) + 3);
+    // When the queue ends matters more than how many jobs were cancelled.
+    let all = header::counts(app, 3);
+    let all_fit = x + canvas::spans_width(&all) + 4 + ends_wide < area.right();
+    let counts = if all_fit { all } else { header::counts(app, 2) };
     if !counts.is_empty() {
         x += 2;
         let room = area.right().saturating_sub(x + 3);
@@ -69,12 +74,8 @@ fn heading(app: &App, buf: &mut Buffer, area: Rect) {
         x += used + 1;
         x += canvas::text(buf, x, area.y, 1, " ", theme.style(Role::Plain));
     }
-    if let Some(words) = queue_empty(app) {
-        let words = format!(" {words} ");
-        let wide = canvas::cells(&words);
-        if x + wide + 3 < area.right() {
-            canvas::text(buf, area.right() - wide - 2, area.y, wide, &words, theme.style(Role::Plain));
-        }
+    if let Some(words) = ends.filter(|_| x + ends_wide < area.right()) {
+        canvas::text(buf, area.right() + 1 - ends_wide, area.y, ends_wide, &words, theme.style(Role::Plain));
     }
 }
 
