@@ -205,7 +205,9 @@ impl Run {
             .collect();
         let node = self.current().map(|(id, _)| self.title(id).to_owned());
         self.best = self.best.max(fraction);
-        Progress { fraction: (!self.spans.is_empty()).then_some(self.best), node, step: self.step, left_s, nodes }
+        // Joined in the middle, and nothing seen to end since: nobody knows how far it is.
+        let is_known = !self.spans.is_empty() && (self.told || self.best > 0.0);
+        Progress { fraction: is_known.then_some(self.best), node, step: self.step, left_s, nodes }
     }
 
     /// What the node that renders now took in earlier runs, seconds.

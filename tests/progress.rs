@@ -151,3 +151,12 @@ fn a_run_that_is_joined_in_the_middle_goes_by_time() {
     assert!((progress.fraction.unwrap() - 0.6).abs() < 1e-9 && (progress.left_s.unwrap() - typical * 0.4).abs() < 1e-6);
     assert_eq!(run.progress(typical * 1.2).left_s, None, "it takes longer, nobody knows how long");
 }
+
+#[test]
+fn a_run_that_is_joined_in_the_middle_and_was_never_seen_before_says_nothing_until_something_is_known() {
+    let mut run = Run::new(nodes(), NodeTimes::default());
+    run.node("14", 30.0);
+    assert_eq!(run.progress(40.0).fraction, None);
+    run.step("14", 1, 2, 50.0);
+    assert!(run.progress(50.0).fraction.is_some_and(|f| f > 0.0));
+}
