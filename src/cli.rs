@@ -99,7 +99,7 @@ fn run(args: Args) -> Result<Code, Trouble> {
             Ok(verbs::each(&mut talk, Request::Release { jobs }, out)?)
         }
         Some(Verb::Queue(verb)) => queue::run(&asks, verb, out),
-        Some(Verb::Doctor { json }) => doctor(&Place::settle(&asks)?, json),
+        Some(Verb::Doctor { json }) => doctor(asks, json),
         Some(Verb::Clean { dry_run }) => {
             Ok(verbs::clean_up(&mut starting(&Place::settle(&asks)?, true)?, dry_run, out)?)
         }
@@ -148,13 +148,18 @@ fn run(args: Args) -> Result<Code, Trouble> {
     }
 }
 
-fn doctor(place: &Place, json: bool) -> Result<Code, Trouble> {
+fn doctor(asks: PlaceArgs, json: bool) -> Result<Code, Trouble> {
+    let mut place = Place::settle(&asks)?;
+    let talk = Talk::open(&place.address()?, None).ok();
+    let engine = talk.as_ref().map(|talk| &talk.engine).filter(|engine| !engine.look_only);
+    // The server that is worked with, which may not be the config's.
+    if let (None, Some(named)) = (&place.server, engine.and_then(|engine| engine.server.clone())) {
+        place = Place::settle(&PlaceArgs { server: Some(named), ..asks })?;
+    }
     let config = &place.config;
     let inboxes: Vec<_> = config.inboxes.iter().map(|i| i.path.clone()).collect();
     let folder = Folder::with(&place.root, &inboxes, &config.outputs.path, place.asked_state.as_deref())
         .map_err(|source| Trouble::Folder { path: place.root.clone(), source })?;
-    let talk = Talk::open(&place.address()?, None).ok();
-    let engine = talk.as_ref().map(|talk| &talk.engine).filter(|engine| !engine.look_only);
     let patient = Patient { folder: &folder, config, engine, version: link::VERSION };
     let findings = runtime()?.block_on(crate::tools::doctor::examine(&patient));
     // A closed pipe is no error of ours.

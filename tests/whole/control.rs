@@ -310,6 +310,9 @@ fn the_doctor_looks_at_everything_and_says_what_to_do() {
         assert!(said.out.contains(what), "{what}: {}", said.out);
     }
     assert_eq!(said.code, 0, "{}", said.out);
+    // Also where only the engine was told of the server.
+    let said = stage.plain().arg("--dir").arg(&stage.root).arg("doctor").output().unwrap();
+    assert!(String::from_utf8_lossy(&said.stdout).contains("ComfyUI 0.33.0"), "{said:?}");
     stage.stop_engine();
     stage.kill_server();
     let said = stage.run(&["doctor", "--json"]);

@@ -161,9 +161,10 @@ fn no_verb_but_add_makes_a_render_folder() {
     assert!(ran.err.contains("nope.json: there is no such file"), "{}", ran.err);
     let file = stage.at("a.json");
     fs::write(&file, job("a", 1).to_string()).unwrap();
-    let ran = stage.run(&["--dir", file.to_str().unwrap(), "add", file.to_str().unwrap()]);
-    assert_eq!(ran.code, 2, "{ran:?}");
-    assert!(ran.err.contains("is a file, not a folder") && !ran.err.contains("becomes"), "{}", ran.err);
+    let ran = stage.plain().arg("--dir").arg(&file).arg("add").arg(&file).output().unwrap();
+    let err = String::from_utf8_lossy(&ran.stderr);
+    assert_eq!(ran.status.code(), Some(2), "{ran:?}");
+    assert!(err.contains("is a file, not a folder") && !err.contains("becomes"), "{err}");
     fs::write(stage.at("start.png"), IMAGE).unwrap();
     let added = stage.run(&["add", file.to_str().unwrap()]);
     assert!(
