@@ -287,6 +287,8 @@ pub enum FromEngine {
     },
     /// Everything as it is now: the first thing a watcher hears, and again when it lagged behind.
     Snapshot(Box<Snapshot>),
+    /// More jobs of the snapshot before it; nothing else comes between.
+    Jobs(Vec<JobRow>),
     Update(Update),
     Answer {
         id: u64,
@@ -365,6 +367,8 @@ pub struct Snapshot {
     pub servers: Vec<ServerRow>,
     /// In the order of their numbers.
     pub jobs: Vec<JobRow>,
+    /// So many jobs follow in [`FromEngine::Jobs`].
+    pub more: usize,
     /// Expected rendering time by [`JobRow::kind`], seconds.
     pub expect: BTreeMap<String, f64>,
     /// The latest notices, oldest first.

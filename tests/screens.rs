@@ -55,6 +55,21 @@ fn ten_thousand_jobs() {
 }
 
 #[test]
+fn a_list_that_comes_in_pieces_is_shown_when_it_is_whole() {
+    let mut app = World::full().app(120, 40);
+    let before = world::picture(&mut app);
+    let mut lines = world::in_pieces(World::many(1000).snapshot, 300);
+    let last = lines.pop().unwrap();
+    for line in lines {
+        say(&mut app, line);
+    }
+    assert_eq!(world::picture(&mut app), before);
+    say(&mut app, last);
+    let whole = world::picture(&mut app);
+    assert_eq!(whole, world::picture(&mut World::many(1000).app(120, 40)));
+}
+
+#[test]
 fn a_server_that_refuses() {
     held!("refused", |w, h| World::refused().app(w, h));
 }

@@ -7,9 +7,14 @@ use crate::config::ServerConfig;
 use crate::folder::Ending;
 use crate::job::JobId;
 use crate::link::VERSION;
-use crate::protocol::{Answer, Detail, FromEngine, FromFace, Hello, PROTOCOL, Request, Update};
+use crate::protocol::{Answer, Detail, FromEngine, FromFace, Hello, PROTOCOL, Request, Snapshot, Update};
 use crate::store::{FileRow, Place, StoreError};
 use jiff::Timestamp;
+
+/// Jobs in a line to a face, at least.
+const PIECE: usize = 200;
+/// Lines of a snapshot at most: fewer than may wait for a face.
+const MOST_PIECES: usize = 200;
 
 impl Driver {
     pub(super) fn face(&mut self, event: FaceEvent) {
@@ -38,8 +43,7 @@ impl Driver {
         }
         self.hub.send(face, &FromEngine::Welcome(self.state.engine_row().clone()));
         if hello.watch {
-            let snapshot = self.state.snapshot(Timestamp::now());
-            self.hub.send(face, &FromEngine::Snapshot(Box::new(snapshot)));
+            self.send_snapshot(face);
         }
         self.hub.greet(face, hello.watch, hello.dashboard);
         if hello.dashboard {
@@ -212,8 +216,21 @@ impl Driver {
 
     pub(super) fn catch_up(&mut self) {
         for face in self.hub.caught_up() {
-            let snapshot = self.state.snapshot(Timestamp::now());
-            self.hub.send(face, &FromEngine::Snapshot(Box::new(snapshot)));
+            self.send_snapshot(face);
+        }
+    }
+
+    /// Piece by piece: ten thousand rows at once would stay in memory as long as the engine lives.
+    fn send_snapshot(&mut self, face: u64) {
+        let now = Timestamp::now();
+        let all: Vec<JobId> = self.state.jobs().map(|job| job.id).collect();
+        let mut pieces = all.chunks(PIECE.max(all.len() / MOST_PIECES));
+        let first = pieces.next().unwrap_or_default();
+        let snapshot = Snapshot { more: all.len() - first.len(), ..self.state.snapshot(first, now) };
+        self.hub.send(face, &FromEngine::Snapshot(Box::new(snapshot)));
+        for piece in pieces {
+            let rows = self.state.rows(piece, now);
+            self.hub.send(face, &FromEngine::Jobs(rows));
         }
     }
 }

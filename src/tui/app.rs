@@ -175,6 +175,8 @@ pub struct App {
     pub(super) forecast: Forecast,
     forecast_due: bool,
     pub(super) notices: VecDeque<Notice>,
+    /// A snapshot whose last jobs have not come.
+    coming: Option<crate::protocol::Snapshot>,
     /// The footer's notice, and until when it stays.
     said: Option<(Notice, Timestamp)>,
     pub(super) away: Option<Away>,
@@ -228,6 +230,7 @@ impl App {
             forecast: Forecast::default(),
             forecast_due: false,
             notices: VecDeque::new(),
+            coming: None,
             said: None,
             away: None,
             detail: None,

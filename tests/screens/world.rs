@@ -198,7 +198,7 @@ impl World {
     fn of(jobs: Vec<JobRow>, servers: Vec<ServerRow>) -> Self {
         let expect = BTreeMap::from([("loop".to_owned(), 300.0)]);
         Self {
-            snapshot: Snapshot { engine: engine(), servers, jobs, expect, notices: Vec::new(), away: None },
+            snapshot: Snapshot { engine: engine(), servers, jobs, more: 0, expect, notices: Vec::new(), away: None },
             color: true,
         }
     }
@@ -406,13 +406,24 @@ impl World {
     pub fn app(self, width: u16, height: u16) -> App {
         let mut app = App::new(setup(width, height, self.color));
         say(&mut app, FromEngine::Welcome(self.snapshot.engine.clone()));
-        say(&mut app, FromEngine::Snapshot(Box::new(self.snapshot)));
+        for line in in_pieces(self.snapshot, 200) {
+            say(&mut app, line);
+        }
         if app.selected_job() == Some(JobId(49)) {
             answer_detail(&mut app, running_detail());
         }
         app.prepare();
         app
     }
+}
+
+/// As the engine sends it: so many jobs at once.
+pub fn in_pieces(mut snapshot: Snapshot, most: usize) -> Vec<FromEngine> {
+    let rest = snapshot.jobs.split_off(snapshot.jobs.len().min(most));
+    snapshot.more = rest.len();
+    let mut lines = vec![FromEngine::Snapshot(Box::new(snapshot))];
+    lines.extend(rest.chunks(most).map(|jobs| FromEngine::Jobs(jobs.to_vec())));
+    lines
 }
 
 fn setup(width: u16, height: u16, color: bool) -> Setup {

@@ -54,16 +54,21 @@ impl State {
         u32::try_from(index + 1).ok()
     }
 
-    pub fn snapshot(&mut self, now: Timestamp) -> Snapshot {
-        let ids: Vec<_> = self.jobs.keys().copied().collect();
+    /// Everything as it is now, but with these of the jobs only.
+    pub fn snapshot(&mut self, jobs: &[JobId], now: Timestamp) -> Snapshot {
         Snapshot {
             engine: self.row.clone(),
             servers: (0..self.servers.len()).filter_map(|s| self.server_row(s)).collect(),
-            jobs: ids.into_iter().filter_map(|id| self.job_row(id, now)).collect(),
+            jobs: self.rows(jobs, now),
+            more: 0,
             expect: self.expectations(),
             notices: self.notices.iter().cloned().collect(),
             away: self.away(),
         }
+    }
+
+    pub fn rows(&mut self, jobs: &[JobId], now: Timestamp) -> Vec<JobRow> {
+        jobs.iter().filter_map(|id| self.job_row(*id, now)).collect()
     }
 
     pub fn status(&self) -> Status {

@@ -15,6 +15,7 @@ impl App {
     pub(super) fn hear(&mut self, message: FromEngine) {
         match message {
             FromEngine::Welcome(engine) => {
+                self.coming = None;
                 self.engine = engine;
                 self.state = EngineState::Up;
                 self.gallery.forget_asked();
@@ -27,14 +28,30 @@ impl App {
                 self.state = EngineState::Refused { why, version };
                 self.mark(Urgency::Now);
             }
-            FromEngine::Snapshot(snapshot) => self.snapshot(*snapshot),
+            FromEngine::Snapshot(snapshot) => self.snapshot_part(*snapshot),
+            FromEngine::Jobs(jobs) => {
+                if let Some(mut snapshot) = self.coming.take() {
+                    snapshot.more = snapshot.more.saturating_sub(jobs.len().max(1));
+                    snapshot.jobs.extend(jobs);
+                    self.snapshot_part(snapshot);
+                }
+            }
             FromEngine::Update(update) => self.change(update),
             FromEngine::Answer { result, .. } => self.answer(result),
         }
     }
 
+    /// It is shown when it is whole.
+    fn snapshot_part(&mut self, snapshot: Snapshot) {
+        if snapshot.more > 0 {
+            self.coming = Some(snapshot);
+        } else {
+            self.snapshot(snapshot);
+        }
+    }
+
     fn snapshot(&mut self, snapshot: Snapshot) {
-        let Snapshot { engine, servers, jobs, expect, notices, away } = snapshot;
+        let Snapshot { engine, servers, jobs, more: _, expect, notices, away } = snapshot;
         let shown = self.shown_server().map(|s| s.name.clone());
         self.server = servers.iter().position(|s| Some(&s.name) == shown.as_ref()).unwrap_or(0);
         self.engine = engine;
