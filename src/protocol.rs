@@ -577,10 +577,14 @@ impl JobRow {
         }
     }
 
-    /// How the seam compares with an ordinary step: the noise-proof ratio where something moves, else that of
-    /// plain differences.
-    pub fn seam(&self) -> Option<f64> {
-        self.measured.as_ref().and_then(|known| known.seam())
+    /// What counts of it: its main output, or a mended copy that is the better loop.
+    pub fn best(&self) -> Option<&Measurement> {
+        best_known(self.measured.as_deref(), &self.repaired)
+    }
+
+    /// A mended copy is the better loop.
+    pub fn is_mended(&self) -> bool {
+        self.best().is_some_and(|best| self.repaired.iter().any(|copy| std::ptr::eq(&raw const copy.measurement, best)))
     }
 
     /// Rendering time so far, seconds.

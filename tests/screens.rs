@@ -124,6 +124,11 @@ fn a_done_job() {
     });
 }
 
+#[test]
+fn what_counts_of_a_job_may_be_its_mended_copy() {
+    held!("mended", |w, h| World::mended().app(w, h));
+}
+
 /// The done job under the cursor, and `i` pressed so many times.
 fn with_pictures(world: World, width: u16, height: u16, times: usize) -> comfytop::tui::App {
     let mut app = world.app(width, height);

@@ -15,7 +15,7 @@ use crate::config::UiConfig;
 use crate::job::{JobState, Shape};
 use crate::protocol::JobRow;
 use crate::text::clean;
-use crate::verdict::Verdict;
+use crate::verdict::{Measurement, Verdict};
 
 /// What a cell is drawn from, beside its row.
 #[derive(Debug, Clone, Copy)]
@@ -104,7 +104,7 @@ pub const COLUMNS: &[Column] = &[
         title: "name",
         json: Some("name"),
         words: "what the job file calls it; from the second attempt on, or where several are made, which try it is, and the best so far",
-        widths: (14, 18, 44),
+        widths: (14, 18, 32),
         rank: 1,
         align_right: false,
         sort: Some(|row| Some(Value::Text(row.name.to_lowercase()))),
@@ -199,7 +199,7 @@ pub const COLUMNS: &[Column] = &[
         widths: (6, 6, 7),
         rank: 2,
         align_right: true,
-        sort: Some(|row| row.ssim.map(Value::Number)),
+        sort: Some(|row| row.best().map_or(row.ssim, |best| best.ssim).map(Value::Number)),
         high_first: true,
         cell: ssim_cell,
     },
@@ -210,20 +210,21 @@ pub const COLUMNS: &[Column] = &[
         widths: (5, 5, 6),
         rank: 8,
         align_right: true,
-        sort: Some(|row| row.seam().map(|seam| Value::Number((seam - 1.0).abs()))),
+        sort: Some(|row| row.best()?.seam().map(|seam| Value::Number((seam - 1.0).abs()))),
         high_first: false,
         cell: |_, row, _| {
-            (row.seam().map_or(Cow::Borrowed(""), |seam| format!("{:.2}", seam.min(99.0)).into()), Role::Plain)
+            let seam = row.best().and_then(Measurement::seam);
+            (seam.map_or(Cow::Borrowed(""), |seam| format!("{:.2}", seam.min(99.0)).into()), Role::Plain)
         },
     },
     Column {
         title: "verdict",
         json: Some("verdict"),
-        words: "`loops`, `nearly` (after a cut), `pulses` (a step of light), `jumps`, `still`, `n/a`",
-        widths: (7, 7, 8),
+        words: "`loops`, `nearly` (after a cut), `pulses` (a step of light), `jumps`, `still`, `n/a`; `→ loops`: a mended copy does, and SSIM and seam are its",
+        widths: (7, 7, 9),
         rank: 10,
         align_right: false,
-        sort: Some(|row| row.measured.as_ref()?.verdict.map(|verdict| Value::Whole(verdict as u64))),
+        sort: Some(|row| row.best()?.verdict.map(|verdict| Value::Whole(verdict as u64))),
         high_first: false,
         cell: verdict_cell,
     },
@@ -263,14 +264,14 @@ pub fn place(room: u16, screen: u16, id_digits: u16) -> Vec<Placed> {
     if let Some(first) = widths.iter().position(Option::is_some) {
         left = (left + COLUMNS[first].gap()).saturating_sub(COLUMNS.first().map_or(0, Column::gap));
     }
-    for goal in [1, 2] {
-        for &i in &ranked {
-            let (_, good, max) = bounds(&COLUMNS[i]);
-            if let Some(now) = widths[i].as_mut() {
-                let grow = (if goal == 1 { good } else { max }).saturating_sub(*now).min(left);
-                *now += grow;
-                left -= grow;
-            }
+    // First each to what is good for it, then from the left to what it can use: a name before a longer bar.
+    let good = ranked.iter().map(|&i| (i, bounds(&COLUMNS[i]).1));
+    let most = (0..COLUMNS.len()).map(|i| (i, bounds(&COLUMNS[i]).2));
+    for (i, goal) in good.chain(most) {
+        if let Some(now) = widths[i].as_mut() {
+            let grow = goal.saturating_sub(*now).min(left);
+            *now += grow;
+            left -= grow;
         }
     }
     let mut x = 0;
@@ -366,12 +367,13 @@ fn state_cell<'a>(context: &Context<'_>, row: &'a JobRow, room: usize) -> Cell<'
             None => "waiting".into(),
         },
         JobState::Done => {
-            let verdict = row.measured.as_ref().and_then(|known| known.verdict).filter(|_| !context.verdict_apart);
+            let verdict = verdict_words(row).filter(|_| !context.verdict_apart);
             // Its gate was not met.
             let word =
                 if row.tries.as_ref().is_some_and(|tries| tries.passed == Some(false)) { "unmet" } else { "done" };
-            if let Some(verdict) = verdict.filter(|verdict| *verdict != Verdict::Unknown) {
-                return (format!("{sign} {word} · {}", verdict.word()).into(), theme::verdict(verdict));
+            if let Some((words, verdict)) = verdict.filter(|(_, verdict)| *verdict != Verdict::Unknown) {
+                let between = if row.is_mended() { "" } else { "· " };
+                return (format!("{sign} {word} {between}{words}").into(), theme::verdict(verdict));
             }
             if word == "unmet" {
                 return (format!("{sign} done, unmet").into(), Role::Nearly);
@@ -420,7 +422,7 @@ fn eta_cell<'a>(context: &Context<'_>, row: &'a JobRow, _: usize) -> Cell<'a> {
 }
 
 fn ssim_cell<'a>(context: &Context<'_>, row: &'a JobRow, _: usize) -> Cell<'a> {
-    match (row.ssim, &row.measure_note) {
+    match (row.best().map_or(row.ssim, |best| best.ssim), &row.measure_note) {
         // Of the best try so far.
         (None, _) if !row.state.is_ended() => match row.tries.as_ref().and_then(|tries| tries.best_ssim) {
             Some(best) => (format!("{best:.3}").into(), Role::Quiet),
@@ -433,8 +435,14 @@ fn ssim_cell<'a>(context: &Context<'_>, row: &'a JobRow, _: usize) -> Cell<'a> {
 }
 
 fn verdict_cell<'a>(_: &Context<'_>, row: &'a JobRow, _: usize) -> Cell<'a> {
-    let verdict = row.measured.as_ref().and_then(|known| known.verdict);
-    verdict.map_or(("".into(), Role::Plain), |verdict| (verdict.word().into(), theme::verdict(verdict)))
+    verdict_words(row).map_or(("".into(), Role::Plain), |(words, verdict)| (words, theme::verdict(verdict)))
+}
+
+/// Of what counts; `→ loops` where that is a mended copy.
+fn verdict_words(row: &JobRow) -> Option<(Cow<'static, str>, Verdict)> {
+    let verdict = row.best()?.verdict?;
+    let word = verdict.word();
+    Some((if row.is_mended() { format!("→ {word}").into() } else { word.into() }, verdict))
 }
 
 /// The table of columns for the documentation, in Markdown.

@@ -39,7 +39,7 @@ pub fn ranking(app: &App, buf: &mut Buffer) {
     let Some(ranking) = &app.ranking else { return };
     let (theme, screen) = (app.theme(), buf.area);
     let count = ranking.rows.as_ref().map_or(1, Vec::len).max(1);
-    let wide = screen.width.min(118);
+    let wide = screen.width.min(120);
     let tall = u16::try_from(count).unwrap_or(u16::MAX).saturating_add(AROUND).min(screen.height.saturating_sub(1));
     let area = Rect { x: (screen.width - wide) / 2, y: (screen.height - 1 - tall) / 2, width: wide, height: tall };
     over::clear(buf, area);
