@@ -586,7 +586,8 @@ impl State {
                 self.finish_file(id, now);
             }
             Input::Returned { file, jobs } => {
-                self.files.insert(file.id, file);
+                let number = file.id;
+                self.files.insert(number, file);
                 for id in jobs {
                     let again = self.jobs.get(&id).is_some_and(|j| {
                         j.state.is_ended() && !matches!(j.state, JobState::Done | JobState::Rejected { .. })
@@ -595,6 +596,7 @@ impl State {
                         let _ = self.requeue(id, false, now);
                     }
                 }
+                self.finish_file(number, now);
             }
         }
         self.settle_after(now);
@@ -684,7 +686,8 @@ impl State {
         self.recovering.remove(&id);
         let result = match &change {
             Change::Rendered { .. } | Change::Salvaged { .. } => Some(None),
-            Change::Failed { why, .. } if !waited => Some(Some(why.kind)),
+            // What waited failed for what it waited for, or was looked at and never sent.
+            Change::Failed { why, .. } if !waited || why.kind == FailureKind::Validation => Some(Some(why.kind)),
             _ => None,
         };
         if matches!(change, Change::TakenBack)

@@ -14,7 +14,7 @@ use super::core::{FLOW_KEY, OpenFile, Remembered, ServerSeat};
 use super::hub::FaceEvent;
 use super::posting::send_posts;
 use super::{EngineError, Event, ServerEnd, hearing};
-use crate::comfy::Client;
+use crate::comfy::{Client, Patience};
 use crate::config::{Config, DEFAULT_SERVER, ServerConfig, shown_url};
 use crate::link::Address;
 use crate::store::Store;
@@ -75,7 +75,7 @@ pub(super) fn connect(
 ) -> Result<Vec<ServerEnd>, EngineError> {
     let mut servers = Vec::new();
     for (index, config) in configured.iter().enumerate() {
-        let client = Arc::new(Client::new(&config.url, &config.headers)?);
+        let client = Arc::new(Client::with_patience(&config.url, &config.headers, patience())?);
         let client_id = store.client_id(&shown_url(&config.url), || {
             uuid::Builder::from_random_bytes(fastrand::u128(..).to_be_bytes()).into_uuid().simple().to_string()
         })?;
@@ -115,6 +115,14 @@ pub(super) fn connect(
         servers.push(ServerEnd { client, line: VecDeque::new(), poster, orders, busy });
     }
     Ok(servers)
+}
+
+/// How long servers are waited for; tests, which can't wait for minutes, say so by the environment.
+fn patience() -> Patience {
+    let usual = Patience::default();
+    let told = std::env::var("COMFYTOP_PATIENCE").ok().and_then(|seconds| seconds.parse().ok());
+    let told = told.and_then(|seconds| std::time::Duration::try_from_secs_f64(seconds).ok());
+    Patience { request: told.unwrap_or(usual.request), ..usual }
 }
 
 pub(super) fn bind(address: &Address) -> Result<Listener, EngineError> {

@@ -55,6 +55,7 @@ fn start(dir: &Path) -> (Driver, mpsc::UnboundedReceiver<Event>) {
         preflight: crate::engine::preflight::Preflight::default(),
         asks: HashMap::new(),
         next_ask: 1,
+        refused: HashMap::new(),
         measuring: VecDeque::new(),
         measures: false,
         measurer: super::super::errands::Measurer::default(),
@@ -386,6 +387,7 @@ fn a_file_that_cannot_be_moved_is_a_banner_and_taken_later() {
     let banner = &world.banners()[0];
     assert!(banner.starts_with("a.json can't be taken") && banner.contains("(and 1 more)"), "{banner}");
     fs::remove_file(world.path("jobs/queued")).expect("removed");
+    fs::create_dir(world.path("jobs/queued")).expect("made");
     world.take("jobs/a.json");
     assert!(world.banners()[0].starts_with("b.json"), "{:?}", world.banners());
     world.driver.take_offers(vec![inbox::Event::Gone { path: world.path("jobs/b.json") }]);

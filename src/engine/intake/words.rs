@@ -2,16 +2,32 @@
 
 use std::fmt::Write as _;
 
+use jiff::Timestamp;
+use serde_json::Value;
+
+use crate::folder::Ending;
 use crate::job::JobState;
-use crate::protocol::{JobRow, error_of};
+use crate::protocol::{JobRow, error_of, job_json};
 use crate::text;
 
+/// The text beside a job file that is put away.
+pub fn sidecar(ending: Ending, rows: &[JobRow]) -> String {
+    match ending {
+        Ending::Failed => error_text(rows),
+        Ending::Done => {
+            let now = Timestamp::now();
+            let list: Vec<Value> = rows.iter().map(|row| job_json(row, now)).collect();
+            format!("{}\n", text::json_text(&format!("{:#}", Value::Array(list))))
+        }
+    }
+}
+
 /// The text of the `.error.txt` beside a failed job file: what, where, how to mend it.
-pub fn error_text(rows: &[JobRow]) -> String {
+fn error_text(rows: &[JobRow]) -> String {
     let mut out = String::new();
     for row in rows {
         // Writing to a String can't fail.
-        let _ = write!(out, "{} {} is {}", row.id, text::clean(&row.name), row.state.word());
+        let _ = write!(out, "{} {} {}", row.id, text::clean(&row.name), row.state.said());
         if let Some(error) = error_of(row).filter(|_| !matches!(row.state, JobState::Done)) {
             let _ = write!(out, ": {}", text::clean(&error));
         }
