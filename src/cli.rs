@@ -213,9 +213,12 @@ fn running(place: &Place) -> Result<Talk, Trouble> {
 fn starting(place: &Place, look_only: bool) -> Result<Talk, Trouble> {
     let address = place.address()?;
     match Talk::open(&address, place.server.as_deref()) {
-        Err(LinkError::NoEngine) => Ok(link::start(&address, &launch(place, look_only), place.server.as_deref())?),
-        other => Ok(other?),
+        Err(LinkError::NoEngine) => {}
+        // It looked for somebody else, at another server.
+        Err(LinkError::Refused { .. }) if link::end_looking(&address) => {}
+        other => return Ok(other?),
     }
+    Ok(link::start(&address, &launch(place, look_only), place.server.as_deref())?)
 }
 
 /// How the engine of this place is started by another process.
@@ -246,7 +249,7 @@ fn engine(place: &Place, detached: bool, look_only: bool) -> Result<Code, Troubl
         crate::engine::log::to_stderr();
     }
     if !look_only {
-        end_looking(place)?;
+        link::end_looking(&place.address()?);
     }
     let options = crate::engine::Options {
         root: place.root.clone(),
@@ -268,18 +271,6 @@ fn engine(place: &Place, detached: bool, look_only: bool) -> Result<Code, Troubl
         return Err(Trouble::Engine(error));
     }
     Ok(Code::Ok)
-}
-
-/// An engine that only looks for somebody makes way for one that works.
-fn end_looking(place: &Place) -> Result<(), Trouble> {
-    if let Ok(mut talk) = Talk::open(&place.address()?, None)
-        && talk.engine.look_only
-    {
-        // It may be gone before it has answered.
-        let _ = talk.ask(Request::Stop);
-        talk.await_end(Duration::from_secs(5));
-    }
-    Ok(())
 }
 
 /// Out of the login session: its end must not be ours.

@@ -128,21 +128,35 @@ impl Run {
         sum
     }
 
-    /// What each node to be rendered counts: seconds where all are known, else plain shares.
+    /// What each node to be rendered counts: seconds where some are known, else plain shares. And whether all of a run's are
+    /// known, so that its end can be told.
     fn weights(&self) -> (HashMap<&str, f64>, bool) {
         let cold = self.is_cold();
         let rendered = || self.nodes.iter().filter(|n| !self.cached.contains(&n.id));
         let ran: HashSet<&str> = self.spans.iter().map(|(id, ..)| id.as_str()).collect();
-        let any_known = rendered().any(|n| self.known.of(&n.id, cold).is_some());
-        if any_known && self.told {
-            // A node that no earlier run rendered is either free or new; it counts nothing until it runs.
-            let weights = rendered().map(|n| (n.id.as_str(), self.known.of(&n.id, cold).unwrap_or(0.0)));
-            return (weights.collect(), true);
+        let plain = |n: &Node| if n.class.contains("Sampler") { SAMPLER_WEIGHT } else { 1.0 };
+        let known = |n: &Node| self.known.of(&n.id, cold);
+        if self.told && rendered().any(|n| known(n).is_some()) {
+            // What a whole run never rendered is never rendered; what was cached in all of them counts what such a
+            // node counts beside those that are known, and nobody knows when this run ends.
+            let (seconds, shares) = rendered()
+                .filter_map(|n| Some((known(n)?, plain(n))))
+                .fold((0.0, 0.0), |(a, b), (seconds, share)| (a + seconds, b + share));
+            let whole = !self.known.cold.is_empty();
+            let weight = |n: &Node| known(n).unwrap_or(if whole { 0.0 } else { plain(n) * seconds / shares });
+            let all = whole || rendered().all(|n| known(n).is_some());
+            return (rendered().map(|n| (n.id.as_str(), weight(n))).collect(), all);
         }
         let weights = rendered()
             .chain(self.nodes.iter().filter(|n| ran.contains(n.id.as_str())))
-            .map(|n| (n.id.as_str(), if n.class.contains("Sampler") { SAMPLER_WEIGHT } else { 1.0 }));
+            .map(|n| (n.id.as_str(), plain(n)));
         (weights.collect(), false)
+    }
+
+    /// Joined in the middle, so that nobody told which nodes are skipped: by time alone, as earlier runs went.
+    fn by_time(&self, now: f64) -> Option<(f64, f64)> {
+        let typical = self.known.typical().filter(|seconds| !self.told && *seconds > 0.0)?;
+        Some(((now / typical).clamp(0.0, NEARLY), typical - now))
     }
 
     /// Share of the current node that is done: by time where its time is known, held between
@@ -173,10 +187,13 @@ impl Run {
         }
         if let Some((node, since)) = self.current() {
             let weight = weights.get(node).copied().unwrap_or(0.0);
-            done += weight * self.share(since, now, known.then_some(weight));
+            done += weight * self.share(since, now, self.known.of(node, self.is_cold()).filter(|_| self.told));
         }
-        let fraction = if total > 0.0 { (done / total).clamp(0.0, 0.999) } else { 0.0 };
-        let left_s = known.then(|| (total - done).max(0.0));
+        let mut fraction = if total > 0.0 { (done / total).clamp(0.0, 0.999) } else { 0.0 };
+        let mut left_s = known.then(|| (total - done).max(0.0));
+        if let Some((share, left)) = self.by_time(now) {
+            (fraction, left_s) = (share, (left > 0.0).then_some(left));
+        }
         let nodes = self
             .spans
             .iter()

@@ -690,14 +690,7 @@ impl Job {
                     a.measurement = Some(measurement.clone());
                     a.repaired.clone_from(repaired);
                 });
-                match next {
-                    None => self.state = S::Done,
-                    Some(pick) => {
-                        self.next_reason = Reason::NextTry(self.lacked());
-                        self.take_pick(Some(pick.clone()));
-                        self.state = S::Queued;
-                    }
-                }
+                self.go_on(next.as_ref());
             }
             (S::Measuring, Change::Settle) if self.goal.is_some() => self.settled = true,
             (S::Held | S::Waiting { .. } | S::Queued, Change::Cancel { .. }) => {
@@ -743,6 +736,18 @@ impl Job {
             _ => return if self.steer(change) { Ok(()) } else { Err(illegal) },
         }
         Ok(())
+    }
+
+    /// Measured: it is done, or the next try is queued.
+    fn go_on(&mut self, next: Option<&Pick>) {
+        self.state = match next {
+            None => JobState::Done,
+            Some(pick) => {
+                self.next_reason = Reason::NextTry(self.lacked());
+                self.take_pick(Some(pick.clone()));
+                JobState::Queued
+            }
+        };
     }
 
     /// What people do to a job that is at no server, or only waits at one. False where it does not fit.

@@ -87,6 +87,18 @@ pub fn hello(watch: bool, dashboard: bool, server: Option<&str>) -> Hello {
     Hello { protocol: PROTOCOL, version: VERSION.to_owned(), watch, dashboard, server }
 }
 
+/// An engine that only looks, for somebody else, makes way. False: there is none, or it works.
+pub fn end_looking(address: &Address) -> bool {
+    match Talk::open(address, None) {
+        Ok(mut talk) if talk.engine.look_only => {
+            // It may be gone before it has answered.
+            let _ = talk.ask(Request::Stop);
+            talk.await_end(Duration::from_secs(5))
+        }
+        _ => false,
+    }
+}
+
 impl Reader {
     /// Waits for the next line of the engine.
     ///

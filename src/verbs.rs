@@ -16,7 +16,7 @@ use crate::embedded;
 use crate::job::{JobId, JobState, Mark};
 use crate::job_file::Format;
 use crate::link::{LinkError, Talk};
-use crate::protocol::{Answer, Detail, JobRow, Link, Request, Status, job_json};
+use crate::protocol::{Answer, Detail, JobRow, Link, Request, Status, error_of, job_json};
 use crate::text::{clean, json_text};
 
 pub use control::{clean_up, edit, flow};
@@ -29,7 +29,7 @@ pub enum Code {
     Ok = 0,
     /// Something asked for did not work, or is not done.
     No = 1,
-    /// The command line, a file or the config is at fault.
+    /// The command line or the config is at fault.
     Usage = 2,
     /// The time given to `wait` is over.
     TimedOut = 3,
@@ -174,7 +174,7 @@ pub fn show(talk: &mut Talk, job: JobId, graph: bool, out: &mut dyn Write) -> Ou
     };
     if graph {
         let Some(graph) = &detail.graph else {
-            eprintln!("comfytop: {job} has not been posted yet");
+            eprintln!("comfytop: {job} was never posted: it is {}", detail.row.state.word());
             return Ok(Code::No);
         };
         say!(out, "{}", json_text(&format!("{graph:#}")));
@@ -220,7 +220,7 @@ fn show_detail(detail: &Detail, out: &mut dyn Write) {
     for attempt in &detail.attempts {
         let took = attempt.elapsed_s(now).map_or_else(|| "not started".to_owned(), |s| format!("{s:.1} s"));
         let value = |(slot, value): (&String, &serde_json::Value)| format!(" · {slot} {value}");
-        let own: String = attempt.seed.iter().map(|seed| format!(" · seed {seed}")).collect();
+        let own = attempt.seed.map_or_else(String::new, |seed| format!(" · seed {seed}"));
         let own: String = std::iter::once(own).chain(attempt.values.iter().map(value)).collect();
         line(&format!("try {}", attempt.number), &format!("{} on {} · {took}{own}", attempt.prompt_id, attempt.server));
         match attempt.mark {
@@ -424,6 +424,10 @@ pub fn wait(mut talk: Talk, jobs: Vec<JobId>, timeout: Option<Duration>) -> Outc
             let missed: Vec<_> = rows.iter().filter(|r| matches!(r.state, JobState::Done)).filter_map(missed).collect();
             for words in &missed {
                 eprintln!("comfytop: {}", clean(words));
+            }
+            for row in rows.iter().filter(|r| !matches!(r.state, JobState::Done | JobState::Duplicate { .. })) {
+                let why = error_of(row).map_or_else(String::new, |why| format!(": {why}"));
+                eprintln!("comfytop: {}", clean(&format!("{} {} is {}{why}", row.id, row.name, row.state.word())));
             }
             Ok(if done && missed.is_empty() { Code::Ok } else { Code::No })
         }

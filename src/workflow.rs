@@ -78,8 +78,9 @@ pub enum WorkflowError {
     TooMuch,
     #[error("the graph has no nodes")]
     NoNodes,
-    #[error("node {node} {why}")]
-    BrokenNode { node: String, why: String },
+    /// Each with its id and title.
+    #[error("{}", .0.join("; "))]
+    BrokenNodes(Vec<String>),
     #[error("workflow without outputs: no node saves or shows anything; add SaveVideo or SaveImage")]
     NoOutputs,
     /// Several lines: TOML's own words with the place.

@@ -336,6 +336,25 @@ fn an_unanswered_post_that_arrived_is_not_posted_again() {
 }
 
 #[test]
+fn a_copy_that_arrives_long_after_is_seen_and_deleted() {
+    let (mut w, _) = World::up(2, 1);
+    w.posted(1, PostResult::Unsure { why: "cut".to_owned(), refused: false, nodes: Vec::new() });
+    w.looked(1, Look::Unknown);
+    w.wait(11);
+    w.nowhere(1);
+    w.accept(1);
+    w.hear(Heard::Remaining(1));
+    w.wait(11);
+    w.looked(1, Look::Running { copies: 1 });
+    assert!(looks(&w.wait(15)).is_empty());
+    // A minute later there is one more, and nobody posted it.
+    w.hear(Heard::Remaining(2));
+    assert_eq!(looks(&w.wait(2)), [(First::Nothing, vec![1])]);
+    let effects = w.looked(1, Look::Running { copies: 2 });
+    assert!(effects.iter().any(|e| matches!(e, Effect::Delete { .. })));
+}
+
+#[test]
 fn nothing_overtakes_a_post_whose_fate_is_unknown() {
     let (mut w, _) = World::up(2, 3);
     w.accept(1);

@@ -131,3 +131,23 @@ fn a_cold_run_is_foretold_by_a_warm_one_after_a_cold_one() {
         assert!(worst <= 0.10, "{worst:.3} from the truth");
     }
 }
+
+#[test]
+fn a_cold_run_after_warm_ones_alone_does_not_stand_still_in_its_loaders() {
+    let runs = renders("27-wan-loop-gpu.json");
+    let (mut run, worst) = replay(&runs[0], learnt(&runs[1]));
+    assert!(worst <= 0.3, "{worst}");
+    assert!(run.progress(runs[0].length).left_s.is_none() || run.progress(0.0).left_s.is_none());
+}
+
+#[test]
+fn a_run_that_is_joined_in_the_middle_goes_by_time() {
+    let runs = renders("27-wan-loop-gpu.json");
+    let known = learnt(&runs[1]);
+    let typical = known.typical().unwrap();
+    let mut run = Run::new(nodes(), known);
+    run.step("14", 1, 2, typical * 0.6);
+    let progress = run.progress(typical * 0.6);
+    assert!((progress.fraction.unwrap() - 0.6).abs() < 1e-9 && (progress.left_s.unwrap() - typical * 0.4).abs() < 1e-6);
+    assert_eq!(run.progress(typical * 1.2).left_s, None, "it takes longer, nobody knows how long");
+}

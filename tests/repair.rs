@@ -53,7 +53,7 @@ fn frames(path: &Path) -> Vec<Vec<u8>> {
 
 fn apart(a: &[u8], b: &[u8]) -> f64 {
     let sum: u64 = a.iter().zip(b).map(|(a, b)| u64::from(a.abs_diff(*b))).sum();
-    f64::from(u32::try_from(sum).unwrap()) / (SIZE.0 * SIZE.1) as f64
+    f64::from(u32::try_from(sum).unwrap()) / f64::from(u32::try_from(SIZE.0 * SIZE.1).unwrap())
 }
 
 /// Which frame of the clip each frame of the copy is.

@@ -213,12 +213,12 @@ fn a_clip_is_played_at_its_own_pace_and_skips_what_the_line_does_not_bear() {
         app.update(Event::Tick(app.next_tick()));
     }
     assert_eq!(number(&mut app), (from + 4) % 65 + 1, "one picture a tick");
-    app.hold_pictures(true);
+    app.hold_pictures(true, usize::MAX);
     for _ in 0..20 {
         app.update(Event::Tick(app.next_tick()));
     }
     assert_eq!(number(&mut app), (from + 4) % 65 + 1, "held");
-    app.hold_pictures(false);
+    app.hold_pictures(false, usize::MAX);
     assert_eq!(number(&mut app), (from + 24) % 65 + 1, "the one of this moment, none in between");
     press(&mut app, "P");
     assert!(!world::picture(&mut app).contains("/65"));
@@ -237,6 +237,7 @@ fn output_paths_are_links_where_they_stand() {
     assert_eq!(shown, "outputs/reading_loop.mp4");
     press(&mut app, "?");
     assert_eq!(app.links(), [], "the help page covers them");
+    assert_eq!(ranking(120, 40).links(), [], "so does the ranking");
 }
 
 #[test]
@@ -250,13 +251,13 @@ fn an_output_is_opened_by_its_whole_path() {
 fn pictures_wait_for_the_line_and_the_newest_is_shown() {
     let mut app = with_pictures(World::full(), 120, 40, 1);
     assert!(world::picture(&mut app).contains('▀'));
-    app.hold_pictures(true);
+    app.hold_pictures(true, usize::MAX);
     press(&mut app, "k");
     assert!(!world::picture(&mut app).contains('▀'), "those of another job are gone at once");
     world::serve(&mut app, None);
     app.prepare();
     assert!(app.pictures_wait() && !world::picture(&mut app).contains('▀'));
-    app.hold_pictures(false);
+    app.hold_pictures(false, usize::MAX);
     assert!(world::picture(&mut app).contains('▀') && !app.pictures_wait());
     assert!(app.has_new_pictures());
     app.prepare();
@@ -314,6 +315,24 @@ fn the_ranking_keeps_discards_and_repairs() {
     press_code(&mut app, KeyCode::Esc);
     assert_eq!(app.selected_job(), Some(JobId(47)));
     assert!(!app.footer_actions().contains(&Action::Keep));
+}
+
+#[test]
+fn on_a_slow_line_a_picture_is_unrolled() {
+    let mut app = with_pictures(World::full(), 120, 40, 0);
+    app.hold_pictures(false, 120);
+    let asked = press(&mut app, "i").into_iter().next();
+    world::serve(&mut app, asked);
+    let blocks = |app: &mut comfytop::tui::App| {
+        let buf = world::drawn(app);
+        buf.content().iter().filter(|cell| cell.bg != ratatui::style::Color::Reset).count()
+    };
+    let mut seen = vec![blocks(&mut app)];
+    while app.pictures_wait() {
+        seen.push(blocks(&mut app));
+    }
+    assert!(seen.len() > 5 && seen.is_sorted(), "{seen:?}");
+    assert!(seen.windows(2).all(|two| two[1] - two[0] <= 120), "{seen:?}");
 }
 
 #[test]

@@ -32,6 +32,8 @@ fn dashboard() {
         home: None,
         now: Timestamp::now(),
         size: terminal::size(),
+        depth: comfytop::tui::Depth::Full,
+        links: None,
     };
     let (wires, events) = Wires::new();
     if how == "panic" {

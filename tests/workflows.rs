@@ -5,10 +5,10 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use comfytop::job::Shape;
+use comfytop::job::{Goal, Shape, Vary};
 use comfytop::job_file::{self, Format, JobSpec, Source};
 use comfytop::workflow::{
-    BUILT_IN, FileValue, FillFault, Filled, Graph, InputRef, SeedChoice, Workflow, input, own_prefix, set_seed,
+    self, BUILT_IN, FileValue, FillFault, Filled, Graph, InputRef, SeedChoice, Workflow, input, own_prefix, set_seed,
 };
 use serde_json::{Map, Value, json};
 
@@ -473,4 +473,32 @@ fn the_docs_of_workflows_work() {
     let found = Workflow::parse("docs", &example, None).expect("usable");
     let names: Vec<_> = found.slots.iter().map(|slot| slot.name.as_str()).collect();
     assert_eq!(names, ["prompt", "seed", "width", "height", "steps", "prefix"]);
+}
+
+#[test]
+fn tries_change_only_what_they_vary() {
+    let until = |until: Value| json!({"workflow": "wan2.2-i2v-loop", "image": "a.png", "until": until});
+    let filled = fill(
+        "wan2.2-i2v-loop",
+        &until(json!({"verdict": "loops", "vary": {"length": [65, 81], "13.cfg": [1.0, 1.5]}})),
+    );
+    let goal = filled.tries.goal.as_ref().expect("a goal");
+    assert_eq!((goal.tries, filled.shape.length), (4, Some(65)));
+    let Vary::Values(variations) = &goal.vary else { panic!("{goal:?}") };
+    let all: Vec<_> = variations.iter().map(|v| (v.shape.length, v.values["13.cfg"].clone())).collect();
+    assert_eq!(all, [(Some(65), json!(1.0)), (Some(65), json!(1.5)), (Some(81), json!(1.0)), (Some(81), json!(1.5))]);
+    assert!(filled.tries.edits[0].is_empty());
+    assert_eq!(filled.tries.edits[1], [(InputRef::new("13", "cfg"), json!(1.5))]);
+    let mut graph = filled.graph.clone();
+    workflow::tries::vary(&mut graph, &filled.tries.edits[3]);
+    assert_eq!((at(&graph, "12.length"), at(&graph, "13.cfg")), (&json!(81), &json!(1.5)));
+    // A fault stands where the list is.
+    let fault = &faults("wan2.2-i2v-loop", &until(json!({"ssim": 0.8, "vary": {"length": [65, 66]}})))[0];
+    assert_eq!(fault.path(), ["until", "vary", "length"]);
+    let fault = &faults("wan2.2-i2v-loop", &until(json!({"ssim": 0.8, "vary": {"seed": [1, "random"]}})))[0];
+    assert!(fault.to_string().contains("must be numbers"), "{fault}");
+    let seeds = fill("wan2.2-i2v-loop", &until(json!({"verdict": "loops", "vary": {"seed": [7, 8]}})));
+    assert_eq!(seeds.seed, SeedChoice::Given(7));
+    let Some(Goal { vary: Vary::Values(list), .. }) = &seeds.tries.goal else { panic!("{seeds:?}") };
+    assert_eq!(list.iter().map(|v| v.seed).collect::<Vec<_>>(), [Some(7), Some(8)]);
 }

@@ -6,9 +6,11 @@ use std::path::{Path, PathBuf};
 
 use super::args::PlaceArgs;
 use crate::comfy::Client;
+use crate::config::DEFAULT_INBOX;
 use crate::config::{Config, ConfigError, ServerConfig};
 use crate::engine::EngineError;
 use crate::folder::{self, CONFIG, Folder, Found, STATE};
+use crate::job_file::Format;
 use crate::link::{Address, LinkError};
 use crate::tools;
 use crate::verbs::Code;
@@ -32,14 +34,25 @@ pub struct Place {
 pub enum Trouble {
     Usage(String),
     NoFolder(PathBuf),
+    /// It has an inbox already, with files in it that may be somebody else's.
+    Foreign(PathBuf),
     Config(ConfigError),
-    Folder { path: PathBuf, source: io::Error },
-    Log { path: PathBuf, source: io::Error },
+    Folder {
+        path: PathBuf,
+        source: io::Error,
+    },
+    Log {
+        path: PathBuf,
+        source: io::Error,
+    },
     Link(LinkError),
     Engine(EngineError),
     Demo(String),
     Convert(tools::convert::Trouble),
-    Repair { path: PathBuf, error: crate::tools::repair::Trouble },
+    Repair {
+        path: PathBuf,
+        error: crate::tools::repair::Trouble,
+    },
     Runtime(io::Error),
     Terminal(io::Error),
 }
@@ -60,7 +73,7 @@ impl Trouble {
     pub fn code(&self) -> Code {
         match self {
             Self::NoFolder(_) | Self::Link(_) | Self::Convert(tools::convert::Trouble::Server(_)) => Code::Nobody,
-            Self::Usage(_) | Self::Config(_) | Self::Convert(_) => Code::Usage,
+            Self::Usage(_) | Self::Foreign(_) | Self::Config(_) | Self::Convert(_) => Code::Usage,
             _ => Code::No,
         }
     }
@@ -75,6 +88,11 @@ impl fmt::Display for Trouble {
                 "no render folder here ({}) or above; `comfytop` or `comfytop add` makes one, `--dir` names one",
                 super::shown(at)
             ),
+            Self::Foreign(at) => write!(
+                f,
+                "{} is no render folder, and its jobs/ holds files that may be meant for something else; to make it one, and take them: --dir {0}",
+                super::shown(at)
+            ),
             Self::Config(error) => error.fmt(f),
             Self::Folder { path, source } | Self::Log { path, source } => write!(f, "{}: {source}", super::shown(path)),
             Self::Link(error @ LinkError::NoEngine) => write!(f, "{error}; `comfytop` or `comfytop engine` starts one"),
@@ -86,6 +104,15 @@ impl fmt::Display for Trouble {
             Self::Terminal(error) => write!(f, "the terminal: {error}"),
         }
     }
+}
+
+fn holds_job_files(root: &Path) -> bool {
+    let entries = std::fs::read_dir(root.join(DEFAULT_INBOX)).into_iter().flatten().flatten();
+    let is_job = |entry: &std::fs::DirEntry| {
+        let name = entry.file_name();
+        name.to_str().is_some_and(|name| !name.starts_with('.') && Format::of(name).is_some())
+    };
+    entries.into_iter().any(|entry| is_job(&entry))
 }
 
 impl Place {
@@ -111,6 +138,7 @@ impl Place {
     pub fn settle_or_make(args: &PlaceArgs) -> Result<Self, Trouble> {
         match Self::find(args)? {
             Found::Here(root) => Self::at(&root, args),
+            Found::New(root) if args.dir.is_none() && holds_job_files(&root) => Err(Trouble::Foreign(root)),
             Found::New(root) => {
                 eprintln!(
                     "comfytop: {} becomes a render folder: jobs/ workflows/ outputs/ .comfytop/ are created in it",

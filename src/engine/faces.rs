@@ -205,13 +205,19 @@ impl Driver {
             Some(attempt) => self.store.looks(&attempt.prompt_id).map_err(words)?,
             None => Vec::new(),
         };
+        let mut slots = prompt.map(|p| p.slots).unwrap_or_default();
+        for (slot, value) in &mut slots {
+            if let Some(own) = shown.and_then(|attempt| attempt.values.get(slot)) {
+                value.clone_from(own);
+            }
+        }
         let minutes = job.goal.as_ref().and_then(|goal| goal.minutes);
         Ok(Answer::Detail(Box::new(Detail {
             looks,
             minutes,
             row,
             file,
-            slots: prompt.map(|p| p.slots).unwrap_or_default(),
+            slots,
             note: job.note.clone(),
             tags: job.tags.clone(),
             attempts: job.attempts,

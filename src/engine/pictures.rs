@@ -38,13 +38,11 @@ impl Studio {
     }
 
     fn make(&self, path: &Path, what: Pictures, into: &Path) -> Result<Album, String> {
-        match &self.program {
-            Some(program) => video::apart::draw(program, path, what, into, PATIENCE),
-            None => {
-                let limits = Limits { time: PATIENCE, ..Limits::default() };
-                video::stills::make(path, what, into, &limits).map_err(|error| words(&error))
-            }
+        if let Some(program) = &self.program {
+            return video::apart::draw(program, path, what, into, PATIENCE);
         }
+        let limits = Limits { time: PATIENCE, ..Limits::default() };
+        video::stills::make(path, what, into, &limits).map_err(|error| words(&error))
     }
 
     fn preview(&self, image: &[u8], number: u64) -> Result<Still, String> {
@@ -71,7 +69,7 @@ fn name_of(path: &Path) -> std::io::Result<String> {
     hash.update(path.as_os_str().as_encoded_bytes());
     hash.update(about.len().to_le_bytes());
     hash.update(age.as_nanos().to_le_bytes());
-    Ok(hash.finalize().iter().take(12).map(|byte| format!("{byte:02x}")).collect())
+    Ok(crate::text::hex(hash.finalize().get(..12).unwrap_or_default()))
 }
 
 impl Driver {

@@ -12,7 +12,7 @@ use super::errands::{self, Uploaded};
 use super::preflight::{self, Sight, Told};
 use super::{Driver, Event, Measuring, hearing};
 use crate::comfy::Client;
-use crate::job::{Change, Failure, FailureKind, JobId, Output, Repaired};
+use crate::job::{Change, Failure, FailureKind, Job, JobId, Output, Repaired};
 use crate::protocol::Look;
 use crate::store::{InputFile, Prompt, StoreError, Write};
 use crate::verdict::{Curves, Measurement};
@@ -87,7 +87,7 @@ impl Driver {
 
     /// What is needed to post the try that a job is at.
     fn prompt_of(&self, job: JobId) -> Result<Option<Prompt>, StoreError> {
-        let variation = self.state.job(job).map_or(0, |job| job.variation());
+        let variation = self.state.job(job).map_or(0, Job::variation);
         Ok(self.store.prompt(job)?.map(|prompt| prompt.varied(variation)))
     }
 

@@ -88,7 +88,7 @@ pub enum Enough {
     Tries,
     /// So long was rendered.
     Minutes,
-    /// Nobody can tell how good it is, and more of the same would not help.
+    /// Nobody can tell how good the last two are, and more of the same would not help.
     NotJudged,
     /// A person said so.
     Asked,
@@ -115,6 +115,35 @@ impl Gate {
         let ssim = self.ssim.map(|least| format!("SSIM ≥ {least}"));
         let seam = self.seam.map(|most| format!("seam ≤ {most}"));
         [loops, ssim, seam].into_iter().flatten().collect::<Vec<_>>().join(" · ")
+    }
+}
+
+impl Goal {
+    /// `until loops, 8 tries at most, another seed each`.
+    #[must_use]
+    pub fn words(&self) -> String {
+        let Self { gate, tries, minutes, vary } = self;
+        let mut words = match gate {
+            Some(gate) => format!("until {}, {tries} tries at most", gate.words()),
+            None => format!("the best of {tries}"),
+        };
+        if let Some(minutes) = minutes {
+            let _ = write!(words, ", none begun after {minutes} minutes");
+        }
+        words.push_str(match vary {
+            Vary::Seed => ", another seed each",
+            Vary::Increment => ", one more as seed each",
+            Vary::Values(_) => ": ",
+        });
+        if let Vary::Values(list) = vary {
+            let value = |(key, value): (&String, &Value)| format!("{key} {value}");
+            let one = |variation: &Variation| {
+                let seed = variation.seed.map(|seed| format!("seed {seed}"));
+                variation.values.iter().map(value).chain(seed).collect::<Vec<_>>().join(" · ")
+            };
+            words.push_str(&list.iter().map(one).collect::<Vec<_>>().join(", "));
+        }
+        words
     }
 }
 
@@ -151,7 +180,7 @@ impl Enough {
             Self::NoGoal | Self::Passed => "",
             Self::Tries => "no try passed",
             Self::Minutes => "no try passed in its minutes",
-            Self::NotJudged => "can't be judged",
+            Self::NotJudged => "two in a row can't be judged",
             Self::Asked => "no try passed, and no more were wanted",
         }
     }
@@ -166,12 +195,12 @@ impl Attempt {
         Some(all.fold(own, |best, other| if better(other, best) { other } else { best }))
     }
 
-    /// What others take from it: the mended copy where that is the better loop.
+    /// What others may take from it: a mended copy that is the better loop stands first.
     #[must_use]
     pub fn files(&self) -> Vec<Output> {
         let known = self.measurement.as_ref();
         let mended = self.repaired.iter().rev().find(|r| known.is_none_or(|known| better(&r.measurement, known)));
-        mended.map_or_else(|| self.outputs.clone(), |repaired| vec![repaired.output.clone()])
+        mended.map(|repaired| &repaired.output).into_iter().chain(&self.outputs).cloned().collect()
     }
 
     /// One of its files passes the gate.
@@ -222,8 +251,10 @@ impl Job {
         {
             return Err(Enough::Passed);
         }
-        let latest = self.round().last().and_then(Attempt::result);
-        if latest.is_none_or(|known| matches!(known.verdict, None | Some(Verdict::Unknown))) {
+        // One may have been looked at while the machine had no time; two in a row tell of the job.
+        let measured = self.round().iter().rev().filter_map(Attempt::result);
+        let unjudged = |known: &&Measurement| matches!(known.verdict, None | Some(Verdict::Unknown));
+        if measured.take_while(unjudged).count() >= 2 {
             return Err(Enough::NotJudged);
         }
         let tried = self.tried();

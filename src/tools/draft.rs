@@ -56,10 +56,9 @@ pub fn job_file(workflow: &Workflow, others: &[String]) -> String {
     for own in KEYS.iter().filter(|own| own.name != "workflow" && own.name != "extra_data") {
         let example = match (own.name, own.takes) {
             (_, Takes::Until) => "{ verdict = \"loops\", tries = 8, vary = \"seed\" }",
-            ("best_of", _) => "4",
             ("repair", _) => "\"auto\"",
             ("name", _) => "\"my_job\"",
-            ("repeat", _) => "4",
+            ("repeat" | "best_of", _) => "4",
             ("priority", _) => "10",
             ("server", _) => "\"NAME\"",
             ("after", _) => "[\"another_job\"]",

@@ -1,7 +1,7 @@
 //! `comfytop extract`: the prompt that a file of ComfyUI's carries.
 
 use std::fs::File;
-use std::io::{self, Write};
+use std::io::Write;
 use std::path::Path;
 
 use serde_json::{Map, Value};
@@ -28,10 +28,7 @@ pub fn run(file: &Path, page: bool, out: &mut dyn Write) -> Result<(), EmbeddedE
     } else {
         format!("{:#}", Value::Object(graph(file)?))
     };
-    say(out, &text)?;
+    // A closed pipe is no error of ours.
+    let _ = writeln!(out, "{}", json_text(&text));
     Ok(())
-}
-
-fn say(out: &mut dyn Write, text: &str) -> io::Result<()> {
-    writeln!(out, "{}", json_text(text))
 }

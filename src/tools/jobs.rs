@@ -209,10 +209,18 @@ impl Ground<'_> {
             }
         }
         if let Some((info, server)) = self.info.filter(|_| self.preflight) {
+            let graphs = std::iter::once(filled.graph.clone()).chain(filled.tries.edits.iter().map(|edits| {
+                let mut graph = filled.graph.clone();
+                workflow::tries::vary(&mut graph, edits);
+                graph
+            }));
             let brought: HashSet<_> = filled.files.iter().map(|file| InputRef::new(&file.node, &file.input)).collect();
             let packs = preflight::packs(&filled.graph, spec.extra_data.as_ref());
-            for fault in preflight::check(&filled.graph, info, &brought, &packs) {
-                errors.push(at(&[], &format!("{server} would refuse it: {fault}")));
+            for fault in graphs.flat_map(|graph| preflight::check(&graph, info, &brought, &packs)) {
+                let error = at(&[], &format!("{server} would refuse it: {fault}"));
+                if !errors.contains(&error) {
+                    errors.push(error);
+                }
             }
         }
         if errors.is_empty() { Ok(Planned { spec, workflow, filled }) } else { Err(errors) }
@@ -261,6 +269,12 @@ fn difference(file: &Path, job: &Planned, out: &mut dyn Write) -> io::Result<()>
     }
     if !spec.after.is_empty() {
         writeln!(out, "    after: {}", clean(&spec.after.join(", ")))?;
+    }
+    if let Some(goal) = &filled.tries.goal {
+        writeln!(out, "    {}", clean(&goal.words()))?;
+    }
+    if spec.repair {
+        writeln!(out, "    repaired as advised")?;
     }
     if spec.hold {
         writeln!(out, "    on hold")?;

@@ -6,23 +6,19 @@
 
 use std::collections::{BTreeMap, VecDeque};
 use std::path::PathBuf;
-use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
 use ratatui::crossterm::event::{KeyCode, KeyEvent, KeyEventKind, KeyModifiers};
-use ratatui::layout::Rect;
 use tui_input::{Input, InputRequest};
 
 use super::forecast::Forecast;
 use super::gallery::{Gallery, Subject};
-use super::graphics::{Graphics, Means, Wanted};
+use super::graphics::Graphics;
 use super::keys::{self, Action, Mode};
 use super::layout::{self, Areas, Pane};
 use super::list::{Entry, JobList};
-use super::paint::Hyperlink;
-use super::panes::{self, pictures::Hung};
 use super::raster::Raster;
 use super::theme::{Depth, Role, Theme};
 use crate::config::{PictureMeans, UiConfig};
@@ -32,8 +28,10 @@ use crate::protocol::{Away, Detail, EngineRow, Flow, FromEngine, Level, Link, No
 mod act;
 mod hear;
 mod orders;
+mod pictures;
 mod ranking;
 
+use pictures::Wall;
 use ranking::{Menu, Ranking};
 
 /// What the dashboard is told once, at its start.
@@ -203,13 +201,8 @@ pub struct App {
     pub(super) typing: Option<Input>,
     editing: Editing,
     pub(super) gallery: Gallery,
-    /// The pictures as they hang.
-    pub(super) hung: Vec<Hung>,
-    /// Where, and how they are shown.
-    hung_in: (Rect, Option<Graphics>),
-    /// They are others than in the frame before.
-    new_pictures: bool,
-    /// How they are shown, once that is known.
+    pub(super) wall: Wall,
+    /// How pictures are shown, once that is known.
     pub(super) graphics: Option<Graphics>,
     due: Option<Urgency>,
 }
@@ -257,9 +250,7 @@ impl App {
             typing: None,
             editing: Editing::default(),
             gallery: Gallery::default(),
-            hung: Vec::new(),
-            hung_in: (Rect::ZERO, None),
-            new_pictures: false,
+            wall: Wall::default(),
             // Without colours there are shades, and nobody needs to be asked.
             graphics: (!setup.ui.color || setup.ui.pictures == PictureMeans::Blocks).then(Graphics::default),
             due: Some(Urgency::Now),
@@ -311,7 +302,7 @@ impl App {
                 None
             }
             Event::Raster { path, raster } => {
-                self.gallery.raster_came(path, raster);
+                self.gallery.raster_came(&path, raster);
                 self.mark(Urgency::Soon);
                 None
             }
@@ -347,24 +338,9 @@ impl App {
         command.or_else(|| self.ask_ranking_again()).or_else(|| self.ask_detail()).or_else(|| self.want_pictures())
     }
 
-    fn want_pictures(&mut self) -> Option<Command> {
-        // Where they are not shown nothing is asked, but that no more previews are sent.
-        if self.gallery.is_open() && self.areas().pictures.is_empty() {
-            return None;
-        }
-        self.gallery.want(self.now, self.is_up())
-    }
-
     /// Makes ready for drawing what is worked out only when somebody looks.
     pub fn prepare(&mut self) {
-        let changed = self.gallery.hang(self.graphics.is_some());
-        self.new_pictures = changed;
-        // Another size of the screen hangs them anew, too.
-        let area = self.areas().pictures;
-        if changed || self.hung_in != (area, self.graphics) {
-            self.hung = panes::pictures::hung(self);
-            self.hung_in = (area, self.graphics);
-        }
+        self.prepare_pictures();
         // What is paused starts nothing.
         let goes = self.is_up() && self.engine.flow.goes();
         if self.forecast_due || (goes && self.forecast.is_stale(&self.jobs, &self.servers, self.now)) {
@@ -385,56 +361,6 @@ impl App {
     /// The screen shows everything up to now.
     pub fn drawn(&mut self) {
         self.due = None;
-    }
-
-    /// How pictures are to be shown, as set.
-    pub fn picture_means(&self) -> PictureMeans {
-        self.setup.ui.pictures
-    }
-
-    /// Bytes a second that pictures may take, as set.
-    pub fn picture_rate(&self) -> u32 {
-        self.setup.ui.picture_rate
-    }
-
-    /// Pictures that are not on the screen yet must wait, or not.
-    pub fn hold_pictures(&mut self, held: bool) {
-        self.gallery.hold(held);
-    }
-
-    /// Pictures wait for that.
-    pub fn pictures_wait(&self) -> bool {
-        self.gallery.waits()
-    }
-
-    /// What was prepared has pictures that the frame before had not.
-    pub fn has_new_pictures(&self) -> bool {
-        self.new_pictures
-    }
-
-    /// The size of a cell in pixels; of the usual shape where nobody knows.
-    pub(super) fn cell(&self) -> (u16, u16) {
-        self.graphics.unwrap_or_default().cell
-    }
-
-    /// What on the screen leads somewhere.
-    pub fn links(&self) -> Vec<Hyperlink> {
-        self.setup.links.as_deref().map(|host| panes::detail::links(self, host)).unwrap_or_default()
-    }
-
-    pub(super) fn means(&self) -> Means {
-        self.graphics.unwrap_or_default().means
-    }
-
-    /// The pictures that are no text, and where they are to be.
-    pub fn posters(&self) -> Vec<Wanted> {
-        let covered = self.help.is_some() || self.areas().pictures.is_empty();
-        let hung = self.hung.iter().filter(|_| !covered);
-        hung.map(|hung| Wanted { area: hung.area, raster: Arc::clone(&hung.raster) }).collect()
-    }
-
-    pub(super) fn depth(&self) -> Depth {
-        if self.setup.ui.color { self.setup.depth } else { Depth::None }
     }
 
     /// When the screen would change by the clock alone.
@@ -518,13 +444,18 @@ impl App {
                 out.push((Role::Plain, " The engine has stopped, as you asked. E starts it again.".to_owned()));
             }
             EngineState::Gone { why, .. } => {
-                let why = if why.is_empty() { String::new() } else { format!(": {why}") };
-                let log = if self.engine.log.is_empty() {
-                    String::new()
+                // What kept it from starting comes first; and then another try helps only when that is mended.
+                let words = if self.engine.log.is_empty() && !why.is_empty() {
+                    format!("{why} · E tries again")
                 } else {
-                    format!(" (log: {})", self.short(&self.engine.log))
+                    let why = if why.is_empty() { String::new() } else { format!(": {why}") };
+                    let log = match self.engine.log.as_str() {
+                        "" => String::new(),
+                        log => format!(" (log: {})", self.short(log)),
+                    };
+                    format!("E starts it again: the engine stopped{why}{log}")
                 };
-                out.push((Role::Bad, format!("E starts it again: the engine stopped{why}{log}")));
+                out.push((Role::Bad, words));
             }
             EngineState::Refused { why, version } => {
                 let version = if version.is_empty() { String::new() } else { format!(" (engine {version})") };

@@ -96,6 +96,7 @@ fn connect(door: &Door, replace: bool, mut before: Option<String>) -> Result<(Re
         let _ = talk.ask(Request::Stop);
         talk.await_end(Duration::from_secs(12));
     }
+    link::end_looking(&door.address);
     let hello = link::hello(true, true, door.server.as_deref());
     match link::connect(&door.address, &hello) {
         Err(LinkError::NoEngine) => {

@@ -129,7 +129,7 @@ pub const COLUMNS: &[Column] = &[
         title: "state",
         json: Some("state"),
         words: "where it stands; while it runs, a bar over the whole job",
-        widths: (16, 16, 60),
+        widths: (14, 16, 60),
         rank: 0,
         align_right: false,
         sort: Some(|row| Some(Value::Text(row.state.word().to_owned()))),
@@ -332,6 +332,9 @@ fn tries_words(row: &JobRow, room: usize, name: usize) -> String {
 fn state_cell<'a>(context: &Context<'_>, row: &'a JobRow, room: usize) -> Cell<'a> {
     let (sign, role) = theme::sign(&row.state);
     let fraction = row.progress.as_ref().and_then(|p| p.fraction);
+    if row.trouble.is_some() {
+        return (format!("{sign} held up").into(), Role::Nearly);
+    }
     let words: Cow<'_, str> = match &row.state {
         JobState::Running if row.stalled_since.is_some() => {
             let since = row.stalled_since.unwrap_or(context.now);

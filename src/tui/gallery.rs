@@ -4,7 +4,7 @@
 //! more at the moment; those before them stay until then, and what came in between is never shown.
 
 use std::collections::{BTreeMap, HashMap};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -255,9 +255,9 @@ impl Gallery {
         self.live = Some((job, still));
     }
 
-    pub fn raster_came(&mut self, path: PathBuf, raster: Result<Raster, String>) {
+    pub fn raster_came(&mut self, path: &Path, raster: Result<Raster, String>) {
         // What nobody waits for any more is let go.
-        if let Some(slot) = self.rasters.get_mut(&path) {
+        if let Some(slot) = self.rasters.get_mut(path) {
             *slot = Some(raster.map(Arc::new));
         }
     }
@@ -279,15 +279,16 @@ impl Gallery {
         stills.iter().filter(is_wanted).collect()
     }
 
-    /// What is missing next. `may_ask`: the engine is there.
-    pub fn want(&mut self, now: Timestamp, may_ask: bool) -> Option<Command> {
+    /// What is missing next. `may_ask`: the engine is there; `has_room`: they are shown. Where they are not, nothing is
+    /// asked but that no more previews be sent.
+    pub fn want(&mut self, now: Timestamp, may_ask: bool, has_room: bool) -> Option<Command> {
         let view = self.shown_view();
-        let live = view == View::Live;
+        let live = has_room && view == View::Live;
         if may_ask && self.previews != live {
             self.previews = live;
             return Some(Command::Ask(Request::Previews { on: live }));
         }
-        let subject = self.subject.as_ref().filter(|_| self.is_open())?;
+        let subject = self.subject.as_ref().filter(|_| has_room)?;
         if let Some(what) = self.source().filter(|what| !self.albums.contains_key(what)) {
             if !may_ask || self.rests.is_some_and(|until| now < until) {
                 return None;

@@ -123,9 +123,9 @@ impl Painter {
             }
             // What is written over must not lose the link that it has.
             let from = self.at.map_or(x, |(from, _)| from);
-            let crossed = |other: &&Hyperlink| Some(*other) != link && other.area.y == y;
-            let crosses = links.iter().filter(crossed).any(|l| l.area.x < x && l.area.right() > from);
-            if crosses || !self.write_over(&mut out, (x, y)) {
+            let mut other_links = links.iter().filter(|other| Some(*other) != link && other.area.y == y);
+            let between = |other: &Hyperlink| other.area.x < x && other.area.right() > from;
+            if other_links.any(between) || !self.write_over(&mut out, (x, y)) {
                 go(&mut out, self.at, (x, y));
             }
             let pen = Pen::from(cell.style());

@@ -410,7 +410,8 @@ impl Screen {
 
     fn draw(&mut self, app: &mut App) -> io::Result<()> {
         let now = Instant::now();
-        app.hold_pictures(!self.posters.is_empty() || !self.budget.is_ready(now));
+        let held = !self.posters.is_empty() || !self.budget.is_ready(now);
+        app.hold_pictures(held, self.budget.piece());
         app.prepare();
         if self.painter.is_lost() {
             self.posters.forget();

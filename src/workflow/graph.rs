@@ -68,6 +68,9 @@ const NO_OUTPUT: &[&str] = &[
     "WanImageToVideo",
 ];
 
+/// So many faults of a graph are told.
+const MOST_FAULTS: usize = 20;
+
 /// Checks that this is a graph a server could run.
 pub(super) fn check(graph: &Graph) -> Result<(), WorkflowError> {
     if job_file::is_page_graph(graph) {
@@ -76,22 +79,36 @@ pub(super) fn check(graph: &Graph) -> Result<(), WorkflowError> {
     if graph.is_empty() {
         return Err(WorkflowError::NoNodes);
     }
+    let mut broken = Vec::new();
     for (id, node) in graph {
-        let broken = |why: String| WorkflowError::BrokenNode { node: text::clean(id).into_owned(), why };
+        let mut fault = |why: String| {
+            let title = Some(title(node)).filter(|title| !title.is_empty());
+            let title = title.map(|title| format!(" ({title})")).unwrap_or_default();
+            broken.push(format!("node {}{title} {why}", text::clean(id)));
+        };
         if class(node).is_none() {
-            return Err(broken("has no `class_type`; a graph in API format is wanted".to_owned()));
+            fault("has no `class_type`; a graph in API format is wanted".to_owned());
+            continue;
         }
         let Some(inputs) = node.get("inputs").and_then(Value::as_object) else {
-            return Err(broken("has no `inputs`; a graph in API format is wanted".to_owned()));
+            fault("has no `inputs`; a graph in API format is wanted".to_owned());
+            continue;
         };
         for (input, value) in inputs {
             if let Some(from) = link(value)
                 && !graph.contains_key(from)
             {
                 let (input, from) = (text::clean(input), text::clean(from));
-                return Err(broken(format!("takes its `{input}` from node {from}, which is not there")));
+                fault(format!("takes its `{input}` from node {from}, which is not there"));
             }
         }
+        if broken.len() >= MOST_FAULTS {
+            break;
+        }
+    }
+    if !broken.is_empty() {
+        broken.truncate(MOST_FAULTS);
+        return Err(WorkflowError::BrokenNodes(broken));
     }
     if graph.values().filter_map(class).all(|class| NO_OUTPUT.contains(&class)) {
         return Err(WorkflowError::NoOutputs);
@@ -209,14 +226,13 @@ pub fn own_prefix(graph: &mut Graph, prompt_id_hex8: &str) -> usize {
 
 /// What each node is called: its title where it has one, else its class. Fit to show.
 pub fn titles(graph: &Graph) -> BTreeMap<String, String> {
-    graph
-        .iter()
-        .map(|(id, node)| {
-            let title = node.get("_meta").and_then(|meta| meta.get("title")).and_then(Value::as_str).map(text::clean);
-            let title = title.filter(|title| !title.is_empty()).or_else(|| class(node).map(text::clean));
-            (id.clone(), title.unwrap_or_default().into_owned())
-        })
-        .collect()
+    graph.iter().map(|(id, node)| (id.clone(), title(node))).collect()
+}
+
+fn title(node: &Value) -> String {
+    let title = node.get("_meta").and_then(|meta| meta.get("title")).and_then(Value::as_str).map(text::clean);
+    let title = title.filter(|title| !title.is_empty()).or_else(|| class(node).map(text::clean));
+    title.unwrap_or_default().into_owned()
 }
 
 #[cfg(test)]
@@ -238,9 +254,15 @@ mod tests {
         assert!(refusal(json!({})).contains("no nodes"));
         assert!(refusal(json!({"nodes": [], "links": []})).contains("Export (API)"));
         assert!(refusal(json!({"3": 5})).contains("node 3 has no `class_type`"));
-        assert!(refusal(json!({"3": {"class_type": "SaveImage"}})).contains("no `inputs`"));
-        let dangling = json!({"3": {"class_type": "SaveImage", "inputs": {"images": ["9", 0]}}});
-        assert!(refusal(dangling).contains("node 3 takes its `images` from node 9"));
+        let broken = json!({
+            "3": {"class_type": "SaveImage", "inputs": {"images": ["9", 0]}, "_meta": {"title": "Keep it"}},
+            "4": {"class_type": "SaveImage"},
+        });
+        assert_eq!(
+            refusal(broken),
+            "node 3 (Keep it) takes its `images` from node 9, which is not there; node 4 (SaveImage) has no `inputs`; a \
+             graph in API format is wanted"
+        );
         let mute = json!({"1": {"class_type": "LoadImage", "inputs": {"image": "a"}}, "2": {"class_type": "KSampler", "inputs": {}}});
         assert!(refusal(mute).contains("without outputs"));
     }

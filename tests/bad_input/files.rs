@@ -77,13 +77,19 @@ fn json_of_the_wrong_shape_is_rejected() {
         ("hollow.json", "{}", &["the job is empty"]),
         ("page.json", "{\"nodes\": [], \"links\": []}", &["the graph has no nodes"]),
         (
-            "later.json",
+            "until.json",
             "{\"workflow\": \"wan2.2-i2v-loop\", \"until\": {}}",
-            &["`until` is a key of a later version", "line 1"],
+            &["`until` says not until what", "line 1"],
+        ),
+        (
+            "passwd.json",
+            "{\"workflow\": \"wan2.2-i2v-loop\", \"image\": \"../notes\", \"prompt\": \"x\"}",
+            &["`../notes` is a text, not a picture"],
         ),
         ("name.json", "{\"workflow\": \"wan2.2-i2v-loop\", \"name\": 5}", &["`name` must be a text"]),
         ("noflow.json", "{\"seed\": 5}", &["`workflow` is missing", "wan2.2-i2v, wan2.2-i2v-loop"]),
     ];
+    fs::write(stage.at("notes"), "root:x:0:0:root:/root:/bin/bash\n").expect("written");
     for (name, content, words) in cases {
         rejected(&stage, name, content.as_bytes(), words);
     }

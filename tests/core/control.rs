@@ -511,3 +511,22 @@ fn the_watchdog_interrupts_where_the_config_says_so() {
         other => panic!("{other:?}"),
     }
 }
+
+#[test]
+fn no_job_waits_behind_another_while_a_server_idles() {
+    let seat = |name: &str| ServerSeat { name: name.to_owned(), url: name.to_owned(), in_flight: 2 };
+    let now: Timestamp = "2026-11-22T20:00:00Z".parse().unwrap();
+    let seats = vec![seat("a"), seat("b")];
+    let state = State::new(Policy::default(), EngineRow::default(), seats, Remembered::default(), 1, now);
+    let mut w = World { state, now, asked: None };
+    for server in [0, 1] {
+        w.step(Input::Up { server, about: About::default() });
+    }
+    w.ask(pause());
+    for id in 1..=5 {
+        w.take(id);
+    }
+    w.ask(resume());
+    let at = |id| w.state.job(JobId(id)).unwrap().attempt().map(|attempt| attempt.server.clone());
+    assert_eq!([1, 2, 3, 4, 5].map(at), ["a", "b", "a", "b", ""].map(|s| (!s.is_empty()).then(|| s.to_owned())));
+}

@@ -188,10 +188,17 @@ fn a_dead_server_costs_no_try_and_changes_no_seed() {
 }
 
 #[test]
-fn what_cannot_be_judged_is_not_tried_again() {
+fn what_cannot_be_judged_twice_is_not_tried_again() {
+    let hevc = || Measurement { note: Some("n/a (needs ffmpeg: hevc)".to_owned()), ..Measurement::default() };
     let mut w = wanting(goal(Some(LOOPS), 8, Vary::Seed));
-    try_one(&mut w, Measurement { note: Some("n/a (needs ffmpeg: hevc)".to_owned()), ..Measurement::default() });
-    assert_eq!((w.word(1), the_row(&mut w).tries.unwrap().why.as_str()), ("done", "can't be judged"));
+    try_one(&mut w, hevc());
+    assert_eq!(w.word(1), "submitting", "once may be by chance");
+    try_one(&mut w, clip_of(Verdict::Jumps, 0.5));
+    try_one(&mut w, hevc());
+    try_one(&mut w, hevc());
+    let row = the_row(&mut w);
+    assert_eq!((w.word(1), row.tries.unwrap().why.as_str()), ("done", "two in a row can't be judged"));
+    assert_eq!(row.attempt, 2, "the one that could be judged is the best");
 }
 
 #[test]

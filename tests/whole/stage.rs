@@ -491,11 +491,17 @@ pub fn signal(pid: u32, signal: rustix::process::Signal) {
 
 /// Runs a program to its end; one that does not end fails the test.
 #[track_caller]
-pub fn ran(mut command: Command) -> Ran {
+pub fn ran(command: Command) -> Ran {
+    ran_within(command, PATIENCE)
+}
+
+/// The same, for one that has much to do.
+#[track_caller]
+pub fn ran_within(mut command: Command, patience: Duration) -> Ran {
     let mut child = Guarded(command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("it starts"));
     let out = heard(child.0.stdout.take().expect("piped"));
     let err = heard(child.0.stderr.take().expect("piped"));
-    let until = Instant::now() + PATIENCE;
+    let until = Instant::now() + patience;
     let status = loop {
         if let Some(status) = child.0.try_wait().expect("a child") {
             break status;

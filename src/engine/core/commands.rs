@@ -8,7 +8,7 @@ use std::time::Duration;
 use jiff::Timestamp;
 
 use super::{Effect, First, State, Timer};
-use crate::job::{CancelledBy, Change, JobId, JobState, SeedWish};
+use crate::job::{CancelledBy, Change, Job, JobId, JobState, SeedWish};
 use crate::protocol::{Answer, Cause, Flow, Request, Update};
 use crate::store::{Place, Write};
 
@@ -116,7 +116,7 @@ impl State {
                 self.change(id, Change::Cancelled { by: CancelledBy::You, at: now }, now);
                 Ok("cancelled; it is rendered, its files stay on the server".to_owned())
             }
-            JobState::Measuring if self.jobs.get(&id).is_some_and(|j| j.another_may_follow()) => {
+            JobState::Measuring if self.jobs.get(&id).is_some_and(Job::another_may_follow) => {
                 self.change(id, Change::Settle, now);
                 Ok("no more tries: it is done once this one is measured".to_owned())
             }
@@ -163,7 +163,7 @@ impl State {
     pub(super) fn requeue(&mut self, id: JobId, new_seed: bool, now: Timestamp) -> Result<String, String> {
         let Some(job) = self.jobs.get(&id) else { return Err(format!("there is no job {id}")) };
         if matches!(job.state, JobState::Rejected { .. }) {
-            return Err("its job file could not be read: mend the file and drop it again".to_owned());
+            return Err("it was rejected, for what stands beside it: mend its job file and drop it again".to_owned());
         }
         if !job.state.is_ended() {
             return Err(format!("it is {}: only a job that has ended can be requeued", job.state.word()));

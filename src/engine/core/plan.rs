@@ -21,13 +21,25 @@ impl State {
         if self.policy.look_only || self.stopping.is_some() {
             return;
         }
-        for server in 0..self.servers.len() {
-            while self.has_room(server, now)
-                && let Some(id) = self.next_for(server)
-                && (!self.recovering.contains(&id) || self.is_ready_for_alone(server))
-            {
-                self.submit(server, id, now);
+        // One to each, those that hold the fewest first, and so on: none waits behind another while a server idles.
+        let mut open: Vec<usize> = (0..self.servers.len()).collect();
+        while !open.is_empty() {
+            if open.len() > 1 {
+                open.sort_by_cached_key(|server| (self.at_server(*server).take(POSTS).count(), *server));
             }
+            let mut given = false;
+            open.retain(|&server| {
+                if given {
+                    return true;
+                }
+                let next = self.next_for(server).filter(|_| self.has_room(server, now));
+                let next = next.filter(|id| !self.recovering.contains(id) || self.is_ready_for_alone(server));
+                if let Some(id) = next {
+                    self.submit(server, id, now);
+                    given = true;
+                }
+                given
+            });
         }
         if std::mem::take(&mut self.reordered) {
             for server in 0..self.servers.len() {

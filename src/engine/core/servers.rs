@@ -197,7 +197,9 @@ impl State {
                 Timer::Survey(server) => {
                     // What failed is tried again.
                     let surveying = self.servers.get(server).is_some_and(|s| s.surveying.is_some());
-                    if self.is_up(server) && (surveying || self.count_is_unexplained(server)) {
+                    if self.is_up(server)
+                        && (surveying || self.count_is_unexplained(server) || self.may_have_copies(server))
+                    {
                         self.survey(server, now);
                     }
                 }
@@ -215,6 +217,12 @@ impl State {
         let Some(s) = self.servers.get(server) else { return false };
         let ours = self.at_server(server).filter(|j| !matches!(j.state, JobState::Submitting)).count();
         (s.remaining as usize) < ours && s.surveying.is_none()
+    }
+
+    /// Something was posted to it a second time, or nobody knows how often: the first POST may arrive at any time.
+    fn may_have_copies(&self, server: usize) -> bool {
+        let posted_again = |j: &Job| self.sent.get(&j.id).is_some_and(|sent| sent.again || sent.link == 0);
+        self.at_server(server).any(posted_again)
     }
 
     pub(super) fn quiet(&mut self, server: usize, now: Timestamp) {
@@ -306,11 +314,12 @@ impl State {
     pub(super) fn remaining(&mut self, server: usize, remaining: u32, now: Timestamp) {
         let Some(s) = self.servers.get_mut(server) else { return };
         s.differs = 0;
+        let more = remaining > s.remaining;
         if s.remaining != remaining {
             s.remaining = remaining;
             self.dirty_servers.insert(server);
         }
-        if self.count_is_unexplained(server) {
+        if self.count_is_unexplained(server) || (more && self.may_have_copies(server)) {
             // The end messages may be on their way: look only if the count stays unexplained.
             self.after(now, Duration::from_secs(1), Timer::Survey(server));
         }

@@ -4,7 +4,7 @@
 //! An entry holds as long as the file's stamp is the same; nothing here outlives the engine.
 
 use std::collections::HashMap;
-use std::io;
+use std::io::{self, Read as _};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::SystemTime;
@@ -29,6 +29,25 @@ pub(super) struct Shelf {
 type Parsed = Result<Arc<Workflow>, Failure>;
 
 impl Shelf {
+    /// Neither called like a picture nor begun like one, but text.
+    #[expect(clippy::unused_self, reason = "who reads files here")]
+    pub fn is_text(&self, path: &Path) -> bool {
+        const PICTURES: [&str; 9] = ["png", "jpg", "jpeg", "webp", "gif", "bmp", "tif", "tiff", "avif"];
+        let ending = path.extension().and_then(|ending| ending.to_str()).unwrap_or_default();
+        if PICTURES.iter().any(|picture| ending.eq_ignore_ascii_case(picture)) {
+            return false;
+        }
+        let mut start = Vec::new();
+        let read = std::fs::File::open(path).and_then(|file| file.take(512).read_to_end(&mut start));
+        let words = match std::str::from_utf8(&start) {
+            Ok(words) => words,
+            // Cut within a letter.
+            Err(error) if error.error_len().is_none() => "",
+            Err(_) => return false,
+        };
+        read.is_ok() && !words.is_empty() && words.chars().all(|c| !c.is_control() || c.is_whitespace())
+    }
+
     /// A workflow by its name.
     pub fn workflow(
         &mut self,

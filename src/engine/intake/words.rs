@@ -38,8 +38,14 @@ fn error_text(rows: &[JobRow]) -> String {
             }
         }
     }
-    out.push_str(
-        "\nMend the file and drop it into the inbox again; moved back unchanged, those of its jobs that are not done run once more.\n",
-    );
+    let has = |state: fn(&JobState) -> bool| rows.iter().any(|row| state(&row.state));
+    out.push('\n');
+    if has(|state| matches!(state, JobState::Failed { .. } | JobState::Rejected { .. })) {
+        out.push_str("Mend the file and drop it into the inbox again.\n");
+    }
+    // Rejected again it would be.
+    if has(|state| matches!(state, JobState::Failed { .. } | JobState::Cancelled { .. })) {
+        out.push_str("Moved back into the inbox unchanged, those of its jobs that are not done run once more.\n");
+    }
     out
 }

@@ -47,6 +47,7 @@ impl App {
         match self.jobs.marks() {
             0 => self.jobs.selected().is_some_and(|e| fits(&e.row.state)),
             // With thousands marked, nobody looks at each for a footer.
+            1..=200 => self.jobs.targets().iter().any(|e| fits(&e.row.state)),
             _ => true,
         }
     }

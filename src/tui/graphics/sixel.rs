@@ -96,7 +96,7 @@ fn runs(columns: impl Iterator<Item = u8>, out: &mut String) {
 }
 
 /// The colour of the palette for a pixel at this place.
-fn index([r, g, b]: [u8; 3], x: usize, y: usize) -> u8 {
+fn index([red, green, blue]: [u8; 3], x: usize, y: usize) -> u8 {
     const BAYER: [[usize; 4]; 4] = [[0, 8, 2, 10], [12, 4, 14, 6], [3, 11, 1, 9], [15, 7, 13, 5]];
     let threshold = BAYER[y % 4][x % 4];
     let step = |value: u8, steps: usize| {
@@ -104,7 +104,7 @@ fn index([r, g, b]: [u8; 3], x: usize, y: usize) -> u8 {
         let level = usize::from(value) * (steps - 1) * 16 / 255;
         (level / 16 + usize::from(level % 16 > threshold)).min(steps - 1)
     };
-    let index = (step(r, STEPS[0]) * STEPS[1] + step(g, STEPS[1])) * STEPS[2] + step(b, STEPS[2]);
+    let index = (step(red, STEPS[0]) * STEPS[1] + step(green, STEPS[1])) * STEPS[2] + step(blue, STEPS[2]);
     u8::try_from(index).unwrap_or(u8::MAX)
 }
 

@@ -9,7 +9,7 @@ use serde_json::Value;
 
 use super::curves;
 use crate::job::{Attempt, Ending, Failure, JobState, Mark, Reason};
-use crate::protocol::{Detail, JobRow, Look, Progress};
+use crate::protocol::{Detail, JobRow, Look, Progress, Tries};
 use crate::text::{clean, clean_lines};
 use crate::tui::app::App;
 use crate::tui::canvas;
@@ -80,13 +80,13 @@ pub fn line(app: &App, buf: &mut Buffer, area: Rect) {
     let row = &entry.row;
     let mut out = vec![Span::styled(format!("{} ", row.id), theme.style(Role::Strong))];
     match &row.state {
-        JobState::Running => out.extend(row.progress.as_ref().map(|p| now_words(app, p)).unwrap_or_default()),
-        JobState::Failed { why } | JobState::Rejected { why } => {
-            out.push(Span::styled(failure_words(why), theme.style(Role::Bad)));
-        }
         _ if row.trouble.is_some() => {
             let trouble = row.trouble.as_deref().unwrap_or_default();
             out.push(Span::styled(clean(trouble).into_owned(), theme.style(Role::Nearly)));
+        }
+        JobState::Running => out.extend(row.progress.as_ref().map(|p| now_words(app, p)).unwrap_or_default()),
+        JobState::Failed { why } | JobState::Rejected { why } => {
+            out.push(Span::styled(failure_words(why), theme.style(Role::Bad)));
         }
         _ => {
             let words = row.outputs.first().map_or_else(|| super::jobs::state_words(row), |o| o.path.clone());
@@ -94,7 +94,7 @@ pub fn line(app: &App, buf: &mut Buffer, area: Rect) {
         }
     }
     let mut facts = Vec::new();
-    facts.extend(row.tries.as_ref().map(|tries| tries.words()));
+    facts.extend(row.tries.as_ref().map(Tries::words));
     if let Some(detail) = app.selected_detail()
         && let Some((_, value)) = detail.slots.iter().find(|(name, _)| name == "image")
     {
@@ -229,7 +229,7 @@ fn page<'a>(app: &'a App, entry: &Entry, width: u16) -> Page<'a> {
 /// The outputs' paths on the screen, as links to files of `host`.
 pub fn links(app: &App, host: &str) -> Vec<Hyperlink> {
     let areas = app.areas();
-    let Some(entry) = app.jobs.selected().filter(|_| !areas.detail.is_empty() && app.help.is_none()) else {
+    let Some(entry) = app.jobs.selected().filter(|_| !areas.detail.is_empty()) else {
         return Vec::new();
     };
     let boxed = !areas.main_box.is_empty();
@@ -334,11 +334,11 @@ fn outputs(page: &mut Page<'_>, row: &JobRow) {
     }
     for repaired in &row.repaired {
         let known = &repaired.measurement;
-        let words = format!("  {}, {}", repaired.how, known.words());
-        let room = page.width.saturating_sub(LABEL + canvas::width(&words));
+        let words = clean(&format!("{}, {}", repaired.how, known.words())).into_owned();
+        let room = page.width.saturating_sub(LABEL + 2 + canvas::width(&words));
         let path = canvas::fit_tail(&clean(&repaired.output.path), room).into_owned();
         let role = known.verdict.map_or(Role::Quiet, theme::verdict);
-        page.row("repaired", vec![Span::raw(path), Span::styled(clean(&words).into_owned(), theme.style(role))]);
+        page.row("repaired", vec![Span::raw(path + "  "), Span::styled(words, theme.style(role))]);
     }
     let ui = &page.app.setup.ui;
     match (row.ssim, &row.measure_note) {

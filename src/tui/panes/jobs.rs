@@ -128,6 +128,12 @@ fn row(app: &App, buf: &mut Buffer, area: Rect, placed: &[Placed], entry: &Entry
         canvas::text(buf, area.x + 1, area.y, 1, "*", app.theme().style(Role::Strong));
     }
     for p in placed {
+        let mut p = *p;
+        // It has no numbers: the reason takes their room.
+        let is_reason = matches!(row.state, JobState::Rejected { .. }) && p.column.json == Some("state");
+        if is_reason {
+            p.width = area.right().saturating_sub(area.x + MARK + p.x + 1);
+        }
         let (words, role) = (p.column.cell)(&context, row, usize::from(p.width));
         let style = cell_style(theme, row, role, selected);
         let x = area.x + MARK + p.x;
@@ -135,6 +141,9 @@ fn row(app: &App, buf: &mut Buffer, area: Rect, placed: &[Placed], entry: &Entry
             canvas::right(buf, x, area.y, p.width, &words, style);
         } else {
             canvas::text(buf, x, area.y, p.width, &words, style);
+        }
+        if is_reason {
+            break;
         }
     }
 }
@@ -162,6 +171,11 @@ fn empty(app: &App, buf: &mut Buffer, area: Rect) {
         vec![(Role::Plain, format!("No job matches /{filter}").into()), (Role::Quiet, "Esc shows all of them".into())]
     } else if app.state == EngineState::Connecting {
         vec![(Role::Quiet, "connecting to the engine …".into())]
+    } else if let EngineState::Gone { why, asked: false } = &app.state
+        && !why.is_empty()
+    {
+        let room = usize::from(area.width.saturating_sub(8)).max(20);
+        canvas::wrap(&crate::text::clean(why), room).into_iter().map(|line| (Role::Bad, line.into())).collect()
     } else if app.state != EngineState::Up {
         vec![(Role::Quiet, "no engine: E starts it".into())]
     } else {

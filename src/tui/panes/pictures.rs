@@ -57,12 +57,16 @@ pub fn pictures(app: &App, buf: &mut Buffer, area: Rect) {
         }
         return;
     }
-    for (slot, Hung { area, label: (above, label), small, .. }) in app.hung.iter().enumerate() {
+    let unrolled_to = area.y.saturating_add(app.wall.unrolled);
+    for (slot, Hung { area, label: (above, label), small, .. }) in app.wall.hung.iter().enumerate() {
         let wide = canvas::cells(label).min(above.width);
         let x = above.x + (above.width - wide) / 2;
         canvas::text(buf, x, above.y, wide, label, theme.style(Role::Quiet));
         match small {
-            Some(small) => paint(buf, *area, small, app.depth()),
+            Some(small) => {
+                let under = app.wall.under.get(slot).and_then(|under| under.small.as_ref());
+                paint(buf, *area, (small, under), unrolled_to, app.depth());
+            }
             None if app.means() == Means::Kitty => stand_in(buf, *area, slot),
             // Drawn over these cells; see `terminal`.
             None => {}
@@ -82,8 +86,10 @@ fn stand_in(buf: &mut Buffer, area: Rect, slot: usize) {
     }
 }
 
-fn paint(buf: &mut Buffer, area: Rect, small: &Raster, depth: Depth) {
+/// A picture, and from the line `to` on the one before it.
+fn paint(buf: &mut Buffer, area: Rect, (new, before): (&Raster, Option<&Raster>), to: u16, depth: Depth) {
     for y in 0..area.height {
+        let Some(small) = (if area.y + y < to { Some(new) } else { before }) else { return };
         for x in 0..area.width {
             let pixel = |row: u16| {
                 let (x, y) = (usize::from(x), 2 * usize::from(y) + usize::from(row));

@@ -55,8 +55,8 @@ pub fn take_answers(sender: &Sender<Input>, wanted: PictureMeans, hints: &Hints)
         if replies.done {
             ended.get_or_insert_with(Instant::now);
         }
-        let waited = if hints.tmux { BEHIND } else { Duration::ZERO };
-        let is_over = ended.is_some_and(|at| at.elapsed() >= waited) || begun.elapsed() >= LATEST;
+        let patience = if hints.tmux { BEHIND } else { Duration::ZERO };
+        let is_over = ended.is_some_and(|at| at.elapsed() >= patience) || begun.elapsed() >= LATEST;
         if is_over || begun.elapsed() >= PATIENCE {
             let graphics = replies.graphics(wanted, hints);
             if told != Some(graphics) && sender.send(Input::Event(Event::Graphics(graphics))).is_err() {

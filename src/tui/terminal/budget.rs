@@ -12,6 +12,8 @@ const TELLING: usize = 2048;
 /// Bytes a second: what a terminal on this machine is given at most, and the slowest line there is.
 const LOCAL_MOST: f64 = 8e6;
 const LEAST: f64 = 512.0;
+/// Bytes of a cell in half blocks, about.
+const CELL: f64 = 20.0;
 /// The share of a slow line that pictures may have.
 const SHARE: f64 = 0.5;
 
@@ -44,6 +46,12 @@ impl Budget {
     #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a few million at most")]
     pub fn most(&self) -> usize {
         (self.rate * 1.5).max(8192.0) as usize
+    }
+
+    /// Cells of a picture in half blocks that one frame may have: those of an eighth of a second.
+    #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a few million at most")]
+    pub fn piece(&self) -> usize {
+        (self.rate / 8.0 / CELL) as usize
     }
 
     fn owed(&self, now: Instant) -> f64 {

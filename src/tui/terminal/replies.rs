@@ -172,12 +172,11 @@ impl Replies {
             PictureMeans::Kitty => Means::Kitty,
             PictureMeans::Iterm2 => Means::Iterm2,
             PictureMeans::Sixel => Means::Sixel,
-            PictureMeans::Blocks | PictureMeans::Off => Means::Blocks,
             PictureMeans::Auto if inline => Means::Iterm2,
             // These answer for kitty's pictures, but know no placeholders.
             PictureMeans::Auto if self.kitty && !is(&["konsole"]) => Means::Kitty,
             PictureMeans::Auto if self.sixel => Means::Sixel,
-            PictureMeans::Auto => Means::Blocks,
+            PictureMeans::Auto | PictureMeans::Blocks | PictureMeans::Off => Means::Blocks,
         };
         Graphics { means, cell: self.cell.unwrap_or(USUAL_CELL), tmux: hints.tmux }
     }
@@ -279,11 +278,11 @@ mod tests {
 
     #[test]
     fn what_is_typed_meanwhile_is_no_reply_and_none_is_lost() {
+        use KeyCode as C;
         let typed = "j\x1b[A歩\x1b[5~\x1bOB\r\x03R\x1bx";
         for (before, after) in [("", KITTY), (KITTY, ""), ("\x1b_Gi=31;OK\x1b\\", "\x1b[?62;4c\x1b[0n")] {
             let (replies, keys) = heard(&format!("{before}{typed}{after}"));
             let codes: Vec<_> = keys.iter().map(|key| key.code).collect();
-            use KeyCode as C;
             let wanted = [
                 C::Char('j'),
                 C::Up,

@@ -10,6 +10,7 @@ use crate::store::InputFile;
 use crate::text;
 use crate::workflow::graph::{self, Graph};
 use crate::workflow::object_info::ObjectInfo;
+use crate::workflow::slots::SlotType;
 use crate::workflow::{FileInput, FileValue, preflight};
 
 /// Why an input can't be had.
@@ -83,6 +84,10 @@ impl Reader<'_> {
         };
         let path = self.drop.dir.join(written);
         if path.is_file() {
+            // A job file may name any file that we can read: what is no picture is not carried to a server.
+            if file.takes == SlotType::Image && self.shelf.is_text(&path) {
+                return Err(NoInput::Never(format!("`{}` is a text, not a picture", text::clean(written))));
+            }
             let kept = match self.drop.copies.get(&path) {
                 Some(kept) => kept.clone(),
                 None if self.drop.can_wait() && self.shelf.is_large(&path, LARGE) => {
