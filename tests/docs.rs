@@ -132,6 +132,8 @@ fn every_direct_dependency_has_its_line_and_no_other_has() {
             named.extend(crates.into_iter().flat_map(|crates| crates.keys().cloned()));
         }
     }
+    // Itself, for its tests.
+    named.remove("comfytop");
     let text = read("docs/dependencies.md");
     let lines: BTreeSet<String> = listed(&text).into_iter().map(str::to_owned).collect();
     assert!(named.len() > 10, "the dependencies were not found");
