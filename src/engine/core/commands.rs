@@ -52,7 +52,9 @@ impl State {
                 let ids: Vec<_> = self.jobs.keys().copied().collect();
                 let places: HashMap<_, _> = self.line().zip(1..).collect();
                 let mut rows: Vec<_> = ids.into_iter().filter_map(|id| self.job_row(id, now)).collect();
-                rows.iter_mut().for_each(|row| row.position = places.get(&row.id).copied());
+                for row in &mut rows {
+                    row.position = places.get(&row.id).copied();
+                }
                 Answer::List(rows)
             }
             Request::Status => Answer::Status(Box::new(self.status())),
