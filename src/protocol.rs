@@ -560,7 +560,7 @@ impl JobRow {
     pub fn of(job: &Job) -> Self {
         // A queued job shows nothing of its earlier attempts: they are in the details.
         let latest = job.attempt().filter(|_| !job.state.is_waiting());
-        let chosen = if job.state.is_ended() { job.chosen() } else { latest };
+        let chosen = job.shown().filter(|_| !job.state.is_waiting());
         // One that ended otherwise still has the best of its tries.
         let timed = if matches!(job.state, JobState::Done) { chosen } else { latest };
         let measurement = chosen.and_then(|a| a.measurement.as_ref());

@@ -195,8 +195,8 @@ impl Driver {
             Some(file) => self.store.file(file).map_err(words)?.map(|file| self.lies_at(&file)),
             None => None,
         };
-        // What the row shows: the one that counts, once it has ended.
-        let shown = if job.state.is_ended() { job.chosen() } else { job.attempt() };
+        // As the row does.
+        let shown = job.shown();
         let graph = match shown {
             Some(attempt) if graph => self.store.posted(&attempt.prompt_id).map_err(words)?,
             _ => None,

@@ -75,7 +75,7 @@ fn name_of(path: &Path) -> std::io::Result<String> {
 impl Driver {
     /// Answers once the pictures of a job's main output are there.
     pub(super) fn pictures(&mut self, face: u64, id: u64, job: JobId, what: Pictures) {
-        let output = self.state.job(job).and_then(|job| Some(job.attempt()?.outputs.first()?.path.clone()));
+        let output = self.state.job(job).and_then(|job| Some(job.shown()?.outputs.first()?.path.clone()));
         let (studio, events) = (self.studio.clone(), self.events.clone());
         let path = output.map(|output| self.folder.resolve(&output));
         tokio::spawn(async move {

@@ -299,6 +299,12 @@ impl Job {
         kept.or(latest).or_else(|| self.best()).or_else(earlier).or_else(|| self.attempt())
     }
 
+    /// The attempt that lists and details show: once the job has ended the one that counts, until then the latest.
+    #[must_use]
+    pub fn shown(&self) -> Option<&Attempt> {
+        if self.state.is_ended() { self.chosen() } else { self.attempt() }
+    }
+
     /// What its next attempt, or the one that is under way, has in place of its own.
     #[must_use]
     pub fn varied(&self) -> Option<&Variation> {

@@ -248,6 +248,7 @@ fn a_person_has_the_last_word() {
     try_one(&mut w, clip_of(Verdict::Loops, 0.9));
     try_one(&mut w, clip_of(Verdict::Jumps, 0.5));
     assert_eq!(the_row(&mut w).attempt, 1);
+    assert_eq!(the_job(&w).shown().unwrap().number, 1, "its pictures and details are of that one");
     let mut job = the_job(&w).clone();
     job.attempts[1].mark = Some(Mark::Kept);
     assert_eq!(job.chosen().unwrap().number, 2);
