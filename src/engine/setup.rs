@@ -10,7 +10,7 @@ use serde_json::Value;
 use tokio::sync::{mpsc, watch};
 
 use super::connection::{Connection, Previews};
-use super::core::{FLOW_KEY, OpenFile, Remembered, ServerSeat};
+use super::core::{FLOW_KEY, HOLD_KEY, OpenFile, Remembered, ServerSeat};
 use super::hub::FaceEvent;
 use super::posting::send_posts;
 use super::{EngineError, Event, ServerEnd, hearing};
@@ -57,8 +57,10 @@ pub fn remember(store: &Store) -> Result<Remembered, EngineError> {
     let away_since = store.meta("away_since")?.and_then(|at| at.parse().ok());
     // What can't be read (an older comfytop after a newer one) is as if nothing had been said.
     let flow = store.meta(FLOW_KEY)?.and_then(|kept| serde_json::from_str(&kept).ok()).unwrap_or_default();
+    let to_hold = store.meta(HOLD_KEY)?.and_then(|kept| serde_json::from_str(&kept).ok()).unwrap_or_default();
     Ok(Remembered {
         flow,
+        to_hold,
         jobs,
         files: files.into_values().filter(|f| !f.jobs.is_empty()).collect(),
         estimates: store.estimates()?,

@@ -355,6 +355,52 @@ fn holding_what_a_server_holds_takes_it_back_first() {
     assert_eq!(w.word(2), "running");
 }
 
+/// The engine dies when the server has given it back and nobody has heard of it yet.
+#[test]
+fn a_hold_that_was_answered_outlives_its_engine() {
+    let mut w = World::busy(2);
+    let effects = w.ask(Request::Hold { jobs: ids([2]) });
+    let kept = effects.iter().find_map(|effect| match effect {
+        Effect::Write(Write::Meta { key: HOLD_KEY, value }) => Some(value.clone()),
+        _ => None,
+    });
+    let to_hold: Vec<JobId> = serde_json::from_str(&kept.expect("it is written")).unwrap();
+    assert_eq!(to_hold, ids([2]));
+    let jobs = (1..=2).filter_map(|id| w.state.job(JobId(id)).cloned()).collect();
+    let remembered = Remembered { jobs, to_hold, ..Remembered::default() };
+    let seat = ServerSeat { name: "s".to_owned(), url: "s".to_owned(), in_flight: 2 };
+    let state = State::new(Policy::default(), EngineRow::default(), vec![seat], remembered, 2, w.now);
+    let mut again = World { state, now: w.now, asked: None };
+    again.step(Input::Up { server: 0, about: About::default() });
+    again.looked(1, Look::Running { copies: 1 });
+    again.nowhere(2);
+    let mut effects = again.wait(10);
+    again.nowhere(2);
+    effects.extend(again.wait(10));
+    assert_eq!((again.word(2), submitted(&effects)), ("held", Vec::new()));
+}
+
+/// Both were decided on and not sent when the engine died: whichever is known first to be nowhere, the first goes first.
+#[test]
+fn what_arrived_nowhere_is_sent_again_in_its_order() {
+    let (w, _) = World::up(2, 2);
+    let jobs = (1..=2).filter_map(|id| w.state.job(JobId(id)).cloned()).collect();
+    let remembered = Remembered { jobs, ..Remembered::default() };
+    let seat = ServerSeat { name: "s".to_owned(), url: "s".to_owned(), in_flight: 2 };
+    let state = State::new(Policy::default(), EngineRow::default(), vec![seat], remembered, 2, w.now);
+    let mut w = World { state, now: w.now, asked: None };
+    w.step(Input::Up { server: 0, about: About::default() });
+    w.wait(15);
+    w.looked(2, Look::Unknown);
+    assert_eq!(submitted(&w.gone(2)), [] as [u64; 0], "nobody knows of the first");
+    w.looked(1, Look::Unknown);
+    assert_eq!(submitted(&w.gone(1)), [1]);
+    w.accept(1);
+    assert!(looks(&w.wait(1)).contains(&(First::Nothing, vec![2])), "it may have come meanwhile");
+    w.looked(2, Look::Unknown);
+    assert_eq!(submitted(&w.gone(2)), [2]);
+}
+
 // ---- retries ----------------------------------------------------------------------------------------
 
 #[test]

@@ -29,6 +29,21 @@ fn begun(stage: &Stage) -> Vec<u64> {
     stage.begun().iter().map(of).collect()
 }
 
+/// Cancels each of so many jobs as it renders; the order in which they came to that.
+fn one_by_one(stage: &Stage, jobs: usize) -> Vec<u64> {
+    let mut order = Vec::new();
+    while order.len() < jobs {
+        let id = stage.until("a job that runs", |stage| {
+            stage.ls().iter().find(|row| row["state"] == "running").map(|row| row["id"].as_u64().unwrap())
+        });
+        stage.run(&["cancel", &id.to_string()]).well();
+        stage.until_state(id, "cancelled");
+        order.push(id);
+    }
+    assert_eq!(begun(stage), order);
+    order
+}
+
 fn all_done(stage: &Stage, jobs: u64) {
     for id in 1..=jobs {
         stage.until_state(id, "done");
@@ -62,40 +77,42 @@ fn a_pause_holds_through_a_kill_and_resumes_in_order() {
 
 #[test]
 fn a_drain_lets_end_what_was_sent() {
-    let stage = queue(4, 0.5);
+    let stage = queue(6, 0.8);
     assert_eq!(stage.run(&["drain"]).well(), "draining\n");
-    stage.until_state(1, "done");
-    stage.until_state(2, "done");
     stage.until("a pause", |stage| (flow(stage) == "paused").then_some(()));
-    assert_eq!((stage.state(3).as_deref(), stage.happened("deleted").len()), (Some("queued"), 0));
+    // Two, if this machine is quick.
+    let sent = stage.happened("accepted").len();
+    let is = |state| move |row: &&Value| row["state"] == state;
+    stage.until("what was sent", |stage| (stage.ls().iter().filter(is("done")).count() == sent).then_some(()));
+    assert!(sent < 6 && stage.happened("deleted").is_empty() && stage.happened("accepted").len() == sent);
+    assert_eq!(stage.ls().iter().filter(is("queued")).count(), 6 - sent);
     stage.run(&["resume"]).well();
-    all_done(&stage, 4);
-    assert_eq!(begun(&stage), [1, 2, 3, 4]);
+    all_done(&stage, 6);
+    assert_eq!(begun(&stage), [1, 2, 3, 4, 5, 6]);
 }
 
 #[test]
 fn a_server_is_paused_by_its_name_and_a_wrong_name_is_an_error() {
-    let stage = queue(3, 0.5);
+    let stage = queue(3, 600.0);
     let name = stage.url.strip_prefix("http://").unwrap().to_owned();
     assert_eq!(stage.run(&["pause", &name]).well(), format!("going\n{name} paused\n"));
-    stage.until_state(1, "done");
     stage.until("#2 back", |stage| (stage.state(2)? == "queued").then_some(()));
     let wrong = stage.run(&["pause", "nobody"]);
     assert!(wrong.code == 1 && wrong.err.contains(&name), "{wrong:?}");
+    assert_eq!(stage.state(1).as_deref(), Some("running"), "it goes on");
     stage.run(&["resume", &name]).well();
-    all_done(&stage, 3);
+    assert_eq!(one_by_one(&stage, 3), [1, 2, 3]);
 }
 
 #[test]
 fn the_order_on_the_list_is_the_order_of_rendering() {
-    let stage = queue(6, 0.8);
+    let stage = queue(6, 600.0);
     assert_eq!(stage.run(&["move", "5", "6", "--top"]).well().lines().count(), 2);
     assert_eq!(stage.run(&["move", "2", "--before", "4"]).well(), "#2 moved before #4\n");
     assert_eq!(stage.run(&["priority", "4", "7"]).well(), "#4 priority 7\n");
     let moved = stage.run(&["move", "1", "--bottom"]);
     assert!(moved.code == 1 && moved.err.contains("only what waits can be moved"), "{moved:?}");
-    all_done(&stage, 6);
-    assert_eq!(begun(&stage), [1, 4, 5, 6, 3, 2]);
+    assert_eq!(one_by_one(&stage, 6), [1, 4, 5, 6, 3, 2]);
 }
 
 #[test]
@@ -263,7 +280,7 @@ fn a_job_that_has_ended_gets_a_new_attempt_when_it_is_edited() {
 #[cfg(unix)]
 #[test]
 fn a_text_that_cannot_be_used_changes_nothing_and_is_not_lost() {
-    let stage = queue(3, 1.0);
+    let stage = queue(3, 600.0);
     let before = stage.show(3);
     let said = edit(&stage, 3, "sed -i 's/\"prompt\"/\"promt\"/'");
     assert_eq!(said.code, 1);

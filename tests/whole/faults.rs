@@ -100,6 +100,40 @@ fn requests_hang_for_longer_than_anybody_waits() {
     }
 }
 
+/// A POST whose id the server knows already, as one that was given up for lost and comes late: it does not refuse it. Once
+/// while the job renders, once while another waits.
+#[test]
+fn a_repeated_id_is_deleted_and_not_rendered() {
+    for version in ["0.33.0", "0.3.64"] {
+        let mut stage = Stage::served(&Wish { version, ..Wish::slow(600.0) });
+        impatient(&stage);
+        stage.start_engine();
+        stage.put_image();
+        stage.drop_file("two.json", json!([job("a", 1), job("b", 2)]).to_string());
+        stage.until_state(1, "running");
+        stage.until_state(2, "pending");
+        for id in [1, 2] {
+            let prompt = stage.attempts(id).pop().unwrap();
+            let is_it = |event: &serde_json::Value| event["prompt_id"] == prompt.as_str();
+            let client = stage.happened("accepted").into_iter().find(is_it).unwrap()["client_id"].clone();
+            let graph = stage.run(&["show", &id.to_string(), "--graph"]).well();
+            let graph: serde_json::Value = serde_json::from_str(&graph).unwrap();
+            let again = json!({"prompt": graph, "prompt_id": prompt, "client_id": client}).to_string();
+            super::places::post(&stage.url, "/prompt", &again);
+            assert_eq!(stage.happened("accepted").into_iter().filter(is_it).count(), 2, "it stands there twice");
+            stage.until("one copy deleted", |stage| stage.happened("deleted").iter().any(is_it).then_some(()));
+        }
+        // One copy of each is left: they are there, and nothing else is.
+        stage.run(&["cancel", "1"]).well();
+        stage.until_state(1, "cancelled");
+        stage.until_state(2, "running");
+        stage.run(&["cancel", "2"]).well();
+        stage.until_state(2, "cancelled");
+        assert_eq!(stage.begun(), [stage.attempts(1), stage.attempts(2)].concat(), "each was begun once");
+        assert_eq!(stage.happened("deleted").len(), 2);
+    }
+}
+
 /// Somebody clears the history while nobody watches: the file is found on the server's disk.
 #[test]
 fn a_history_that_was_evicted() {
@@ -194,14 +228,24 @@ fn two_engines_share_an_inbox_and_each_file_is_rendered_once() {
     let mut stages = [Stage::served(&Wish::default()), Stage::served(&Wish::default())];
     let shared = stages[0].at("shared");
     fs::create_dir_all(&shared).unwrap();
+    // Pictures: looking at a dozen clips takes longer than all the rest.
+    let picture = json!({
+        "1": {"class_type": "LoadImage", "inputs": {"image": "start.png"}},
+        "2": {"class_type": "SaveImage", "inputs": {"images": ["1", 0], "filename_prefix": "shot"}},
+        "3": {"class_type": "EmptyLatentImage", "inputs": {"width": 64, "height": 64, "batch_size": 1}},
+    });
     for stage in &mut stages {
         stage.configure(&format!("[[inbox]]\npath = {:?}\n", shared.display().to_string()));
+        fs::create_dir_all(stage.at("workflows")).unwrap();
+        fs::write(stage.at("workflows/shot.json"), picture.to_string()).unwrap();
         stage.start_engine();
     }
     fs::write(shared.join("start.png"), super::stage::IMAGE).unwrap();
     for n in 0..12 {
         let part = shared.join(format!(".{n}.part"));
-        fs::write(&part, job(&format!("s{n}"), n).to_string()).unwrap();
+        let job =
+            json!({"workflow": "shot", "name": format!("s{n}"), "image": "start.png", "set": {"3.width": 64 + 8 * n}});
+        fs::write(&part, job.to_string()).unwrap();
         fs::rename(&part, shared.join(format!("s{n}.json"))).unwrap();
     }
     let done = |stage: &Stage| stage.ls().iter().filter(|row| row["state"] == "done").count();

@@ -14,8 +14,9 @@ use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 
-/// How long a test waits for what must come: long, so that a busy machine fails no test.
-pub const PATIENCE: Duration = Duration::from_mins(1);
+/// How long a test waits for what must come: long, so that a busy machine fails no test, also where comfytop is built
+/// without optimisation and takes four seconds to look at a clip.
+pub const PATIENCE: Duration = Duration::from_mins(4);
 /// How often it looks.
 const EVERY: Duration = Duration::from_millis(40);
 

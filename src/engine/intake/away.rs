@@ -18,6 +18,8 @@ pub struct Unfinished {
     file: OpenFile,
     failed: bool,
     rows: Vec<JobRow>,
+    /// A notice has told why it waits.
+    is_told: bool,
 }
 
 /// What is known of the inboxes' folders.
@@ -67,40 +69,49 @@ impl Driver {
         queued.is_empty() || queued.iter().any(|path| path.exists())
     }
 
-    /// Puts a file away whose jobs have all ended; later, where its inbox is away.
+    /// Puts a file away whose jobs have all ended; later, where its inbox is away, or has no room.
     pub(in crate::engine) fn finish_file(&mut self, file: OpenFile, failed: bool, rows: Vec<JobRow>) {
-        let origin = self.store.file(file.id).ok().flatten().and_then(|f| f.origin);
-        let queued = self.folder.queued_path(origin.as_deref(), file.id, &file.name);
-        if let Some((inbox, why)) = self.away(&queued) {
-            tracing::warn!("{} waits to be put away: {why}", file.name);
-            self.intake.folders.entry(inbox).or_insert(why);
-            self.intake.seats.unfinished.insert(file.id, Unfinished { file, failed, rows });
-            return self.tell_banners();
-        }
-        let ending = if failed { Ending::Failed } else { Ending::Done };
-        if let Err(error) = self.folder.finish(&queued, ending, &super::words::sidecar(ending, &rows)) {
-            return self.warn(&format!("{} could not be put away: {error}", file.name));
-        }
-        let place = if failed { Place::Failed } else { Place::Done };
-        // After the move: a crash in between moves it once more.
-        self.pending.push(Effect::Write(Write::FilePlace { file: file.id, place }));
+        self.put_away(Unfinished { file, failed, rows, is_told: false });
     }
 
-    /// Files whose inbox may be back.
+    fn put_away(&mut self, mut it: Unfinished) {
+        let number = it.file.id;
+        let origin = self.store.file(number).ok().flatten().and_then(|f| f.origin);
+        let queued = self.folder.queued_path(origin.as_deref(), number, &it.file.name);
+        if let Some((inbox, why)) = self.away(&queued) {
+            tracing::warn!("{} waits to be put away: {why}", it.file.name);
+            self.intake.folders.entry(inbox).or_insert(why);
+            self.intake.seats.unfinished.insert(number, it);
+            return self.tell_banners();
+        }
+        let ending = if it.failed { Ending::Failed } else { Ending::Done };
+        if let Err(error) = self.folder.finish(&queued, ending, &super::words::sidecar(ending, &it.rows)) {
+            if !std::mem::replace(&mut it.is_told, true) {
+                self.warn(&format!("{} could not be put away, it is tried again: {error}", it.file.name));
+            }
+            self.intake.seats.unfinished.insert(number, it);
+            return;
+        }
+        let place = if it.failed { Place::Failed } else { Place::Done };
+        // After the move: a crash in between moves it once more.
+        self.pending.push(Effect::Write(Write::FilePlace { file: number, place }));
+    }
+
+    /// Files whose inbox may be back, or have room again.
     pub(in crate::engine) fn finish_what_waits(&mut self) {
         let waits = std::mem::take(&mut self.intake.seats.unfinished);
         if waits.is_empty() {
             return;
         }
-        for (_, Unfinished { file, failed, rows }) in waits {
-            let origin = self.store.file(file.id).ok().flatten().and_then(|f| f.origin);
-            let queued = self.folder.queued_path(origin.as_deref(), file.id, &file.name);
+        for (_, it) in waits {
+            let origin = self.store.file(it.file.id).ok().flatten().and_then(|f| f.origin);
+            let queued = self.folder.queued_path(origin.as_deref(), it.file.id, &it.file.name);
             if let Some(inbox) = self.folder.inbox_of_queued(&queued).map(Path::to_owned)
                 && self.away(&queued).is_none()
             {
                 self.intake.folders.remove(&inbox);
             }
-            self.finish_file(file, failed, rows);
+            self.put_away(it);
         }
         self.tell_banners();
     }

@@ -395,6 +395,24 @@ fn a_file_that_cannot_be_moved_is_a_banner_and_taken_later() {
     assert_eq!(world.state(3), "queued", "numbers are never used again");
 }
 
+/// As on a disk that is full when a job ends: the file is put away when that can be done, by this engine.
+#[test]
+fn a_file_that_cannot_be_put_away_is_put_away_later() {
+    let mut world = World::new();
+    world.drop("a.json", &job(1));
+    fs::remove_dir(world.path("jobs/failed")).expect("removed");
+    world.write("jobs/failed", "not a folder");
+    world.cancel(1);
+    assert_eq!((world.state(1), world.place(1)), ("cancelled", Some(Place::Queued)));
+    world.driver.finish_what_waits();
+    assert!(world.there("jobs/queued/000001-a.json"), "nothing has changed");
+    fs::remove_file(world.path("jobs/failed")).expect("removed");
+    world.driver.finish_what_waits();
+    world.driver.flush();
+    assert_eq!(world.place(1), Some(Place::Failed));
+    assert!(world.there("jobs/failed/000001-a.json.error.txt") && !world.there("jobs/queued/000001-a.json"));
+}
+
 #[test]
 fn a_store_that_takes_nothing_is_a_banner_and_the_file_stays() {
     let mut world = World::new();
