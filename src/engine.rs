@@ -28,7 +28,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::Timestamp;
-use serde_json::Value;
 use thiserror::Error;
 use tokio::sync::{mpsc, watch};
 
@@ -41,7 +40,7 @@ use crate::link::{Address, LinkError, VERSION};
 use crate::protocol::{
     Answer, EngineRow, Flow, FromEngine, Level, Link, Look, PROTOCOL, Request, ServerRow, Still, Update,
 };
-use crate::store::{Place, Store, StoreError, Write};
+use crate::store::{Store, StoreError, Write};
 use connection::Order;
 use core::{Effect, Input, OpenFile, Policy, PostResult, State};
 use errands::Uploaded;
@@ -178,6 +177,8 @@ struct Driver {
     /// Who asked, by the core's number for it.
     asks: HashMap<u64, (u64, u64)>,
     next_ask: u64,
+    /// Jobs of an ask that were refused before the core was asked, and why.
+    refused: HashMap<u64, Vec<(JobId, String)>>,
     /// The first number that no job has.
     next_job: u64,
     measuring: VecDeque<Measuring>,
@@ -235,6 +236,7 @@ pub async fn run(options: Options) -> Result<(), EngineError> {
         preflight: preflight::Preflight::default(),
         asks: HashMap::new(),
         next_ask: 1,
+        refused: HashMap::new(),
         next_job,
         measuring: VecDeque::new(),
         measures: false,
@@ -515,7 +517,7 @@ impl Driver {
                 }
             }
             Effect::ReopenFile { file } => self.reopen_file(file),
-            Effect::FinishFile { file, failed, rows } => self.finish_file(&file, failed, &rows),
+            Effect::FinishFile { file, failed, rows } => self.finish_file(file, failed, rows),
             Effect::Publish(update) => {
                 if let Update::Job(row) = &*update
                     && row.state.is_ended()
@@ -524,7 +526,11 @@ impl Driver {
                 }
                 self.hub.publish(*update);
             }
-            Effect::Reply { ask, result } => {
+            Effect::Reply { ask, mut result } => {
+                if let (Some(refused), Ok(Answer::Each(each))) = (self.refused.remove(&ask), &mut result) {
+                    each.extend(refused.into_iter().map(|(job, why)| (job, Err(why))));
+                    each.sort_by_key(|(job, _)| *job);
+                }
                 if let Some((face, id)) = self.asks.remove(&ask) {
                     self.hub.send(face, &FromEngine::Answer { id, result });
                 }
@@ -549,6 +555,8 @@ impl Driver {
                 let _ = offers.send(Event::Inbox(event));
             });
         self.inbox = Some(watched.map_err(failed)?);
+        self.know_inboxes();
+        self.finish_what_waits();
         Ok(())
     }
 
@@ -566,6 +574,7 @@ impl Driver {
     // ---- files ------------------------------------------------------------------------------
 
     fn reopen_file(&mut self, file: u64) {
+        self.is_open_again(file);
         let Ok(Some(row)) = self.store.file(file) else { return };
         let queued = self.folder.queued_path(row.origin.as_deref(), file, &row.name);
         if let Err(error) = self.folder.reopen(&queued) {
@@ -574,25 +583,5 @@ impl Driver {
         }
         let jobs = self.state.jobs_of_file(file);
         self.step(Input::Reopened { file: OpenFile { id: file, name: row.name, jobs } });
-    }
-
-    fn finish_file(&mut self, file: &OpenFile, failed: bool, rows: &[crate::protocol::JobRow]) {
-        let now = Timestamp::now();
-        let (ending, sidecar) = if failed {
-            (crate::folder::Ending::Failed, intake::error_text(rows))
-        } else {
-            let list: Vec<Value> = rows.iter().map(|r| crate::protocol::job_json(r, now)).collect();
-            (crate::folder::Ending::Done, format!("{}\n", crate::text::json_text(&format!("{:#}", Value::Array(list)))))
-        };
-        let origin = self.store.file(file.id).ok().flatten().and_then(|f| f.origin);
-        let queued = self.folder.queued_path(origin.as_deref(), file.id, &file.name);
-        if let Err(error) = self.folder.finish(&queued, ending, &sidecar) {
-            let text = format!("{} could not be put away: {error}", file.name);
-            self.step(Input::Notice { level: Level::Warning, text });
-            return;
-        }
-        let place = if failed { Place::Failed } else { Place::Done };
-        // After the move: a crash in between moves it once more.
-        self.pending.push(Effect::Write(Write::FilePlace { file: file.id, place }));
     }
 }

@@ -1,8 +1,8 @@
 //! Named points before and after every write, rename and request, at which a test may kill this process.
 //!
 //! Without the cargo feature `faults` they are nothing at all: what stands between two points is simply done. With
-//! it, `COMFYTOP_KILL` names the point at which the process dies as by SIGKILL, and `COMFYTOP_POINTS` a file to which
-//! every point passed is added. `tests/survives.rs` sees to it that no step goes without. It must never change what
+//! it, `COMFYTOP_KILL` names the point at which the process dies as by SIGKILL, or a file that names it from some moment
+//! on, and `COMFYTOP_POINTS` a file to which every point passed is added. `tests/survives.rs` sees to it that no step goes without. It must never change what
 //! is done, and no release is built with it.
 
 /// Does one step on the outside world, between its two points.
@@ -30,13 +30,15 @@ mod armed {
 mod armed {
     use std::collections::HashMap;
     use std::io::Write;
+    use std::path::PathBuf;
     use std::sync::{LazyLock, Mutex, PoisonError};
 
-    /// `COMFYTOP_KILL`: `17`, the 17th point that this process passes; or `store.write before 2`, the second time that it
-    /// passes this one.
+    /// `COMFYTOP_KILL`: `17`, the 17th point that this process passes; `store.write before 2`, the second time that it
+    /// passes this one; or `@FILE`, the next time that it passes the point which that file names, once there is one.
     enum Kill {
         Nth(u64),
         At(String, u64),
+        Named(PathBuf),
         Never,
     }
 
@@ -44,6 +46,9 @@ mod armed {
         let Ok(text) = std::env::var("COMFYTOP_KILL") else { return Kill::Never };
         if let Ok(nth) = text.parse() {
             return Kill::Nth(nth);
+        }
+        if let Some(file) = text.strip_prefix('@') {
+            return Kill::Named(PathBuf::from(file));
         }
         match text.rsplit_once(' ').and_then(|(point, nth)| Some((point.to_owned(), nth.parse().ok()?))) {
             Some((point, nth)) => Kill::At(point, nth),
@@ -71,6 +76,7 @@ mod armed {
         let dies = match &*KILL {
             Kill::Nth(nth) => *nth == all,
             Kill::At(wanted, nth) => *wanted == point && *nth == own,
+            Kill::Named(file) => std::fs::read_to_string(file).is_ok_and(|wanted| wanted == point),
             Kill::Never => false,
         };
         if dies {

@@ -11,6 +11,7 @@ pub mod intake;
 pub mod name;
 mod no_replace;
 pub mod outputs;
+pub mod seat;
 pub mod stamp;
 pub mod workflows;
 
@@ -23,6 +24,7 @@ pub use collecting::{Collecting, Part};
 pub use disk::{disk_free, is_network_disk, refuse_network_disk};
 pub use inputs::KeptInput;
 pub use intake::{Ending, Finished, dropped_name, number_of};
+pub use seat::Seat;
 pub use stamp::Stamp;
 pub use workflows::{WorkflowFileError, WorkflowText};
 

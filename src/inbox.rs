@@ -25,6 +25,8 @@ pub const SETTLE_POLLED: Duration = Duration::from_secs(10);
 pub const MAX_SETTLE: Duration = Duration::from_secs(30);
 /// The sub-folder whose files are on hold.
 const HELD: &str = "held";
+/// What is taken goes there: an inbox that has lost it is a share that is not there.
+const QUEUED: &str = "queued";
 
 /// One folder to watch. Its `held/` is watched with it; no other sub-folder is looked at.
 #[derive(Debug, Clone, PartialEq, Eq)]

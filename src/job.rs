@@ -147,6 +147,17 @@ impl JobState {
         }
     }
 
+    /// The same in a sentence: `has failed`, `is done`.
+    pub fn said(&self) -> String {
+        match self {
+            Self::Failed { .. } => "has failed".to_owned(),
+            Self::Rejected { .. } => "was rejected".to_owned(),
+            Self::Cancelled { .. } => "was cancelled".to_owned(),
+            Self::Duplicate { of } => format!("is a duplicate of {of}"),
+            other => format!("is {}", other.word()),
+        }
+    }
+
     /// Nothing more will happen to it unless somebody asks.
     pub fn is_ended(&self) -> bool {
         matches!(

@@ -183,6 +183,9 @@ pub struct Still {
     pub path: PathBuf,
 }
 
+/// What is said of a job that is at the end already.
+pub const STAYS: &str = "stays where it is";
+
 /// Where jobs are moved.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -249,6 +252,21 @@ impl Flow {
             Self::Going => "",
             Self::Draining { .. } => "draining",
             Self::Paused { .. } => "paused",
+        }
+    }
+
+    /// Paused, and by no person: `p` and `resume` lift that of a server along with that of the engine.
+    pub fn is_paused_by_itself(&self) -> bool {
+        matches!(self, Self::Paused { cause, .. } if cause.words().is_some())
+    }
+
+    /// `paused: it was restarted`, `paused by hand`; empty while it goes.
+    pub fn words(&self) -> String {
+        match self {
+            Self::Going | Self::Draining { .. } => self.word().to_owned(),
+            Self::Paused { cause: Cause::You, .. } => "paused by hand".to_owned(),
+            Self::Paused { cause: Cause::Drained, .. } => "paused, drained".to_owned(),
+            Self::Paused { .. } => format!("paused: {}", self.why().unwrap_or_default()),
         }
     }
 
@@ -381,6 +399,9 @@ pub struct Snapshot {
 pub struct Status {
     pub engine: EngineRow,
     pub servers: Vec<ServerRow>,
+    /// What the watchdog has flagged, and its last step.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub stalled: Vec<(JobId, Timestamp)>,
 }
 
 /// The engine itself.
@@ -515,7 +536,8 @@ pub struct JobRow {
     /// False: rendering began no later than `started_at`, show `≥`.
     pub start_seen: bool,
     pub finished_at: Option<Timestamp>,
-    /// Place among the server's pending prompts, 1 = next.
+    /// Place among the server's pending prompts, 1 = next; in an answer to [`Request::List`] or [`Request::Show`] among
+    /// all that wait for their turn.
     pub position: Option<u32>,
     /// What holds it up, and what to do; it goes on by itself once that is mended.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -587,6 +609,20 @@ impl JobRow {
         self.best().is_some_and(|best| self.repaired.iter().any(|copy| std::ptr::eq(&raw const copy.measurement, best)))
     }
 
+    /// Since when it waits for a thing that should have come: the server to agree to a cancel, a step of its render.
+    pub fn waits_since(&self) -> Option<Timestamp> {
+        match self.state {
+            JobState::Cancelling { since } => Some(since),
+            JobState::Running => self.stalled_since,
+            _ => None,
+        }
+    }
+
+    /// ` +2`, where its priority is not the usual one.
+    pub fn priority_words(&self) -> String {
+        if self.priority == 0 { String::new() } else { format!(" {:+}", self.priority) }
+    }
+
     /// Rendering time so far, seconds.
     pub fn elapsed_s(&self, now: Timestamp) -> Option<f64> {
         let end = self.finished_at.unwrap_or(now);
@@ -606,6 +642,10 @@ pub fn job_json(row: &JobRow, now: Timestamp) -> Value {
         "id": row.id,
         "name": row.name,
         "state": row.state.word(),
+        "cancelling_since": time(row.waits_since().filter(|_| matches!(row.state, JobState::Cancelling { .. }))),
+        "stalled_since": time(row.stalled_since),
+        "position": row.position,
+        "priority": row.priority,
         "workflow": row.workflow,
         "server": row.server,
         "seed": row.seed,

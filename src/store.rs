@@ -357,6 +357,13 @@ impl Store {
         Ok(self.db.query_row(sql, [path.to_string_lossy()], |_| Ok(())).optional()?.is_some())
     }
 
+    /// The files of watched folders that job files have named, and that have this name.
+    pub fn named_like(&self, name: &str) -> Result<Vec<PathBuf>, StoreError> {
+        let mut query = self.db.prepare_cached("SELECT path FROM named WHERE substr(path, -length(?1)) = ?1")?;
+        let paths = query.query_map([name], |row| row.get::<_, String>(0))?;
+        Ok(paths.collect::<Result<Vec<_>, _>>()?.into_iter().map(PathBuf::from).collect())
+    }
+
     /// What a server said of its nodes (`/object_info`, as text), and which version it was.
     pub fn object_info(&self, url: &str) -> Result<Option<(String, String)>, StoreError> {
         let sql = "SELECT version, text FROM object_info WHERE url = ?1 ORDER BY at DESC LIMIT 1";

@@ -76,7 +76,7 @@ pub fn table(rows: &[JobRow], json: bool, out: &mut dyn Write) {
     }
     say!(
         out,
-        "{:>5}  {:<24}  {:<18}  {:<12}  {:>8}  {:>20}  {:>8}",
+        "{:>5}  {:<24}  {:<18}  {:<16}  {:>8}  {:>20}  {:>8}",
         "#",
         "name",
         "workflow",
@@ -90,11 +90,11 @@ pub fn table(rows: &[JobRow], json: bool, out: &mut dyn Write) {
         let ssim = row.ssim.map_or_else(|| "–".to_owned(), |s| format!("{s:.3}"));
         say!(
             out,
-            "{:>5}  {}  {}  {:<12}  {:>8}  {:>20}  {:>8}",
+            "{:>5}  {}  {}  {:<16}  {:>8}  {:>20}  {:>8}",
             row.id.0,
             fit(&row.name, 24),
             fit(&row.workflow, 18),
-            row.state.word(),
+            state(row, now),
             elapsed(row, now),
             seed,
             ssim
@@ -135,20 +135,30 @@ fn fit(text: &str, width: usize) -> String {
     kept
 }
 
+/// `queued 3 +2`: the place in the queue, the priority; `cancelling 1:02`, `no step 12:04`: for how long.
+fn state(row: &JobRow, now: Timestamp) -> String {
+    let word = if row.stalled_since.is_some() { "no step" } else { row.state.word() };
+    let place = row.position.map(|place| format!(" {place}")).unwrap_or_default();
+    let waits = row.waits_since().map(|since| format!(" {}", minutes(now.duration_since(since).as_secs_f64())));
+    let waiting = !row.state.is_ended() && row.started_at.is_none();
+    let priority = if waiting { row.priority_words() } else { String::new() };
+    format!("{word}{place}{priority}{}", waits.unwrap_or_default())
+}
+
 fn elapsed(row: &JobRow, now: Timestamp) -> String {
-    row.elapsed_s(now).map_or_else(
-        || "–".to_owned(),
-        |s| {
-            let mark = if row.start_seen { "" } else { "≥" };
-            #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "seconds of one render")]
-            let s = s as u64;
-            if s >= 3600 {
-                format!("{mark}{}:{:02}:{:02}", s / 3600, s / 60 % 60, s % 60)
-            } else {
-                format!("{mark}{}:{:02}", s / 60, s % 60)
-            }
-        },
-    )
+    let mark = if row.start_seen { "" } else { "≥" };
+    row.elapsed_s(now).map_or_else(|| "–".to_owned(), |s| format!("{mark}{}", minutes(s)))
+}
+
+/// `3:12`, `1:03:12`.
+fn minutes(seconds: f64) -> String {
+    #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "seconds of one render")]
+    let s = seconds as u64;
+    if s >= 3600 {
+        format!("{}:{:02}:{:02}", s / 3600, s / 60 % 60, s % 60)
+    } else {
+        format!("{}:{:02}", s / 60, s % 60)
+    }
 }
 
 /// `comfytop show N [--graph]`: all about one job, as JSON with `--graph`'s graph alone.
@@ -179,7 +189,10 @@ fn show_detail(detail: &Detail, out: &mut dyn Write) {
     let now = Timestamp::now();
     let mut line = |name: &str, value: &str| say!(out, "{name:<12} {}", clean(value));
     line("job", &format!("{} {}", row.id, row.name));
-    line("state", row.state.word());
+    line("state", &state(row, now));
+    if row.priority != 0 {
+        line("priority", &format!("{:+}", row.priority));
+    }
     line("workflow", &row.workflow);
     if let Some(file) = &detail.file {
         line("file", file);
@@ -445,8 +458,7 @@ pub fn status(talk: &mut Talk, json: bool, out: &mut dyn Write) -> Outcome {
     let looks = if engine.look_only { ", only looking" } else { "" };
     say!(out, "engine   comfytop {} (pid {}{looks}) for {}", engine.version, engine.pid, clean(&engine.folder));
     if !engine.flow.goes() {
-        let why = engine.flow.why().map(|why| format!(": {}", clean(&why))).unwrap_or_default();
-        say!(out, "queue    {}{why}", engine.flow.word());
+        say!(out, "queue    {}", clean(&engine.flow.words()));
     }
     for server in &status.servers {
         let link = match &server.link {
@@ -456,7 +468,7 @@ pub fn status(talk: &mut Talk, json: bool, out: &mut dyn Write) -> Outcome {
             Link::Down { why, .. } => format!("away: {}", clean(why.lines().last().unwrap_or_default())),
         };
         let version = server.version.as_ref().map(|v| format!(" ComfyUI {}", clean(v))).unwrap_or_default();
-        let flow = if server.flow.goes() { String::new() } else { format!(" · {}", server.flow.word()) };
+        let flow = if server.flow.goes() { String::new() } else { format!(" · {}", clean(&server.flow.words())) };
         say!(out, "server   {}{version} · {link}{flow}", clean(&server.name));
         say!(
             out,
@@ -474,6 +486,9 @@ pub fn status(talk: &mut Talk, json: bool, out: &mut dyn Write) -> Outcome {
                 say!(out, "         {what} {:.1} / {:.1} GB{name}", gb(device.vram_used), gb(device.vram_total));
             }
         }
+    }
+    for (job, since) in &status.stalled {
+        say!(out, "!        {job}: no step for {}", minutes(Timestamp::now().duration_since(*since).as_secs_f64()));
     }
     for banner in &engine.banners {
         say!(out, "!        {}", clean(banner));

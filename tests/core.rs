@@ -6,7 +6,7 @@
 use std::time::Duration;
 
 use comfytop::engine::core::{
-    About, CollectFailure, Collected, Effect, First, Found, Heard, Input, Look, OpenFile, Policy, PostResult,
+    About, CollectFailure, Collected, Effect, First, Found, HOLD_KEY, Heard, Input, Look, OpenFile, Policy, PostResult,
     Remembered, ServerSeat, State,
 };
 use comfytop::estimate::Node;

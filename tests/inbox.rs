@@ -192,7 +192,7 @@ fn a_folder_made_anew_is_watched_anew() {
     let inbox = Inbox::open(|_, _| {});
     assert!(inbox.until("a.json").is_empty());
     fs::rename(inbox.jobs(), inbox.dir.path().join("old")).expect("moved away");
-    fs::create_dir(inbox.jobs()).expect("made");
+    fs::create_dir_all(inbox.jobs().join("queued")).expect("made");
     let events = inbox.until("b.json");
     assert!(events.iter().all(|event| matches!(event, Event::Trouble { .. } | Event::Well { .. })), "{events:?}");
 }

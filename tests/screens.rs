@@ -585,6 +585,26 @@ fn the_footer_shows_keys_of_the_table_that_do_something() {
     assert_eq!(shown(&empty), [Action::Pause, Action::Help, Action::Leave]);
 }
 
+/// A text that was not taken is edited again, or kept in a file that is named.
+#[test]
+fn an_edited_text_that_was_not_taken_is_kept_in_a_file() {
+    let mut app = World::full().app(120, 40);
+    press(&mut app, "G");
+    let asked = press(&mut app, "e");
+    let [Command::Ask(Request::Text { job })] = asked[..] else { panic!("{asked:?}") };
+    let answer = |result| FromEngine::Answer { id: 1, result: Ok(result) };
+    let opened = app.update(Event::FromEngine(answer(Answer::Text { job, text: "{}".to_owned() })));
+    assert!(matches!(opened, Some(Command::Editor { .. })), "{opened:?}");
+    let text = "{ \"promt\": 1 }".to_owned();
+    let sent = app.update(Event::Edited { job, text: Ok(text.clone()) });
+    assert_eq!(sent, Some(Command::Ask(Request::Edit { job, text: text.clone() })));
+    app.update(Event::FromEngine(answer(Answer::Each(vec![(job, Err("no slot `promt`".to_owned()))]))));
+    assert!(world::picture(&mut app).contains("edit again? no slot `promt`"));
+    assert_eq!(press(&mut app, "n"), [Command::KeepText { job, text }]);
+    app.update(Event::TextKept { job, path: Ok("/tmp/kept.json".to_owned()) });
+    assert!(world::picture(&mut app).contains("not changed; what you wrote is in /tmp/kept.json"));
+}
+
 /// What a queue that was stopped looks like, by itself and by a person.
 #[test]
 fn a_paused_queue() {
@@ -596,6 +616,13 @@ fn a_paused_queue() {
         world.snapshot.engine.flow = Flow::Paused { since: world::now(), cause };
         world.app(w, h)
     });
+    // One server alone, which nobody paused: `p` lifts that too, and says so.
+    let mut world = World::full();
+    world.snapshot.servers[0].flow = Flow::Paused { since: world::now(), cause: Cause::Restarted };
+    let mut app = world.app(120, 40);
+    let drawn = world::picture(&mut app);
+    assert!(drawn.contains("is paused: it was restarted · p goes on"), "{drawn}");
+    assert_eq!(press(&mut app, "p"), [Command::Ask(Request::Resume { servers: Vec::new() })]);
     let mut world = World::full();
     world.snapshot.engine.flow = Flow::Draining { since: world::now() };
     assert!(world::picture(&mut world.app(120, 40)).contains("‖ draining"));

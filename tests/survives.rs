@@ -12,6 +12,8 @@ mod survives {
     use super::stage;
 
     mod kills;
+    #[cfg(unix)]
+    mod lives;
     mod night;
     mod points;
 }

@@ -4,6 +4,7 @@
 
 use std::collections::HashSet;
 use std::fs;
+use std::io::{self, Read as _, Seek as _, SeekFrom, Write as _};
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
@@ -11,8 +12,9 @@ use jiff::{SignedDuration, Timestamp};
 
 use super::Driver;
 use super::core::Input;
+use crate::config::{Config, KeepConfig};
 use crate::faults;
-use crate::folder::disk_free;
+use crate::folder::{CONFIG, disk_free};
 use crate::job::{Job, JobId};
 use crate::text::size_words;
 
@@ -25,11 +27,12 @@ impl Driver {
         if let Some(free) = free {
             self.step(Input::Disk { free });
         }
+        self.finish_what_waits();
     }
 
     /// A line for each thing that was cleaned, or would be.
     pub(super) fn clean(&mut self, pretend: bool) -> Result<Vec<String>, String> {
-        let keep = self.config.keep.clone();
+        let keep = self.keep_now()?;
         let trouble = |e: crate::store::StoreError| e.to_string();
         let mut lines = Vec::new();
 
@@ -53,7 +56,6 @@ impl Driver {
         let needed: HashSet<PathBuf> = self.store.inputs_of(open.into_iter()).map_err(trouble)?.into_iter().collect();
         lines.extend(trim("inputs", &self.folder.inputs(), keep.inputs, |path| needed.contains(path), pretend));
         lines.extend(trim("cache", &self.folder.cache(), keep.cache, |_| false, pretend));
-        // The log that is being written stays; the one before goes where both are too long.
         let log = self.folder.state.join("engine.log");
         let (new, old) = (size(&log), size(&log.with_extension("log.1")));
         if old > 0 && new + old > keep.log {
@@ -62,8 +64,38 @@ impl Driver {
                 let _ = faults::step("clean.log", || fs::remove_file(log.with_extension("log.1")));
             }
         }
+        if new > keep.log {
+            lines.push(format!("log: the first {} of the one that is written", size_words(new - keep.log)));
+            if !pretend {
+                cut_head(&log, keep.log).map_err(|e| format!("the log can't be shortened: {e}"))?;
+            }
+        }
         Ok(lines)
     }
+
+    /// The limits as comfytop.toml has them now: who has just changed them means those.
+    fn keep_now(&self) -> Result<KeepConfig, String> {
+        let path = self.folder.root.join(CONFIG);
+        match fs::read_to_string(&path) {
+            Ok(text) => {
+                Config::parse(&text, CONFIG).map(|config| config.keep).map_err(|e| format!("{e}; nothing is cleaned"))
+            }
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(KeepConfig::default()),
+            Err(error) => Err(format!("{CONFIG} can't be read: {error}; nothing is cleaned")),
+        }
+    }
+}
+
+/// Leaves the last lines of a file that is appended to meanwhile, no more than `most` bytes.
+fn cut_head(path: &Path, most: u64) -> io::Result<()> {
+    let mut file = fs::OpenOptions::new().read(true).append(true).open(path)?;
+    let from = file.metadata()?.len().saturating_sub(most);
+    file.seek(SeekFrom::Start(from))?;
+    let mut tail = Vec::new();
+    file.read_to_end(&mut tail)?;
+    let start = tail.iter().position(|byte| *byte == b'\n').map_or(tail.len(), |end| end + 1);
+    faults::step("clean.log.cut", || file.set_len(0))?;
+    faults::step("clean.log.tail", || file.write_all(tail.get(start..).unwrap_or_default()))
 }
 
 fn size(path: &Path) -> u64 {

@@ -22,6 +22,7 @@ mod tries;
 mod views;
 mod words;
 
+pub use amend::HOLD_KEY;
 pub use flow::{FLOW_KEY, KeptFlow};
 pub use retry::Retries;
 pub use words::{About, CollectFailure, Collected, Effect, First, Found, Heard, Input, Look, OpenFile, PostResult};
@@ -207,6 +208,8 @@ pub struct State {
     unsure: HashMap<JobId, (Timestamp, u32)>,
     /// They are being deleted at their server, to be queued again: a stop, a pause, a move.
     taking_back: HashSet<JobId>,
+    /// They arrived nowhere, and are sent again once it is known of those before them.
+    behind: BTreeSet<JobId>,
     /// What is done to some of them then.
     when_back: HashMap<JobId, amend::Then>,
     /// Queued jobs that ran out of memory and want their server for themselves.
@@ -269,6 +272,8 @@ pub struct Remembered {
     pub away_since: Option<Timestamp>,
     /// Whether the queue went or was paused.
     pub flow: KeptFlow,
+    /// These are held once their server has given them back.
+    pub to_hold: Vec<JobId>,
 }
 
 fn plus(at: Timestamp, by: Duration) -> Timestamp {
@@ -340,6 +345,7 @@ impl State {
             estimates: remembered.estimates,
             unsure: HashMap::new(),
             taking_back: HashSet::new(),
+            behind: BTreeSet::new(),
             when_back: HashMap::new(),
             recovering: BTreeSet::new(),
             stalled: HashMap::new(),
@@ -371,6 +377,7 @@ impl State {
             state.remember(job);
         }
         state.remember_order();
+        state.hold_again(remembered.to_hold);
         state.recall_flow(remembered.flow, now);
         state
     }
@@ -586,7 +593,8 @@ impl State {
                 self.finish_file(id, now);
             }
             Input::Returned { file, jobs } => {
-                self.files.insert(file.id, file);
+                let number = file.id;
+                self.files.insert(number, file);
                 for id in jobs {
                     let again = self.jobs.get(&id).is_some_and(|j| {
                         j.state.is_ended() && !matches!(j.state, JobState::Done | JobState::Rejected { .. })
@@ -595,6 +603,7 @@ impl State {
                         let _ = self.requeue(id, false, now);
                     }
                 }
+                self.finish_file(number, now);
             }
         }
         self.settle_after(now);
@@ -684,7 +693,8 @@ impl State {
         self.recovering.remove(&id);
         let result = match &change {
             Change::Rendered { .. } | Change::Salvaged { .. } => Some(None),
-            Change::Failed { why, .. } if !waited => Some(Some(why.kind)),
+            // What waited failed for what it waited for, or was looked at and never sent.
+            Change::Failed { why, .. } if !waited || why.kind == FailureKind::Validation => Some(Some(why.kind)),
             _ => None,
         };
         if matches!(change, Change::TakenBack)
@@ -738,6 +748,7 @@ impl State {
             self.watches.remove(&id);
             self.unsure.remove(&id);
             self.taking_back.remove(&id);
+            self.behind.remove(&id);
             self.stalled.remove(&id);
             self.sent.remove(&id);
             self.deleted.remove(&id);

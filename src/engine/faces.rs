@@ -94,6 +94,31 @@ impl Driver {
             // What was dropped a moment ago belongs to it.
             inbox.rescan();
         }
+        let looks = matches!(
+            request,
+            Request::Show { .. }
+                | Request::Log { .. }
+                | Request::Text { .. }
+                | Request::List
+                | Request::Status
+                | Request::Wait { .. }
+                | Request::Ranking { .. }
+                | Request::Pictures { .. }
+                | Request::Previews { .. }
+                // It may make the room that is missing.
+                | Request::Clean { .. }
+        );
+        if !looks && let Err(why) = self.can_write() {
+            let is_stop = matches!(request, Request::Stop);
+            let result = Err(if is_stop {
+                format!("{why}; the engine ends, and what waits on servers stays there until the next one")
+            } else {
+                why
+            });
+            self.hub.send(face, &FromEngine::Answer { id, result });
+            self.exit |= is_stop;
+            return;
+        }
         let result = match request {
             Request::Cancel { .. }
             | Request::Hold { .. }
@@ -133,6 +158,18 @@ impl Driver {
                 Ok(Answer::Done)
             }
             Request::Pictures { job, what } => return self.pictures(face, id, job, what),
+            Request::Requeue { jobs, new_seed } => {
+                let (jobs, lacking) = self.with_their_files(jobs);
+                self.refused.insert(self.next_ask, lacking);
+                self.ask(face, id, Request::Requeue { jobs, new_seed });
+                return;
+            }
+            Request::Resume { .. } => {
+                self.ask(face, id, request);
+                // Those that were spared while the queue was paused.
+                self.look_again(None);
+                return;
+            }
             Request::Add { name, dir, text, no_preflight } => self.add(&name, &dir, &text, no_preflight),
             other => {
                 self.ask(face, id, other);
@@ -151,8 +188,11 @@ impl Driver {
     }
 
     fn detail(&mut self, id: JobId, graph: bool) -> Result<Answer, String> {
-        let Some(row) = self.state.job_row(id, Timestamp::now()) else { return Err(format!("there is no job {id}")) };
+        let Some(mut row) = self.state.job_row(id, Timestamp::now()) else {
+            return Err(format!("there is no job {id}"));
+        };
         let Some(job) = self.state.job(id).cloned() else { return Err(format!("there is no job {id}")) };
+        row.position = self.state.line().zip(1..).find(|(other, _)| *other == id).map(|(_, place)| place);
         let words = |e: StoreError| e.to_string();
         let prompt = self.store.prompt(id).map_err(words)?;
         let file = match job.file {

@@ -3,7 +3,9 @@
 //! The row first, then the rename, then the place: whatever dies in between, the file is either
 //! still in the inbox and unknown, or known and found again by its number.
 
+mod away;
 mod editing;
+mod kept;
 mod media;
 mod numbering;
 mod reading;
@@ -28,8 +30,6 @@ use crate::protocol::{Answer, Level};
 use crate::store::{FileRow, NewFile, Place, StoreError, Write};
 use crate::text;
 
-pub use words::error_text;
-
 use numbering::{Batch, hash};
 use reading::{Draft, Drafts, LARGE, Missing, Reader, Wait, rejection};
 use shelf::Shelf;
@@ -40,6 +40,7 @@ pub(super) struct Intake {
     shelf: Shelf,
     /// Folders that can't be read, and why.
     folders: BTreeMap<PathBuf, String>,
+    seats: away::Seats,
     /// Files that could not be taken, and why; they are tried again.
     untaken: BTreeMap<PathBuf, String>,
     /// Files that name others which are not there: which.
@@ -138,6 +139,8 @@ enum Made {
     NotYet(Missing),
     /// Large files are to be copied first.
     Copies(Vec<PathBuf>),
+    /// Its workflow can't be read for now.
+    Unread(String),
     /// It came back from `failed/`: these of its jobs are to run again.
     Returned(FileRow, Vec<JobId>),
     /// It is the input of another: it stays where it is.
@@ -173,6 +176,7 @@ impl Driver {
                 }
                 inbox::Event::Well { dir } => {
                     self.intake.folders.remove(&dir);
+                    self.finish_what_waits();
                 }
             }
         }
@@ -188,7 +192,11 @@ impl Driver {
 
     pub(super) fn banners(&self) -> Vec<String> {
         let folder = |(dir, why): (&PathBuf, &String)| {
-            format!("the inbox {} can't be read: {why}", text::clean(&dir.display().to_string()))
+            let waits = match self.intake.seats.unfinished() {
+                0 => String::new(),
+                count => format!("; {count} finished there are put away when it is back"),
+            };
+            format!("the inbox {} can't be read: {why}{waits}", text::clean(&dir.display().to_string()))
         };
         let store = |why: &String| format!("{why}: nothing is sent or lost until it can be; it is tried again");
         let mut banners: Vec<_> = self.store_trouble.iter().map(store).collect();
@@ -245,7 +253,8 @@ impl Driver {
                 (Ok(Made::Copies(paths)), _) => self.copy(drop, paths),
                 (Ok(Made::Returned(file, jobs)), Some(path)) => self.bring_back(&path, file, jobs),
                 (Err(why), Some(path)) => self.not_taken(path, &why.to_string()),
-                (Ok(Made::Returned(..)) | Err(_), None) | (Ok(Made::Input), _) => {}
+                (Ok(Made::Unread(why)), Some(path)) => self.not_taken(path, &why),
+                (Ok(Made::Returned(..) | Made::Unread(_)) | Err(_), None) | (Ok(Made::Input), _) => {}
             }
         }
         self.keep(batch);
@@ -289,9 +298,15 @@ impl Driver {
         let mut gone = Vec::new();
         for (path, NewFile { row, text, jobs, .. }) in paths.into_iter().zip(files) {
             let ids: Vec<_> = jobs.iter().map(|(job, _)| job.id).collect();
-            let moved = match &path {
-                Some(path) => self.folder.take(path, row.id, &row.name).map(|moved| moved.is_some()),
-                None => self.folder.put_queued(row.id, &row.name, &String::from_utf8_lossy(&text)).map(|()| true),
+            let away = self.away(&self.folder.queued_path(path.as_deref(), row.id, &row.name));
+            let moved = match (&path, away) {
+                (Some(_), Some((_, why))) => Err(std::io::Error::other(why)),
+                (Some(path), None) => self.folder.take(path, row.id, &row.name).map(|moved| moved.is_some()),
+                // The store has its text.
+                (None, Some(_)) => Ok(true),
+                (None, None) => {
+                    self.folder.put_queued(row.id, &row.name, &String::from_utf8_lossy(&text)).map(|()| true)
+                }
             };
             if !matches!(moved, Ok(true)) {
                 gone.push((row.id, ids.clone()));
@@ -356,6 +371,7 @@ impl Driver {
             Ok(drafts) => drafts,
             Err(Wait::NotThereYet(missing)) => return Ok(Made::NotYet(missing)),
             Err(Wait::Copies(paths)) => return Ok(Made::Copies(paths)),
+            Err(Wait::Unread(why)) => return Ok(Made::Unread(why)),
         };
         Ok(Made::File(self.number(drop, drafts, batch)))
     }
@@ -424,6 +440,10 @@ impl Driver {
     fn run_again(&mut self, file: FileRow, jobs: Vec<JobId>) {
         self.pending.push(Effect::Write(Write::FilePlace { file: file.id, place: Place::Queued }));
         let all = self.state.jobs_of_file(file.id);
+        let (jobs, lacking) = self.with_their_files(jobs);
+        for (job, why) in lacking {
+            self.warn(&format!("{job} is not queued again: {why}"));
+        }
         self.step(Input::Returned { file: OpenFile { id: file.id, name: file.name, jobs: all }, jobs });
     }
 
@@ -434,6 +454,9 @@ impl Driver {
         let mut drop = Drop { name, dir: dir.to_owned(), path: None, no_preflight, ..drop };
         let mut batch = Batch::default();
         let made = self.make(&mut drop, &batch).map_err(|e| e.to_string())?;
+        if let Made::Unread(why) = made {
+            return Err(why);
+        }
         let Made::File(file) = made else {
             return Err("the file lies in failed/: `comfytop requeue` runs its jobs again".to_owned());
         };

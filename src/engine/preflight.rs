@@ -202,6 +202,9 @@ impl Driver {
     }
 
     fn look_at(&mut self, id: JobId) {
+        if self.state.spares_the_unfit() {
+            return;
+        }
         let job = self.state.job(id).filter(|job| job.state.is_waiting() && !job.no_preflight);
         let Some(only) = job.map(|job| job.only_server.clone()) else {
             self.preflight.doubtful.remove(&id);

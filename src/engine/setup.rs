@@ -10,11 +10,11 @@ use serde_json::Value;
 use tokio::sync::{mpsc, watch};
 
 use super::connection::{Connection, Previews};
-use super::core::{FLOW_KEY, OpenFile, Remembered, ServerSeat};
+use super::core::{FLOW_KEY, HOLD_KEY, OpenFile, Remembered, ServerSeat};
 use super::hub::FaceEvent;
 use super::posting::send_posts;
 use super::{EngineError, Event, ServerEnd, hearing};
-use crate::comfy::Client;
+use crate::comfy::{Client, Patience};
 use crate::config::{Config, DEFAULT_SERVER, ServerConfig, shown_url};
 use crate::link::Address;
 use crate::store::Store;
@@ -57,8 +57,10 @@ pub fn remember(store: &Store) -> Result<Remembered, EngineError> {
     let away_since = store.meta("away_since")?.and_then(|at| at.parse().ok());
     // What can't be read (an older comfytop after a newer one) is as if nothing had been said.
     let flow = store.meta(FLOW_KEY)?.and_then(|kept| serde_json::from_str(&kept).ok()).unwrap_or_default();
+    let to_hold = store.meta(HOLD_KEY)?.and_then(|kept| serde_json::from_str(&kept).ok()).unwrap_or_default();
     Ok(Remembered {
         flow,
+        to_hold,
         jobs,
         files: files.into_values().filter(|f| !f.jobs.is_empty()).collect(),
         estimates: store.estimates()?,
@@ -75,7 +77,7 @@ pub(super) fn connect(
 ) -> Result<Vec<ServerEnd>, EngineError> {
     let mut servers = Vec::new();
     for (index, config) in configured.iter().enumerate() {
-        let client = Arc::new(Client::new(&config.url, &config.headers)?);
+        let client = Arc::new(Client::with_patience(&config.url, &config.headers, patience())?);
         let client_id = store.client_id(&shown_url(&config.url), || {
             uuid::Builder::from_random_bytes(fastrand::u128(..).to_be_bytes()).into_uuid().simple().to_string()
         })?;
@@ -115,6 +117,14 @@ pub(super) fn connect(
         servers.push(ServerEnd { client, line: VecDeque::new(), poster, orders, busy });
     }
     Ok(servers)
+}
+
+/// How long servers are waited for; tests, which can't wait for minutes, say so by the environment.
+fn patience() -> Patience {
+    let usual = Patience::default();
+    let told = std::env::var("COMFYTOP_PATIENCE").ok().and_then(|seconds| seconds.parse().ok());
+    let told = told.and_then(|seconds| std::time::Duration::try_from_secs_f64(seconds).ok());
+    Patience { request: told.unwrap_or(usual.request), ..usual }
 }
 
 pub(super) fn bind(address: &Address) -> Result<Listener, EngineError> {

@@ -41,6 +41,26 @@ impl Driver {
         }
     }
 
+    /// Asked before a face's wish is done in memory: can it be written? What was told to have failed is not done later.
+    ///
+    /// # Errors
+    /// Why it can't, for the face.
+    pub(super) fn can_write(&mut self) -> Result<(), String> {
+        self.flush();
+        if self.unwritten.is_none() && !self.exit {
+            let now = jiff::Timestamp::now().to_string();
+            let probe = vec![Write::Meta { key: "asked_at", value: now }];
+            if let Err(error) = self.store.write(&probe) {
+                self.not_written(&error, probe, Vec::new());
+            }
+        }
+        match &self.unwritten {
+            Some(waits) => Err(format!("{}: nothing was changed", waits.why)),
+            None if self.exit => Err("the engine ends: nothing was changed".to_owned()),
+            None => Ok(()),
+        }
+    }
+
     pub(super) fn not_written(&mut self, error: &StoreError, writes: Vec<Write>, acts: Vec<Act>) {
         let why = error.to_string();
         if !error.may_pass() {
@@ -56,7 +76,14 @@ impl Driver {
             self.store_trouble = Some(why.clone());
             self.tell_store_trouble();
         }
+        let is_reply = |act: &Act| matches!(act, Act::Effect(Effect::Reply { .. }));
+        let (replies, acts): (Vec<Act>, Vec<Act>) = acts.into_iter().partition(is_reply);
         self.unwritten = Some(Unwritten { writes, acts, why, try_at: Instant::now() + TRY_EVERY });
+        for reply in replies {
+            if let Act::Effect(reply) = reply {
+                self.pending.push(reply);
+            }
+        }
         self.answer_who_only_looks();
     }
 
@@ -75,20 +102,28 @@ impl Driver {
         self.hub.publish(Update::Engine(self.state.engine_row().clone()));
     }
 
-    /// Looking changes nothing, so it need not wait; nor need an engine that is to end: what was not written was not
-    /// acted on.
+    /// Nobody who asked waits for the store. Looking changes nothing; what was begun before it was known that the store
+    /// can't be written is done when it can, and is told to be. Nor does an engine that is to end wait: what was not
+    /// written was not acted on.
     fn answer_who_only_looks(&mut self) {
         let ends = self.pending.iter().any(|effect| matches!(effect, Effect::Exit));
-        let looks = |effect: &Effect| match effect {
-            Effect::Reply { result: Ok(Answer::List(_) | Answer::Status(_)) | Err(_), .. } => true,
-            Effect::Reply { .. } | Effect::Exit => ends,
-            _ => false,
-        };
-        let (answers, rest) = std::mem::take(&mut self.pending).into_iter().partition(looks);
+        let is_answer = |effect: &Effect| matches!(effect, Effect::Reply { .. } | Effect::Exit);
+        let (answers, rest): (Vec<Effect>, Vec<Effect>) =
+            std::mem::take(&mut self.pending).into_iter().partition(is_answer);
         self.pending = rest;
-        let answers: Vec<Effect> = answers;
+        let why = self.store_trouble.clone().unwrap_or_default();
         for answer in answers {
-            self.act(answer);
+            self.act(match answer {
+                Effect::Reply { ask, result } if !ends && result.as_ref().is_ok_and(changes) => {
+                    Effect::Reply { ask, result: Err(format!("{why}: it is done as soon as that can be")) }
+                }
+                other => other,
+            });
         }
     }
+}
+
+/// It tells of something that was done.
+fn changes(answer: &Answer) -> bool {
+    !matches!(answer, Answer::List(_) | Answer::Status(_) | Answer::Ranking(_))
 }

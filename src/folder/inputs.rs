@@ -39,6 +39,13 @@ impl Folder {
         self.keep(&original, Content::Of(path))
     }
 
+    /// Keeps a file once more whose copy at `stored` was cleaned away; false where it can't be read, or has other bytes.
+    pub fn keep_again(&self, path: &Path, stored: &Path) -> bool {
+        let stem = stored.file_stem().unwrap_or_default().to_string_lossy();
+        let is_same = hash(path).is_ok_and(|hash| hash == stem);
+        is_same && self.keep_input(path).is_ok() && stored.is_file()
+    }
+
     /// The same for bytes that were made here, with the name that a file of them would have.
     ///
     /// # Errors

@@ -246,7 +246,7 @@ fn put_away_dir(queued: &Path, ending: Ending) -> PathBuf {
 }
 
 /// The inbox that a file lies in: its folder, or the one above for files in a folder of ours.
-fn inbox_of(file: &Path) -> PathBuf {
+pub(super) fn inbox_of(file: &Path) -> PathBuf {
     let dir = file.parent().unwrap_or(Path::new(""));
     let own = dir.file_name().is_some_and(|name| name == HELD || name == "queued");
     match dir.parent() {

@@ -34,6 +34,14 @@ pub enum WorkflowFileError {
     },
 }
 
+impl WorkflowFileError {
+    /// Nothing is wrong with what was asked for: a right is missing, or a share is away.
+    pub fn may_pass(&self) -> bool {
+        let Self::Read { source, .. } = self else { return false };
+        !matches!(source.kind(), io::ErrorKind::InvalidData | io::ErrorKind::IsADirectory)
+    }
+}
+
 fn known(names: &[String]) -> String {
     if names.is_empty() { "are none".to_owned() } else { format!("are {}", names.join(", ")) }
 }

@@ -11,7 +11,7 @@ use notify::event::{AccessKind, AccessMode, ModifyKind, RenameMode};
 use notify::{EventKind, RecommendedWatcher, RecursiveMode, Watcher};
 
 use super::settle::{Cause, Look, Manner, Read, Settle, Stamp, Tell};
-use super::{Event, HELD, Kind, Waited, WatchedDir, kind_of};
+use super::{Event, HELD, Kind, QUEUED, Waited, WatchedDir, kind_of};
 use crate::job_file::MAX_BYTES;
 
 /// Folders are listed this often whatever events say.
@@ -49,6 +49,9 @@ struct Place {
     real: PathBuf,
     watch: Watch,
     troubled: bool,
+    /// Which folder it was last; and that it had its `queued/`.
+    seen: Option<[u64; 2]>,
+    had_queued: bool,
 }
 
 /// Whether a folder sends events.
@@ -88,6 +91,8 @@ impl<F: FnMut(Event)> Thread<F> {
                 settle: dir.settle,
                 watch: if dir.poll { Watch::Polled } else { Watch::Off },
                 troubled: false,
+                seen: None,
+                had_queued: false,
             };
             let held = place(dir.path.join(HELD), true, true);
             places.push(place(dir.path, dir.held, false));
@@ -182,6 +187,8 @@ impl<F: FnMut(Event)> Thread<F> {
         for path in event.paths {
             let (Some(parent), Some(name)) = (path.parent(), path.file_name()) else { continue };
             let place = self.places.iter().find(|place| place.path == parent || place.real == parent);
+            // What lies in the place of an inbox that is away is not for us.
+            let place = place.filter(|place| !place.troubled);
             let Some((dir, held, path)) = place.map(|place| (place.dir, place.held, place.path.join(name))) else {
                 continue;
             };
@@ -200,7 +207,8 @@ impl<F: FnMut(Event)> Thread<F> {
             let Some(place) = self.places.get(at) else { continue };
             let (path, dir, held) = (place.path.clone(), place.dir, place.held);
             polled |= !matches!(place.watch, Watch::On(_)) && !place.optional;
-            match list(&path, place.media) {
+            let media = place.media;
+            match self.is_here(at).and_then(|()| list(&path, media)) {
                 Ok(mut files) => {
                     self.well(at);
                     let there: HashSet<PathBuf> = files.iter().map(|(path, _)| path.clone()).collect();
@@ -217,6 +225,29 @@ impl<F: FnMut(Event)> Thread<F> {
             }
         }
         self.next_scan = self.now() + if polled { RESCAN_POLLED } else { RESCAN };
+    }
+
+    /// An inbox that had its `queued/` and has lost it is the empty place of a share. One that is another folder than
+    /// before is told to be well: it may be back.
+    fn is_here(&mut self, at: usize) -> io::Result<()> {
+        let Some(place) = self.places.get_mut(at).filter(|place| !place.optional) else { return Ok(()) };
+        let meta = fs::metadata(&place.path)?;
+        match fs::metadata(place.path.join(QUEUED)) {
+            Ok(_) => place.had_queued = true,
+            Err(error) if error.kind() == io::ErrorKind::NotFound && place.had_queued => {
+                let why = "its folder queued is gone; if no share is to be mounted there, make that folder again";
+                return Err(io::Error::new(io::ErrorKind::NotFound, why));
+            }
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+            Err(error) => return Err(error),
+        }
+        let now = [device(&meta), identity(&meta)];
+        let is_another = place.seen.replace(now).is_some_and(|seen| seen != now);
+        if is_another && !place.troubled {
+            let event = Event::Well { dir: place.path.clone() };
+            (self.on_event)(event);
+        }
+        Ok(())
     }
 
     /// Puts a watch on a folder that has none, or that is another than before.
@@ -349,6 +380,19 @@ fn read(path: &Path, size: u64) -> io::Result<(Vec<u8>, Metadata)> {
 
 fn stamp(meta: &Metadata) -> Stamp {
     Stamp { size: meta.len(), modified: meta.modified().ok(), identity: identity(meta) }
+}
+
+/// The disk that it is on, where that has a number.
+fn device(meta: &Metadata) -> u64 {
+    #[cfg(unix)]
+    {
+        std::os::unix::fs::MetadataExt::dev(meta)
+    }
+    #[cfg(not(unix))]
+    {
+        let _ = meta;
+        0
+    }
 }
 
 /// Tells a file from another by the same name.

@@ -146,7 +146,9 @@ fn store(folder: &Folder) -> Finding {
     }
     match Store::inspect(&path) {
         Ok((jobs, faults)) if faults.is_empty() => {
-            let bytes = path.metadata().map_or(0, |m| m.len());
+            // What was written last lies beside it until it is gathered in.
+            let parts = [path.clone(), path.with_extension("db-wal")];
+            let bytes = parts.iter().map(|part| part.metadata().map_or(0, |m| m.len())).sum();
             ok("store", format!("{jobs} jobs, {}, sound", size_words(bytes)))
         }
         Ok((_, faults)) => bad(

@@ -82,6 +82,11 @@ pub enum Event {
         job: JobId,
         text: Result<String, String>,
     },
+    /// Where a job's text that was not taken is kept.
+    TextKept {
+        job: JobId,
+        path: Result<String, String>,
+    },
     /// Words of the door's own (a copy of the log's path, what the link tries).
     Notice(Notice),
     /// The process is asked to end (a signal).
@@ -100,6 +105,8 @@ pub enum Command {
     StartEngine { replace: bool, server: Option<String> },
     /// Open this text in the person's editor; what comes of it is [`Event::Edited`].
     Editor { job: JobId, text: String },
+    /// Keep this text of a job in a file; what comes of it is [`Event::TextKept`].
+    KeepText { job: JobId, text: String },
     /// Ask the terminal how it shows pictures; what comes of it is [`Event::Graphics`].
     AskTerminal,
     /// Read this picture; what comes of it is [`Event::Raster`].
@@ -146,6 +153,7 @@ pub enum EngineState {
 pub struct Question {
     pub words: String,
     yes: Command,
+    no: Option<Command>,
 }
 
 /// How long a notice stays in the footer.
@@ -302,6 +310,10 @@ impl App {
                 None
             }
             Event::Edited { job, text } => self.edited(job, text),
+            Event::TextKept { job, path } => {
+                self.text_kept(job, &path);
+                None
+            }
             Event::EngineGone { why } => {
                 // An engine that refused us closes the connection: its words are the reason.
                 if !matches!(self.state, EngineState::Refused { .. }) {
@@ -454,13 +466,14 @@ impl App {
             }
             EngineState::Connecting | EngineState::Up => {}
         }
-        let paused = |flow: &Flow, whose: &str| {
+        let paused = |flow: &Flow, server: Option<&str>| {
             let why = flow.why().filter(|_| self.is_up())?;
-            Some((Role::Nearly, format!("{whose}paused: {why} · p goes on")))
+            let whose = server.map(|name| format!("{name} is ")).unwrap_or_default();
+            Some((Role::Nearly, format!("{whose}paused: {why} · {}", self.resume_words(server))))
         };
-        out.extend(paused(&self.engine.flow, ""));
+        out.extend(paused(&self.engine.flow, None));
         let servers = self.servers.iter().filter(|_| self.engine.flow.goes());
-        out.extend(servers.filter_map(|s| paused(&s.flow, &format!("{} is ", s.name))));
+        out.extend(servers.filter_map(|s| paused(&s.flow, Some(&s.name))));
         out.extend(self.engine.banners.iter().map(|words| (Role::Nearly, words.clone())));
         if let Some(away) = &self.away {
             let since = super::figures::moment(away.since, self.now, &self.setup.zone);

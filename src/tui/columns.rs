@@ -342,9 +342,10 @@ fn state_cell<'a>(context: &Context<'_>, row: &'a JobRow, room: usize) -> Cell<'
             let seconds = context.now.duration_since(since).as_secs_f64();
             return (format!("{sign} no step {}", figures::duration(seconds)).into(), Role::Nearly);
         }
-        JobState::Cancelling { since } if room >= 18 => {
-            let seconds = context.now.duration_since(*since).as_secs_f64();
-            format!("cancelling {}", figures::duration(seconds)).into()
+        JobState::Cancelling { since } => {
+            let for_long = figures::duration(context.now.duration_since(*since).as_secs_f64());
+            let whole = format!("cancelling {for_long}");
+            if width(&whole) + 2 <= room { whole } else { format!("cancel… {for_long}") }.into()
         }
         JobState::Running => {
             if let Some(fraction) = fraction {
@@ -382,7 +383,9 @@ fn state_cell<'a>(context: &Context<'_>, row: &'a JobRow, room: usize) -> Cell<'
         }
         other => other.word().into(),
     };
-    (format!("{sign} {words}").into(), role)
+    let waits = row.state.is_waiting() || row.state.is_pending();
+    let priority = if waits { row.priority_words() } else { String::new() };
+    (format!("{sign} {words}{priority}").into(), role)
 }
 
 /// A short word, and the longer one behind it where there is room for some of it.

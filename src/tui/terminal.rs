@@ -175,6 +175,11 @@ pub fn run(mut app: App, wires: Wires) -> io::Result<Outcome> {
                         let text = screen.edit(job, &text, &keys)?;
                         pending = app.update(Event::Edited { job, text });
                     }
+                    Command::KeepText { job, text } => {
+                        let draft = Draft::new(&job.0.to_string(), "json", &text);
+                        let path = draft.map(|draft| draft.keep().display().to_string()).map_err(|e| e.to_string());
+                        pending = app.update(Event::TextKept { job, path });
+                    }
                     Command::Redraw => screen.forget(),
                     Command::AskTerminal => keys.ask(),
                     Command::Copy(text) => screen.tty.queue(clipboard(&text).as_bytes()),

@@ -226,7 +226,33 @@ fn a_server_that_was_restarted_is_paused_where_the_config_says_so() {
     let effects = w.nowhere(1);
     assert_eq!((w.word(1), submitted(&effects).len()), ("queued", 0));
     assert!(w.flow().goes(), "only that server waits");
-    assert_eq!(submitted(&w.ask(Request::Resume { servers: vec!["s".to_owned()] })), [1]);
+    assert_eq!(submitted(&w.ask(resume())), [1], "a bare resume lifts what no person did");
+}
+
+#[test]
+fn a_bare_resume_leaves_the_server_paused_that_a_person_paused() {
+    let mut w = World::busy(3);
+    w.ask(Request::Pause { servers: vec!["s".to_owned()] });
+    w.looked(2, Look::Unknown);
+    assert!(submitted(&w.ask(resume())).is_empty());
+    assert_eq!(submitted(&w.ask(Request::Resume { servers: vec!["s".to_owned()] })), [2]);
+}
+
+#[test]
+fn jobs_that_no_server_would_take_pause_the_queue_too() {
+    let mut w = World::with(2);
+    for id in 1..=5 {
+        w.take(id);
+    }
+    let why = Failure { kind: FailureKind::Validation, ..broken() };
+    for job in ids(1..=3) {
+        assert!(w.flow().goes() && !w.state.spares_the_unfit());
+        w.step(Input::Unfit { job, why: why.clone() });
+    }
+    assert!(matches!(w.flow(), Flow::Paused { cause: Cause::Failures { count: 3, .. }, .. }));
+    assert!(w.state.spares_the_unfit(), "the others wait for a person");
+    w.ask(resume());
+    assert!(!w.state.spares_the_unfit());
 }
 
 // ---- order ------------------------------------------------------------------------------------------
@@ -336,6 +362,52 @@ fn holding_what_a_server_holds_takes_it_back_first() {
     w.ask(Request::Hold { jobs: ids([2]) });
     w.begin(2);
     assert_eq!(w.word(2), "running");
+}
+
+/// The engine dies when the server has given it back and nobody has heard of it yet.
+#[test]
+fn a_hold_that_was_answered_outlives_its_engine() {
+    let mut w = World::busy(2);
+    let effects = w.ask(Request::Hold { jobs: ids([2]) });
+    let kept = effects.iter().find_map(|effect| match effect {
+        Effect::Write(Write::Meta { key: HOLD_KEY, value }) => Some(value.clone()),
+        _ => None,
+    });
+    let to_hold: Vec<JobId> = serde_json::from_str(&kept.expect("it is written")).unwrap();
+    assert_eq!(to_hold, ids([2]));
+    let jobs = (1..=2).filter_map(|id| w.state.job(JobId(id)).cloned()).collect();
+    let remembered = Remembered { jobs, to_hold, ..Remembered::default() };
+    let seat = ServerSeat { name: "s".to_owned(), url: "s".to_owned(), in_flight: 2 };
+    let state = State::new(Policy::default(), EngineRow::default(), vec![seat], remembered, 2, w.now);
+    let mut again = World { state, now: w.now, asked: None };
+    again.step(Input::Up { server: 0, about: About::default() });
+    again.looked(1, Look::Running { copies: 1 });
+    again.nowhere(2);
+    let mut effects = again.wait(10);
+    again.nowhere(2);
+    effects.extend(again.wait(10));
+    assert_eq!((again.word(2), submitted(&effects)), ("held", Vec::new()));
+}
+
+/// Both were decided on and not sent when the engine died: whichever is known first to be nowhere, the first goes first.
+#[test]
+fn what_arrived_nowhere_is_sent_again_in_its_order() {
+    let (w, _) = World::up(2, 2);
+    let jobs = (1..=2).filter_map(|id| w.state.job(JobId(id)).cloned()).collect();
+    let remembered = Remembered { jobs, ..Remembered::default() };
+    let seat = ServerSeat { name: "s".to_owned(), url: "s".to_owned(), in_flight: 2 };
+    let state = State::new(Policy::default(), EngineRow::default(), vec![seat], remembered, 2, w.now);
+    let mut w = World { state, now: w.now, asked: None };
+    w.step(Input::Up { server: 0, about: About::default() });
+    w.wait(15);
+    w.looked(2, Look::Unknown);
+    assert_eq!(submitted(&w.gone(2)), [] as [u64; 0], "nobody knows of the first");
+    w.looked(1, Look::Unknown);
+    assert_eq!(submitted(&w.gone(1)), [1]);
+    w.accept(1);
+    assert!(looks(&w.wait(1)).contains(&(First::Nothing, vec![2])), "it may have come meanwhile");
+    w.looked(2, Look::Unknown);
+    assert_eq!(submitted(&w.gone(2)), [2]);
 }
 
 // ---- retries ----------------------------------------------------------------------------------------
@@ -460,6 +532,7 @@ fn a_render_without_a_step_is_flagged_and_not_killed() {
     assert!(row(&mut w).is_none() && !looks(&effects).iter().any(|(first, _)| *first == First::Cancel));
     let effects = w.wait(2 * 60);
     assert!(row(&mut w).is_some());
+    assert_eq!(w.state.status().stalled.len(), 1, "the status says so, too");
     assert!(!looks(&effects).iter().any(|(first, _)| *first == First::Cancel));
     let prompt = Some(w.prompt(1));
     w.hear(Heard::Step { prompt, node: "3".to_owned(), value: 1, max: 2 });
@@ -472,7 +545,7 @@ fn a_render_without_a_step_is_flagged_and_not_killed() {
 #[test]
 fn the_watchdog_interrupts_where_the_config_says_so() {
     let mut w = World::with(1);
-    let policy = Policy { stall: Duration::from_mins(1), stall_interrupts: true, ..Policy::default() };
+    let policy = Policy { stall: Duration::from_secs(50), stall_interrupts: true, ..Policy::default() };
     let seats = vec![ServerSeat { name: "s".to_owned(), url: "s".to_owned(), in_flight: 1 }];
     w.state = State::new(policy, EngineRow::default(), seats, Remembered::default(), 1, w.now);
     w.step(Input::Up { server: 0, about: About::default() });
@@ -480,13 +553,16 @@ fn the_watchdog_interrupts_where_the_config_says_so() {
     w.accept(1);
     w.begin(1);
     let cancels = |effects: &[Effect]| looks(effects).iter().filter(|(first, _)| *first == First::Cancel).count();
-    let effects = w.wait(61);
+    let effects = w.wait(51);
     assert_eq!((cancels(&effects), w.word(1)), (1, "running"));
     assert_eq!(cancels(&w.wait(6)), 1, "again, until it has stopped");
     let prompt = w.prompt(1);
     w.hear(Heard::Interrupted { prompt });
     match &w.state.job(JobId(1)).unwrap().state {
-        JobState::Failed { why } => assert_eq!(why.kind, FailureKind::Stalled),
+        JobState::Failed { why } => {
+            assert_eq!(why.kind, FailureKind::Stalled);
+            assert!(why.message.starts_with("no step for 50 s"), "{}", why.message);
+        }
         other => panic!("{other:?}"),
     }
 }

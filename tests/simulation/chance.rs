@@ -47,6 +47,10 @@ pub struct Chances {
     pub clock_jumps: u32,
     /// The engine's machine sleeps for hours.
     pub sleeps: u32,
+    /// Its disk is full for a while: neither the store nor a folder takes anything.
+    pub disk_fulls: u32,
+    /// What each server holds of ours at once; 0 is all.
+    pub in_flight: u32,
 }
 
 impl Chances {
@@ -88,6 +92,8 @@ impl Chances {
         chances.sleeps = often(1);
         chances.pauses = often(4);
         chances.moves = often(6);
+        chances.disk_fulls = often(4);
+        chances.in_flight = rng.choice([2, 2, 1, 3, 0]).unwrap_or(2);
         // A message that got lost and a history that is missing leave no trace together that a prompt ever ended.
         if rng.bool() {
             (chances.message_lost, chances.message_late) = (0.0, 0.0);

@@ -25,6 +25,8 @@ pub struct Disk {
     pub finished: BTreeMap<u64, Vec<(String, JobState)>>,
     /// Names in `outputs/`.
     pub outputs: BTreeSet<String>,
+    /// Nothing can be written until then.
+    pub full_until: u64,
 }
 
 impl Disk {
@@ -36,6 +38,7 @@ impl Disk {
             queued: BTreeMap::new(),
             finished: BTreeMap::new(),
             outputs: BTreeSet::new(),
+            full_until: 0,
         }
     }
 

@@ -8,7 +8,7 @@ use std::task::{Context, Poll, Waker};
 
 use comfytop::comfy::Backoff;
 use comfytop::engine::core::{
-    About, Effect, Heard, Input, OpenFile, Policy, PostResult, Remembered, ServerSeat, State,
+    About, CollectFailure, Effect, Heard, Input, OpenFile, Policy, PostResult, Remembered, ServerSeat, State,
 };
 use comfytop::engine::hearing;
 use comfytop::job::{Change, Gate, Goal, Job, JobId, JobState, Reason, SeedWish, Shape, Vary};
@@ -56,15 +56,19 @@ pub struct Engine {
     measuring: VecDeque<JobId>,
     measures: bool,
     pending: Vec<Effect>,
+    /// What could not be written, and what is to be done after; as in `engine/unwritten.rs`.
+    unwritten: Option<(Vec<Write>, Vec<(Effect, Option<Value>)>)>,
+    /// Files that could not be put away.
+    unfinished: Vec<Effect>,
     next_job: u64,
     /// It dies after so many more points at which it may.
     pub doomed: Option<u32>,
 }
 
 /// What the next engine goes on with.
-fn core(disk: &Disk, seats: usize, seed: u64, now: jiff::Timestamp) -> State {
+fn core(disk: &Disk, seats: usize, in_flight: u32, seed: u64, now: jiff::Timestamp) -> State {
     let remembered: Remembered = comfytop::engine::remember(&disk.store).expect("readable");
-    let seat = |n| ServerSeat { name: format!("s{n}"), url: format!("s{n}"), in_flight: 2 };
+    let seat = |n| ServerSeat { name: format!("s{n}"), url: format!("s{n}"), in_flight };
     let seats = (0..seats).map(seat).collect();
     State::new(Policy::default(), EngineRow::default(), seats, remembered, seed, now)
 }
@@ -77,7 +81,7 @@ impl World {
         self.lives += 1;
         self.tell(|| "the engine starts".to_owned());
         let (now, seed) = (self.wall(), self.rng.u64(..));
-        let state = core(&self.disk, self.servers.len(), seed, now);
+        let state = core(&self.disk, self.servers.len(), self.in_flight, seed, now);
         for job in self.disk.store.jobs().expect("readable") {
             if state.job(job.id) != Some(&job) {
                 self.oracle.wrong(format!("{} was not remembered as it is in the store", job.id));
@@ -106,10 +110,16 @@ impl World {
             measuring: VecDeque::new(),
             measures: false,
             pending: Vec::new(),
+            unwritten: None,
+            unfinished: Vec::new(),
             next_job: self.disk.store.next_job().expect("readable"),
             doomed: None,
         });
         self.reconcile();
+        if self.engine.is_none() {
+            // It can't set right what the last one left: it is started again when there may be room.
+            return self.at(5000, Event::EngineUp);
+        }
         let now = self.wall();
         if let Some(engine) = &mut self.engine {
             let effects = engine.state.recover(now);
@@ -134,6 +144,9 @@ impl World {
             let Some(engine) = &mut self.engine else { return };
             if self.disk.queued.contains_key(&file.id) || self.disk.finished.contains_key(&file.id) {
                 engine.pending.push(Effect::Write(Write::FilePlace { file: file.id, place: Place::Queued }));
+            } else if self.now < self.disk.full_until {
+                self.engine = None;
+                return;
             } else {
                 let jobs = engine.state.jobs_of_file(file.id);
                 self.disk.store.untake(&[(file.id, jobs.clone())]).expect("written");
@@ -161,7 +174,11 @@ impl World {
 
     /// Memory and store say the same whenever nothing is left to write.
     pub fn compare(&mut self) {
-        let Some(engine) = self.engine.as_ref().filter(|engine| engine.pending.is_empty()) else { return };
+        let Some(engine) =
+            self.engine.as_ref().filter(|engine| engine.pending.is_empty() && engine.unwritten.is_none())
+        else {
+            return;
+        };
         for job in self.disk.store.jobs().expect("readable") {
             if engine.state.job(job.id) != Some(&job) {
                 let memory = engine.state.job(job.id).map(|job| job.state.clone());
@@ -260,6 +277,10 @@ impl World {
             Done::Input(input) => self.step(input),
             Done::Found { server, found } => self.found(server, found),
             Done::Posted { server, job, prompt_id, result } => self.posted(server, job, prompt_id, result),
+            Done::Collected { job, prompt_id, result: Ok(_), .. } if self.is_full() => {
+                let result = Err(CollectFailure::Later("the disk is full".to_owned()));
+                self.step(Input::Collected { job, prompt_id, result });
+            }
             Done::Collected { job, prompt_id, files, result } => {
                 for (path, _) in files {
                     self.disk.outputs.insert(path);
@@ -378,10 +399,26 @@ impl World {
         self.flushes = false;
     }
 
+    fn is_full(&self) -> bool {
+        self.now < self.disk.full_until
+    }
+
     fn carry_out(&mut self) {
-        while let Some(engine) = self.engine.as_mut().filter(|engine| !engine.pending.is_empty()) {
-            let (mut writes, mut acts) = (Vec::new(), Vec::new());
-            for effect in std::mem::take(&mut engine.pending) {
+        let is_full = self.is_full();
+        while let Some(engine) =
+            self.engine.as_mut().filter(|engine| engine.unwritten.is_some() || !engine.pending.is_empty())
+        {
+            if engine.unwritten.is_some() && is_full {
+                // An engine that is to end does not wait: what is not written was not acted on.
+                if engine.pending.iter().any(|effect| matches!(effect, Effect::Exit)) {
+                    self.act(Effect::Exit, None);
+                }
+                return;
+            }
+            let (mut writes, mut acts) = engine.unwritten.take().unwrap_or_default();
+            let fresh =
+                if writes.is_empty() && acts.is_empty() { std::mem::take(&mut engine.pending) } else { Vec::new() };
+            for effect in fresh {
                 match effect {
                     Effect::Write(write) => writes.push(write),
                     Effect::Submit { server, job, prompt_id, seed } => {
@@ -399,6 +436,14 @@ impl World {
             }
             if self.point() {
                 return;
+            }
+            if !writes.is_empty() && is_full {
+                let Some(engine) = &mut self.engine else { return };
+                engine.unwritten = Some((writes, acts));
+                let life = engine.life;
+                self.tell(|| "the disk is full".to_owned());
+                self.at(2000, Event::TryToWrite { life });
+                continue;
             }
             if !writes.is_empty() {
                 for write in &writes {
@@ -458,6 +503,11 @@ impl World {
             Effect::Reconnect { server } => self.reconnect(server),
             Effect::Ping { server, token } => self.probe(server, token),
             Effect::ReopenFile { file } => {
+                if let Some(engine) = &mut self.engine {
+                    let is_it =
+                        |effect: &Effect| matches!(effect, Effect::FinishFile { file: it, .. } if it.id == file);
+                    engine.unfinished.retain(|effect| !is_it(effect));
+                }
                 let row = self.disk.store.file(file).expect("readable").expect("it has a row");
                 self.disk.reopen(file, &row.name);
                 if self.point() {
@@ -466,6 +516,12 @@ impl World {
                 let Some(engine) = &self.engine else { return };
                 let jobs = engine.state.jobs_of_file(file);
                 self.step(Input::Reopened { file: OpenFile { id: file, name: row.name, jobs } });
+            }
+            Effect::FinishFile { .. } if self.is_full() => {
+                let Some(engine) = &mut self.engine else { return };
+                engine.unfinished.push(effect);
+                let life = engine.life;
+                self.at(30_000, Event::FinishWhatWaits { life });
             }
             Effect::FinishFile { file, rows, .. } => {
                 self.disk.finish(file.id, &rows);
@@ -535,7 +591,12 @@ impl World {
     pub fn offer(&mut self, name: &str) {
         let now = self.wall();
         let Some(dropped) = self.disk.inbox.get(name).cloned() else { return };
+        let is_full = self.is_full();
         let Some(engine) = &mut self.engine else { return };
+        if is_full {
+            let life = engine.life;
+            return self.at(5000, Event::Offer { life, name: name.to_owned() });
+        }
         let first = engine.next_job;
         engine.next_job += dropped.jobs.len() as u64;
         let mut jobs = Vec::new();
@@ -618,7 +679,37 @@ impl World {
         }
     }
 
+    /// Tries again what could not be written.
+    pub fn try_to_write(&mut self) {
+        if self.is_full() {
+            let life = self.lives;
+            self.at(2000, Event::TryToWrite { life });
+        }
+        self.flush();
+    }
+
+    /// Tries again to put away what could not be.
+    pub fn finish_what_waits(&mut self) {
+        let Some(engine) = &mut self.engine else { return };
+        for effect in std::mem::take(&mut engine.unfinished) {
+            self.act(effect, None);
+        }
+        self.flush();
+    }
+
+    /// What can't be written is not asked of the core: who asks is told so. A stop ends the engine all the same.
     pub fn ask(&mut self, request: Request) {
+        let is_full = self.is_full();
+        if let Some(engine) = self.engine.as_ref().filter(|engine| is_full || engine.unwritten.is_some()) {
+            let life = engine.life;
+            self.tell(|| format!("refused, the disk is full: {request:?}"));
+            if matches!(request, Request::Stop) {
+                self.act(Effect::Exit, None);
+            } else if !is_full {
+                self.at(0, Event::TryToWrite { life });
+            }
+            return;
+        }
         self.step(Input::Ask { ask: 0, request });
     }
 }

@@ -169,6 +169,7 @@ impl World {
                 }
                 self.ask(Ask::Requeue { jobs: vec![job], new_seed: false });
             }
+            Havoc::DiskFull => self.disk.full_until = self.now + self.rng.u64(500..300_000),
             Havoc::Stop => self.ask(Ask::Stop),
             Havoc::Reconnect => self.ask(Ask::Reconnect),
             Havoc::ClockJump => {

@@ -105,6 +105,12 @@ pub enum Event {
         life: u64,
         name: String,
     },
+    TryToWrite {
+        life: u64,
+    },
+    FinishWhatWaits {
+        life: u64,
+    },
     EngineUp,
     ServerUp {
         server: usize,
@@ -141,6 +147,7 @@ pub enum Havoc {
     Reconnect,
     ClockJump,
     Sleep,
+    DiskFull,
 }
 
 pub struct World {
@@ -164,6 +171,8 @@ pub struct World {
     /// Every job as it was taken.
     pub taken: BTreeMap<JobId, Job>,
     pub flushes: bool,
+    /// As in the settings of each server.
+    pub in_flight: u32,
     next_socket: u64,
     /// What happened, line by line, where somebody wants to read it.
     story: Option<RefCell<Vec<String>>>,
@@ -175,6 +184,7 @@ impl World {
         let mut rng = fastrand::Rng::with_seed(seed);
         let chances = Chances::draw(&mut rng);
         let servers = if rng.u8(..) < 80 { 2 } else { 1 };
+        let in_flight = chances.in_flight;
         let mut world = Self {
             servers: (0..servers).map(|_| Server::new(&mut rng)).collect(),
             rng,
@@ -191,6 +201,7 @@ impl World {
             oracle: Oracle::new(servers == 1),
             taken: BTreeMap::new(),
             flushes: false,
+            in_flight,
             next_socket: 0,
             story: tells.then(RefCell::default),
         };
@@ -265,6 +276,7 @@ impl World {
             (Havoc::Reconnect, c.reconnects),
             (Havoc::ClockJump, c.clock_jumps),
             (Havoc::Sleep, c.sleeps),
+            (Havoc::DiskFull, c.disk_fulls),
         ];
         for (havoc, times) in plan {
             for _ in 0..times {
@@ -374,6 +386,8 @@ impl World {
             | Event::Count { .. }
             | Event::Measured { .. }
             | Event::Offer { .. }
+            | Event::TryToWrite { .. }
+            | Event::FinishWhatWaits { .. }
             | Event::EngineUp
             | Event::Havoc(
                 Havoc::KillEngine
@@ -463,6 +477,16 @@ impl World {
                     self.offer(&name);
                 }
             }
+            Event::TryToWrite { life } => {
+                if self.is_life(life) {
+                    self.try_to_write();
+                }
+            }
+            Event::FinishWhatWaits { life } => {
+                if self.is_life(life) {
+                    self.finish_what_waits();
+                }
+            }
             Event::EngineUp => self.start_engine(),
             Event::ServerUp { server } => {
                 if !self.servers[server].is_alive() {
@@ -499,6 +523,7 @@ impl World {
             self.servers[server].cut_off_until = 0;
             self.at(1000, Event::ServerUp { server });
         }
+        self.disk.full_until = 0;
         self.at(1000, Event::EngineUp);
         if let Some(engine) = &mut self.engine {
             engine.doomed = None;

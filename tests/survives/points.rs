@@ -30,6 +30,9 @@ struct Steps {
     covered: usize,
     /// Names of the points.
     points: Vec<String>,
+    /// What is asked of a server: `GET /history/{id}`; and addresses that are asked in a way of their own.
+    routes: Vec<String>,
+    addresses: Vec<String>,
     /// Steps without a point: what, and its line.
     bare: Vec<(String, usize)>,
 }
@@ -78,6 +81,14 @@ impl<'a> Visit<'a> for Steps {
 
     fn visit_expr_method_call(&mut self, call: &'a syn::ExprMethodCall) {
         let name = call.method.to_string();
+        if let Some(path) = call.args.first().and_then(route) {
+            match name.as_str() {
+                "get" => self.routes.push(format!("GET {path}")),
+                "post" => self.routes.push(format!("POST {path}")),
+                "address" => self.addresses.push(path),
+                _ => {}
+            }
+        }
         // In a transaction only its commit counts; `self.db` is none. A channel's `send` takes something.
         let on_db =
             matches!(&*call.receiver, syn::Expr::Field(f) if matches!(&f.member, syn::Member::Named(n) if n == "db"));
@@ -92,6 +103,18 @@ impl<'a> Visit<'a> for Steps {
         }
         visit::visit_expr_method_call(self, call);
     }
+}
+
+/// `/history/{id}` of `&["history", id]`.
+fn route(argument: &syn::Expr) -> Option<String> {
+    let syn::Expr::Reference(reference) = argument else { return None };
+    let syn::Expr::Array(parts) = &*reference.expr else { return None };
+    let part = |part: &syn::Expr| match part {
+        syn::Expr::Lit(syn::ExprLit { lit: syn::Lit::Str(text), .. }) => Some(format!("/{}", text.value())),
+        syn::Expr::Path(path) => Some(format!("/{{{}}}", path.path.get_ident()?)),
+        _ => None,
+    };
+    parts.elems.iter().map(part).collect()
 }
 
 fn read(text: &str) -> Steps {
@@ -113,35 +136,66 @@ fn sources(dir: &Path, found: &mut BTreeMap<String, String>) {
     }
 }
 
-/// The names of all points in the source, and the steps that have none.
-pub fn all() -> (Vec<String>, Vec<String>) {
+/// What the source says of points.
+fn all() -> Steps {
     let mut files = BTreeMap::new();
     sources(&Path::new(env!("CARGO_MANIFEST_DIR")).join("src"), &mut files);
-    let (mut points, mut bare) = (Vec::new(), Vec::new());
+    let mut all = Steps::default();
+    let mut bare = Vec::new();
     for (file, text) in files {
         let room = file.split('/').nth(1).unwrap_or_default().trim_end_matches(".rs");
         if !ROOMS.contains(&room) {
             continue;
         }
         let steps = read(&text);
-        points.extend(steps.points);
+        all.points.extend(steps.points);
+        if room == "comfy" {
+            all.routes.extend(steps.routes);
+            all.addresses.extend(steps.addresses);
+        }
         if !SPARED.contains(&file.as_str()) {
-            bare.extend(steps.bare.into_iter().map(|(what, line)| format!("{file}:{line}: `{what}` has no point")));
+            bare.extend(steps.bare.into_iter().map(|(what, line)| (format!("{file}:{line}: `{what}`"), line)));
         }
     }
-    (points, bare)
+    all.bare = bare;
+    all
+}
+
+/// Every point that a process may pass, without its sides: those of `comfy` are told apart by what is asked.
+pub fn names() -> Vec<String> {
+    let all = all();
+    let mut names: Vec<_> = all.points.into_iter().filter(|name| name != "comfy" && name != "comfy.head").collect();
+    names.extend(all.routes.into_iter().map(|route| format!("comfy {route}")));
+    for address in all.addresses {
+        names.extend(match address.as_str() {
+            "/view" => vec!["comfy GET /view".to_owned(), "comfy.head HEAD /view".to_owned()],
+            "/upload/image" => vec!["comfy POST /upload/image".to_owned()],
+            other => panic!("say here how {other} is asked"),
+        });
+    }
+    names.sort();
+    names.dedup();
+    names
 }
 
 #[test]
 fn every_write_rename_and_request_lies_between_two_points() {
-    let (mut points, bare) = all();
-    assert!(bare.is_empty(), "wrap these in faults::step or faults::request:\n{}", bare.join("\n"));
+    let Steps { mut points, bare, .. } = all();
+    assert!(bare.is_empty(), "wrap these in faults::step or faults::request: {bare:#?}");
     let count = points.len();
     points.sort();
     points.dedup();
     assert!(count > 30, "the points were not found: {points:?}");
     // `comfy` is told apart by its route.
     assert_eq!(count, points.len() + 1, "each point has a name of its own: {points:?}");
+}
+
+#[test]
+fn what_is_asked_of_a_server_is_seen() {
+    let names = names();
+    for name in ["comfy POST /prompt", "comfy GET /history/{id}", "comfy GET /api/jobs/{id}", "comfy GET /api/jobs"] {
+        assert!(names.iter().any(|other| other == name), "{name} is not in {names:?}");
+    }
 }
 
 #[test]

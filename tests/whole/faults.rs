@@ -13,9 +13,21 @@ fn impatient(stage: &Stage) {
 
 /// Two jobs through this fault. How they come out is for the test to look at further.
 fn two_jobs(version: &'static str, render_seconds: f64, scenario: &'static str) -> Stage {
+    two_jobs_in(&[], version, render_seconds, scenario)
+}
+
+/// The same by an engine that waits no longer than a second for any answer.
+const HASTY: &[(&str, &str)] = &[("COMFYTOP_PATIENCE", "1")];
+
+fn two_jobs_in(
+    environment: &[(&str, &str)],
+    version: &'static str,
+    render_seconds: f64,
+    scenario: &'static str,
+) -> Stage {
     let mut stage = Stage::served(&Wish { version, render_seconds, scenario });
     impatient(&stage);
-    stage.start_engine();
+    stage.start_engine_with(environment);
     stage.put_image();
     stage.drop_file("two.json", json!([job("a", 1), job("b", 2)]).to_string());
     for (id, seed) in [(1, 1), (2, 2)] {
@@ -75,6 +87,76 @@ survives! {
         "[[fault]]\non = { request = \"GET /history/{id}\" }\ntimes = 2\ndo = { cut = 40 }\n\
          [[fault]]\non = { request = \"GET /system_stats\" }\ntimes = 2\ndo = { cut = 10 }\n";
     the_answer_to_a_post_is_reset_in_its_body: 0.1, "[[fault]]\non = { post = 1 }\ndo = { cut = 10 }\n";
+}
+
+#[test]
+fn requests_hang_for_longer_than_anybody_waits() {
+    let hang = "[[fault]]\non = { post = 1 }\ndo = { hang = 30 }\n\
+        [[fault]]\non = { request = \"GET /api/jobs/{id}\" }\ntimes = 2\ndo = { hang = 30 }\n\
+        [[fault]]\non = { request = \"GET /history/{id}\" }\ntimes = 2\ndo = { hang = 30 }\n\
+        [[fault]]\non = { request = \"GET /view\" }\ntimes = 1\ndo = { hang = 30 }\n";
+    for version in ["0.33.0", "0.3.64"] {
+        two_jobs_in(HASTY, version, 0.1, hang);
+    }
+}
+
+/// A POST whose id the server knows already, as one that was given up for lost and comes late: it does not refuse it. Once
+/// while the job renders, once while another waits.
+#[test]
+fn a_repeated_id_is_deleted_and_not_rendered() {
+    for version in ["0.33.0", "0.3.64"] {
+        let mut stage = Stage::served(&Wish { version, ..Wish::slow(600.0) });
+        impatient(&stage);
+        stage.start_engine();
+        stage.put_image();
+        stage.drop_file("two.json", json!([job("a", 1), job("b", 2)]).to_string());
+        stage.until_state(1, "running");
+        stage.until_state(2, "pending");
+        for id in [1, 2] {
+            let prompt = stage.attempts(id).pop().unwrap();
+            let is_it = |event: &serde_json::Value| event["prompt_id"] == prompt.as_str();
+            let client = stage.happened("accepted").into_iter().find(is_it).unwrap()["client_id"].clone();
+            let graph = stage.run(&["show", &id.to_string(), "--graph"]).well();
+            let graph: serde_json::Value = serde_json::from_str(&graph).unwrap();
+            let again = json!({"prompt": graph, "prompt_id": prompt, "client_id": client}).to_string();
+            super::places::post(&stage.url, "/prompt", &again);
+            assert_eq!(stage.happened("accepted").into_iter().filter(is_it).count(), 2, "it stands there twice");
+            stage.until("one copy deleted", |stage| stage.happened("deleted").iter().any(is_it).then_some(()));
+        }
+        // One copy of each is left: they are there, and nothing else is.
+        stage.run(&["cancel", "1"]).well();
+        stage.until_state(1, "cancelled");
+        stage.until_state(2, "running");
+        stage.run(&["cancel", "2"]).well();
+        stage.until_state(2, "cancelled");
+        assert_eq!(stage.begun(), [stage.attempts(1), stage.attempts(2)].concat(), "each was begun once");
+        assert_eq!(stage.happened("deleted").len(), 2);
+    }
+}
+
+/// Somebody clears the history while nobody watches: the file is found on the server's disk.
+#[test]
+fn a_history_that_was_evicted() {
+    use std::io::{Read as _, Write as _};
+    let mut stage = Stage::served(&Wish::slow(1.0));
+    impatient(&stage);
+    stage.start_engine();
+    stage.drop_job("clip", 1);
+    stage.until_state(1, "running");
+    stage.kill_engine();
+    stage.until("its end", |stage| (stage.happened("ended").len() == 1).then_some(()));
+    let at = stage.url.trim_start_matches("http://").to_owned();
+    let mut stranger = std::net::TcpStream::connect(&at).unwrap();
+    let body = "{\"clear\": true}";
+    let head = format!("POST /history HTTP/1.1\r\nHost: {at}\r\nContent-Type: application/json\r\n");
+    write!(stranger, "{head}Connection: close\r\nContent-Length: {}\r\n\r\n{body}", body.len()).unwrap();
+    let mut answer = String::new();
+    stranger.read_to_string(&mut answer).unwrap();
+    assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
+    stage.start_engine();
+    let row = stage.until_state(1, "done");
+    assert_near(&row["ssim"], clip_of(1).1);
+    assert_eq!(stage.begun().len(), 1, "it is not rendered again");
 }
 
 /// The older server has no `/api/jobs`: its queue is read instead, `NaN` and all.
@@ -146,14 +228,24 @@ fn two_engines_share_an_inbox_and_each_file_is_rendered_once() {
     let mut stages = [Stage::served(&Wish::default()), Stage::served(&Wish::default())];
     let shared = stages[0].at("shared");
     fs::create_dir_all(&shared).unwrap();
+    // Pictures: looking at a dozen clips takes longer than all the rest.
+    let picture = json!({
+        "1": {"class_type": "LoadImage", "inputs": {"image": "start.png"}},
+        "2": {"class_type": "SaveImage", "inputs": {"images": ["1", 0], "filename_prefix": "shot"}},
+        "3": {"class_type": "EmptyLatentImage", "inputs": {"width": 64, "height": 64, "batch_size": 1}},
+    });
     for stage in &mut stages {
         stage.configure(&format!("[[inbox]]\npath = {:?}\n", shared.display().to_string()));
+        fs::create_dir_all(stage.at("workflows")).unwrap();
+        fs::write(stage.at("workflows/shot.json"), picture.to_string()).unwrap();
         stage.start_engine();
     }
     fs::write(shared.join("start.png"), super::stage::IMAGE).unwrap();
     for n in 0..12 {
         let part = shared.join(format!(".{n}.part"));
-        fs::write(&part, job(&format!("s{n}"), n).to_string()).unwrap();
+        let job =
+            json!({"workflow": "shot", "name": format!("s{n}"), "image": "start.png", "set": {"3.width": 64 + 8 * n}});
+        fs::write(&part, job.to_string()).unwrap();
         fs::rename(&part, shared.join(format!("s{n}.json"))).unwrap();
     }
     let done = |stage: &Stage| stage.ls().iter().filter(|row| row["state"] == "done").count();
@@ -163,4 +255,83 @@ fn two_engines_share_an_inbox_and_each_file_is_rendered_once() {
     let results = || fs::read_dir(shared.join("done")).unwrap().flatten();
     stages[0].until("all put away", |_| (results().count() == 24).then_some(()));
     assert!(fs::read_dir(shared.join("queued")).unwrap().next().is_none());
+}
+
+/// What is asked of a store that can't be written fails at once, in words, and is not done later.
+#[cfg(target_os = "linux")]
+#[test]
+fn a_wish_on_a_full_disk_is_refused_and_not_done_later() {
+    let mut stage = Stage::served(&Wish::slow(600.0));
+    impatient(&stage);
+    stage.start_engine_on_a_small_disk();
+    stage.put_image();
+    stage.drop_file("three.json", json!([job("a", 1), job("b", 2), job("c", 3)]).to_string());
+    stage.until_state(1, "running");
+    stage.disk_is_full(true);
+    for verb in [&["pause"][..], &["cancel", "3"], &["hold", "3"], &["priority", "3", "5"], &["requeue", "3"]] {
+        let said = stage.run(verb);
+        assert_ne!(said.code, 0, "{verb:?}: {said:?}");
+        assert!(said.err.contains("the store can't be written"), "{verb:?}: {said:?}");
+        assert!(said.err.contains("nothing was changed"), "{verb:?}: {said:?}");
+    }
+    assert_eq!(stage.job(3)["state"], "queued", "looking is answered");
+    stage.disk_is_full(false);
+    stage.until("room for a wish", |stage| (stage.run(&["priority", "3", "1"]).code == 0).then_some(()));
+    let rows = stage.ls();
+    assert_eq!(rows[2]["priority"], 1, "the last wish, not one that was refused");
+    assert!(["queued", "pending"].contains(&rows[2]["state"].as_str().unwrap()), "{rows:?}");
+    assert_eq!(stage.status()["engine"]["flow"]["flow"], "going");
+    stage.disk_is_full(true);
+    let said = stage.run(&["stop"]);
+    assert!(said.code != 0 && said.err.contains("the engine ends"), "{said:?}");
+    stage.until_engine_ends();
+}
+
+/// The disk is full when a clip comes, and has room again later: it is fetched then, and rendered once.
+#[cfg(target_os = "linux")]
+#[test]
+fn a_disk_that_is_full_while_a_clip_is_fetched() {
+    let slow = "[[fault]]\non = { request = \"GET /view\" }\ntimes = 1\ndo = { slow = 1 }\n";
+    let mut stage = Stage::served(&Wish::faulty(slow));
+    impatient(&stage);
+    stage.start_engine_on_a_small_disk();
+    stage.drop_job("clip", 1);
+    stage.until_state(1, "collecting");
+    stage.disk_is_full(true);
+    let why = stage.until("its trouble", |stage| stage.job(1)["error"].as_str().map(str::to_owned));
+    assert!(why.contains("cannot write what the server sent"), "{why}");
+    stage.disk_is_full(false);
+    let row = stage.until_state(1, "done");
+    assert_near(&row["ssim"], clip_of(1).1);
+    assert_eq!((stage.begun().len(), stage.names("outputs")), (1, vec!["clip.mp4".to_owned()]));
+}
+
+/// A share goes away while jobs of it render, and leaves an empty folder; what ends meanwhile is put away on its return.
+#[test]
+fn a_share_that_goes_away_while_its_jobs_render() {
+    let mut stage = Stage::served(&Wish::slow(0.5));
+    impatient(&stage);
+    stage.start_engine();
+    stage.put_image();
+    stage.drop_file("two.json", json!([job("a", 1), job("b", 2)]).to_string());
+    stage.until_state(1, "running");
+    fs::rename(stage.at("jobs"), stage.at("share")).unwrap();
+    fs::create_dir(stage.at("jobs")).unwrap();
+    for id in [1, 2] {
+        stage.until_state(id, "done");
+    }
+    let banner = stage.until("a banner", |stage| {
+        let banners = stage.status()["engine"]["banners"].to_string();
+        banners.contains("put away when it is back").then_some(banners)
+    });
+    assert!(banner.contains("jobs can't be read"), "{banner}");
+    assert!(stage.names("jobs").is_empty(), "nothing is made there: {:?}", stage.names("jobs"));
+    fs::remove_dir(stage.at("jobs")).unwrap();
+    fs::rename(stage.at("share"), stage.at("jobs")).unwrap();
+    stage.until_file("jobs/done/000001-two.json.result.json");
+    assert_eq!(stage.names("jobs/done"), ["000001-two.json", "000001-two.json.result.json"]);
+    assert!(stage.names("jobs/queued").is_empty());
+    stage.until("no banner", |stage| stage.status()["engine"]["banners"].as_array()?.is_empty().then_some(()));
+    stage.drop_job("after", 3);
+    stage.until_state(3, "done");
 }

@@ -14,8 +14,9 @@ use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 
-/// How long a test waits for what must come: long, so that a busy machine fails no test.
-pub const PATIENCE: Duration = Duration::from_mins(1);
+/// How long a test waits for what must come: long, so that a busy machine fails no test, also where comfytop is built
+/// without optimisation and takes four seconds to look at a clip.
+pub const PATIENCE: Duration = Duration::from_mins(4);
 /// How often it looks.
 const EVERY: Duration = Duration::from_millis(40);
 
@@ -181,6 +182,45 @@ impl Stage {
         let mut command = self.command(&["engine"]);
         command.stdout(log.try_clone().expect("a file")).stderr(log);
         command.envs(environment.iter().copied());
+        self.start(command);
+    }
+
+    /// One whose disk [`Stage::disk_is_full`] can fill: its files may not grow then, which it hears as an error.
+    #[cfg(target_os = "linux")]
+    #[track_caller]
+    pub fn start_engine_on_a_small_disk(&mut self) {
+        let inner = self.command(&["engine"]);
+        let mut command = Command::new("sh");
+        command.args(["-c", "trap '' XFSZ; exec \"$0\" \"$@\""]).arg(inner.get_program()).args(inner.get_args());
+        for (name, value) in inner.get_envs() {
+            match value {
+                Some(value) => command.env(name, value),
+                None => command.env_remove(name),
+            };
+        }
+        command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+        self.start(command);
+    }
+
+    /// From now on its engine's files may not grow, or may again.
+    #[cfg(target_os = "linux")]
+    pub fn disk_is_full(&self, full: bool) {
+        use rustix::process::{Pid, Resource, Rlimit, prlimit};
+        let pid = self.engine.as_ref().expect("an engine of this test").pid();
+        let pid = Pid::from_raw(i32::try_from(pid).expect("a pid"));
+        let limit = Rlimit { current: full.then_some(1), maximum: None };
+        prlimit(pid, Resource::Fsize, limit).expect("a limit");
+    }
+
+    /// The engine of this test has ended by itself.
+    #[track_caller]
+    pub fn until_engine_ends(&mut self) {
+        let mut engine = self.engine.take().expect("an engine of this test");
+        self.until("the engine's end", |_| engine.0.try_wait().expect("a child"));
+    }
+
+    #[track_caller]
+    fn start(&mut self, mut command: Command) {
         let mut engine = Guarded(command.spawn().expect("an engine"));
         self.until("an engine that serves", |stage| {
             if let Ok(Some(status)) = engine.0.try_wait() {

@@ -105,7 +105,7 @@ fn a_file_moved_back_from_failed_runs_what_is_not_done() {
     stage.until_state(3, "done");
     stage.until_file("jobs/failed/000001-three.json.error.txt");
     let error = stage.text("jobs/failed/000001-three.json.error.txt");
-    assert!(error.contains("#2 b is failed: ") && error.contains("it broke"), "{error}");
+    assert!(error.contains("#2 b has failed: ") && error.contains("it broke"), "{error}");
     assert!(error.contains("#1 a is done\n") && error.contains("#3 c is done\n"), "{error}");
     assert!(stage.show(2).contains("it broke"));
 

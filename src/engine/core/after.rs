@@ -43,7 +43,7 @@ impl State {
                     Some(JobState::Done) => {}
                     Some(state) if !state.is_ended() => unmet.push(other),
                     state => {
-                        lost = Some((other, state.map_or("gone", JobState::word)));
+                        lost = Some((other, state.map_or("is gone".to_owned(), JobState::said)));
                         break;
                     }
                 }
@@ -54,7 +54,7 @@ impl State {
                     let why = Failure {
                         kind: FailureKind::After,
                         node: None,
-                        message: format!("it waits for {other} {name}, which is {state}"),
+                        message: format!("it waits for {other} {name}, which {state}"),
                         detail: "Requeue that one, then this one.".to_owned(),
                     };
                     Change::Failed { why, at: now }

@@ -9,6 +9,9 @@ use crate::job::{Change, Edit, JobId, JobState};
 use crate::protocol::{Answer, Level};
 use crate::store::Write;
 
+/// Jobs that are held once their server has given them back are kept under this key: a hold outlives its engine.
+pub const HOLD_KEY: &str = "to_hold";
+
 /// What is done to a job once its server has given it back.
 #[derive(Debug, Clone)]
 pub(super) enum Then {
@@ -21,10 +24,30 @@ impl State {
         let state = self.jobs.get(&id).map(|j| j.state.clone()).ok_or_else(|| format!("there is no job {id}"))?;
         if state.is_pending() && self.server_of(id).is_some() {
             self.when_back.insert(id, Then::Hold);
+            self.keep_holds();
             self.take_back(&[id]);
             return Ok("is taken back to be held".to_owned());
         }
         self.change_one(id, &Change::Hold, now)
+    }
+
+    fn keep_holds(&mut self) {
+        let held = self.when_back.iter().filter(|(_, then)| matches!(then, Then::Hold));
+        let mut held: Vec<JobId> = held.map(|(id, _)| *id).collect();
+        held.sort_unstable();
+        // Plain data is always JSON.
+        let value = serde_json::to_string(&held).unwrap_or_default();
+        self.out.push(Effect::Write(Write::Meta { key: HOLD_KEY, value }));
+    }
+
+    /// What was to be held when the last engine ended: its server is asked for it once more.
+    pub(super) fn hold_again(&mut self, jobs: Vec<JobId>) {
+        for id in jobs {
+            if self.jobs.get(&id).is_some_and(|job| job.state.is_pending()) {
+                self.when_back.insert(id, Then::Hold);
+                self.taking_back.insert(id);
+            }
+        }
     }
 
     pub(super) fn change_one(&mut self, id: JobId, change: &Change, now: Timestamp) -> Result<String, String> {
@@ -51,6 +74,9 @@ impl State {
         if pending && self.server_of(id).is_some() {
             let earlier = self.when_back.insert(id, Then::Edit { ask, edit, prompt });
             self.not_done(id, earlier.as_ref(), "it was edited again");
+            if matches!(earlier, Some(Then::Hold)) {
+                self.keep_holds();
+            }
             self.take_back(&[id]);
             return;
         }
@@ -83,6 +109,9 @@ impl State {
             return;
         }
         let Some(then) = self.when_back.remove(&id) else { return };
+        if matches!(then, Then::Hold) {
+            self.keep_holds();
+        }
         match (then, state.is_waiting()) {
             (Then::Hold, true) => {
                 self.change(id, Change::Hold, now);

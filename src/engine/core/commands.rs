@@ -2,6 +2,7 @@
 //!
 //! A cancel is not optimistic: the job is `cancelling` until the server agrees.
 
+use std::collections::HashMap;
 use std::time::Duration;
 
 use jiff::Timestamp;
@@ -49,7 +50,12 @@ impl State {
             Request::Ranking { jobs } => Answer::Ranking(self.ranking(&jobs)),
             Request::List => {
                 let ids: Vec<_> = self.jobs.keys().copied().collect();
-                Answer::List(ids.into_iter().filter_map(|id| self.job_row(id, now)).collect())
+                let places: HashMap<_, _> = self.line().zip(1..).collect();
+                let mut rows: Vec<_> = ids.into_iter().filter_map(|id| self.job_row(id, now)).collect();
+                for row in &mut rows {
+                    row.position = places.get(&row.id).copied();
+                }
+                Answer::List(rows)
             }
             Request::Status => Answer::Status(Box::new(self.status())),
             Request::Reconnect => {

@@ -52,11 +52,27 @@ impl State {
         }
         if servers.is_empty() {
             self.set_flow(None, flow, now);
+            if flow.goes() {
+                self.go_on(now);
+            }
         }
         for server in servers {
             self.set_flow(Some(server), flow, now);
         }
         Ok(Answer::Done)
+    }
+
+    /// A person says go on, and names no server: what stopped by itself goes on too, wherever it did.
+    fn go_on(&mut self, now: Timestamp) {
+        for server in 0..self.servers.len() {
+            if self.servers.get(server).is_some_and(|s| s.flow.is_paused_by_itself()) {
+                self.set_flow(Some(server), &Flow::Going, now);
+            }
+        }
+        // What failed before has been seen.
+        if self.streak.take().is_some() {
+            self.keep_flow();
+        }
     }
 
     /// `None`: the whole engine.
@@ -158,6 +174,18 @@ impl State {
             self.set_flow(None, &Flow::Paused { since: now, cause: Cause::Failures { kind, count } }, now);
         }
         self.keep_flow();
+    }
+
+    /// So many jobs in a row were no good before they were sent that the others wait for a person, who may have a model
+    /// to put in its place: they are not looked at until then.
+    pub fn spares_the_unfit(&self) -> bool {
+        let by_them = |flow: &Flow| {
+            let kind = FailureKind::Validation;
+            matches!(flow, Flow::Paused { cause: Cause::Failures { kind: it, .. }, .. } if *it == kind)
+        };
+        let most = self.policy.pause_after;
+        let many = self.streak.is_some_and(|(kind, count)| kind == FailureKind::Validation && count >= most);
+        most > 0 && (by_them(&self.row.flow) || (many && !self.row.flow.goes()))
     }
 
     /// Free bytes of the disk that outputs and store are on.

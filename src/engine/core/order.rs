@@ -11,7 +11,7 @@ use jiff::Timestamp;
 use super::{RANK_STEP, State};
 use crate::job::{Change, Job, JobId, JobState};
 use crate::job_file::MAX_PRIORITY;
-use crate::protocol::{MoveTo, NewPriority};
+use crate::protocol::{MoveTo, NewPriority, STAYS};
 
 /// Lists that are shown one below the other; a move stays within its own.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -108,7 +108,10 @@ impl State {
         chosen: &HashSet<JobId>,
         now: Timestamp,
     ) -> Result<String, String> {
-        let (_, other) = self.movable(mark).map_err(|why| format!("{mark}: {why}"))?;
+        let (_, other) = self.movable(mark).map_err(|why| match why.strip_prefix("it ") {
+            Some(why) => format!("not before {mark}, which {why}"),
+            None => format!("not before {mark}: {why}"),
+        })?;
         if chosen.contains(&mark) {
             return Err(format!("{mark} is among those that are moved"));
         }
@@ -125,7 +128,7 @@ impl State {
         let there = if up { "moved up" } else { "moved down" };
         match self.beside(id, class, !up) {
             Some(next) if !chosen.contains(&next) => self.put_beside(id, class, next, up, now),
-            _ => return "stays where it is".to_owned(),
+            _ => return STAYS.to_owned(),
         }
         there.to_owned()
     }

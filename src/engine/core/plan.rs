@@ -41,12 +41,15 @@ impl State {
                 given
             });
         }
+        self.let_the_next_ask(now);
         if std::mem::take(&mut self.reordered) {
             for server in 0..self.servers.len() {
                 // What a server has is asked for first: one that was restarted has rendered nobody knows what.
                 if self.servers.get(server).is_some_and(|s| s.surveying.is_some()) {
                     self.reordered = true;
                 } else {
+                    // What nobody knows to be there is looked at again when that is known.
+                    self.reordered |= self.is_unsure(server) || self.salvages(server);
                     self.straighten(server);
                 }
             }
@@ -144,9 +147,35 @@ impl State {
         self.out.push(Effect::Submit { server, job: id, prompt_id, seed });
     }
 
+    /// Whether the fate of a POST that was decided on before this one's is not known yet: sent again, this one would
+    /// overtake it.
+    fn is_behind(&self, server: usize, id: JobId) -> bool {
+        let at = |id: JobId| self.jobs.get(&id).and_then(|j| j.attempt()).map(|attempt| attempt.submitted_at);
+        let submits = |id: JobId| matches!(self.jobs.get(&id).map(|j| &j.state), Some(JobState::Submitting));
+        let is_before = |other: JobId| submits(other) && self.server_of(other) == Some(server) && at(other) < at(id);
+        self.unsure.keys().any(|other| *other != id && is_before(*other))
+    }
+
+    /// Those that stood behind one whose fate is known by now: they are looked for once more, and sent.
+    fn let_the_next_ask(&mut self, now: Timestamp) {
+        for id in std::mem::take(&mut self.behind) {
+            match self.server_of(id).filter(|_| self.held.contains(&id)) {
+                Some(server) if self.is_behind(server, id) => {
+                    self.behind.insert(id);
+                }
+                Some(_) => self.after(now, Duration::ZERO, Timer::Look(id)),
+                None => {}
+            }
+        }
+    }
+
     /// Posts an attempt once more, under its own id: the first POST arrived nowhere.
     pub(super) fn submit_again(&mut self, server: usize, id: JobId, now: Timestamp) {
         if self.policy.look_only || self.stopping.is_some() {
+            return;
+        }
+        if self.goes(server) && self.is_behind(server, id) {
+            self.behind.insert(id);
             return;
         }
         if !self.goes(server) {

@@ -59,13 +59,16 @@ impl State {
         watch.stalled = true;
         let node = watch.run.current_title().map(|n| format!(" in {n}")).unwrap_or_default();
         self.dirty_jobs.insert(id);
-        let minutes = silent.as_secs() / 60;
+        let silent = match silent.as_secs() {
+            seconds @ 0..60 => format!("{seconds} s"),
+            seconds => format!("{} min", seconds / 60),
+        };
         if self.policy.stall_interrupts {
-            self.notice(Level::Warning, format!("{id}: no step for {minutes} min{node}: it is interrupted"), now);
-            self.stalled.insert(id, format!("no step for {minutes} min{node}"));
+            self.notice(Level::Warning, format!("{id}: no step for {silent}{node}: it is interrupted"), now);
+            self.stalled.insert(id, format!("no step for {silent}{node}"));
             self.interrupt(id, now);
         } else {
-            self.notice(Level::Warning, format!("{id}: no step for {minutes} min{node}; c cancels it"), now);
+            self.notice(Level::Warning, format!("{id}: no step for {silent}{node}; c cancels it"), now);
         }
     }
 

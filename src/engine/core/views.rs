@@ -47,6 +47,15 @@ impl State {
         ))
     }
 
+    /// All that wait for their turn, the next to render first: what servers have and have not begun, then the queue.
+    pub fn line(&self) -> impl Iterator<Item = JobId> {
+        let mut sent: Vec<_> = self.held.iter().filter_map(|id| self.jobs.get(id)).collect();
+        sent.retain(|job| job.state.is_pending());
+        sent.sort_by_key(|job| (job.attempt().map(|attempt| attempt.submitted_at), job.id));
+        let sent: Vec<_> = sent.into_iter().map(|job| job.id).collect();
+        sent.into_iter().chain(self.queue.iter().map(|(_, _, id)| JobId(*id)))
+    }
+
     /// 1 = the next to render of what its server holds of ours.
     fn place(&self, id: JobId) -> Option<u32> {
         let pending = &self.servers.get(self.server_of(id)?)?.pending;
@@ -74,6 +83,7 @@ impl State {
     pub fn status(&self) -> Status {
         Status {
             engine: self.row.clone(),
+            stalled: self.watches.iter().filter(|(_, w)| w.stalled).map(|(id, w)| (*id, w.moved_at)).collect(),
             // As it is now: the past is for graphs.
             servers: (0..self.servers.len())
                 .filter_map(|s| self.server_row(s))

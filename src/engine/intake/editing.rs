@@ -69,6 +69,7 @@ impl Driver {
             Err(Wait::NotThereYet(missing)) => {
                 return Err(format!("`{}`, which it names, is not there", missing.words));
             }
+            Err(Wait::Unread(why)) => return Err(why),
             Err(Wait::Copies(_)) => return Err("a file that it names is too large to be copied here".to_owned()),
         };
         let (Some(draft), None) = (drafts.pop(), drafts.pop()) else {

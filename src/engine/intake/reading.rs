@@ -70,6 +70,8 @@ pub(super) enum Wait {
     NotThereYet(Missing),
     /// These are to be copied first, and not here.
     Copies(Vec<PathBuf>),
+    /// Its workflow is there, and can't be read; or the folder of the workflows is away.
+    Unread(String),
 }
 
 /// All that was read of a file.
@@ -126,6 +128,8 @@ pub(super) struct Reader<'a> {
     /// Files to be copied elsewhere.
     large: Vec<PathBuf>,
     missing: Missing,
+    /// Why a workflow that is there can't be read now.
+    unread: Option<String>,
     named: Vec<PathBuf>,
     /// The names of its jobs so far, and which each means: a job that is rendered already, or itself.
     names: Vec<(String, JobId)>,
@@ -155,6 +159,7 @@ impl<'a> Reader<'a> {
             places: OnceCell::new(),
             large: Vec::new(),
             missing: Missing::default(),
+            unread: None,
             named: Vec::new(),
             names: Vec::new(),
             graphs: 0,
@@ -190,6 +195,9 @@ impl<'a> Reader<'a> {
                     named: Vec::new(),
                 });
             }
+        }
+        if let Some(why) = self.unread {
+            return Err(Wait::Unread(why));
         }
         if !self.missing.files.is_empty() {
             return Err(Wait::NotThereYet(self.missing));
@@ -352,6 +360,11 @@ impl<'a> Reader<'a> {
             (Source::Named(_), Some(name)) => {
                 let info = self.info_for(spec.server.as_deref());
                 let read = self.shelf.workflow(self.folder, name, info.as_deref());
+                if let Err(error) = &read
+                    && error.may_pass()
+                {
+                    self.unread = Some(error.to_string());
+                }
                 read.map_err(|e| self.at(entry, &["workflow"], &e.to_string()))??
             }
             (Source::Named(_), None) => {

@@ -110,11 +110,25 @@ impl Driver {
             if ending == Ending::Failed && !again.is_empty() {
                 self.store.returning(number, &path)?;
                 self.run_again(file, again);
-            } else if let Err(error) = self.folder.put_back(&path, ending) {
+            } else if let Err(error) = self.put_back(number, &path, ending) {
                 tracing::warn!("{error}");
             }
         }
         Ok(())
+    }
+
+    /// Its result is written anew where that is missing: it went elsewhere while a share was away.
+    fn put_back(&mut self, number: u64, path: &Path, ending: Ending) -> std::io::Result<()> {
+        let put_away = self.folder.put_away_path(path, ending);
+        let mut result = put_away.into_os_string();
+        result.push(".result.json");
+        if ending == Ending::Failed || Path::new(&result).exists() {
+            return self.folder.put_back(path, ending);
+        }
+        let now = jiff::Timestamp::now();
+        let jobs = self.state.jobs_of_file(number);
+        let rows: Vec<_> = jobs.into_iter().filter_map(|id| self.state.job_row(id, now)).collect();
+        self.folder.finish(path, ending, &super::words::sidecar(ending, &rows)).map(|_| ())
     }
 
     fn place(&mut self, file: u64, place: Place) {

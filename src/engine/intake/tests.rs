@@ -55,6 +55,7 @@ fn start(dir: &Path) -> (Driver, mpsc::UnboundedReceiver<Event>) {
         preflight: crate::engine::preflight::Preflight::default(),
         asks: HashMap::new(),
         next_ask: 1,
+        refused: HashMap::new(),
         measuring: VecDeque::new(),
         measures: false,
         measurer: super::super::errands::Measurer::default(),
@@ -386,11 +387,30 @@ fn a_file_that_cannot_be_moved_is_a_banner_and_taken_later() {
     let banner = &world.banners()[0];
     assert!(banner.starts_with("a.json can't be taken") && banner.contains("(and 1 more)"), "{banner}");
     fs::remove_file(world.path("jobs/queued")).expect("removed");
+    fs::create_dir(world.path("jobs/queued")).expect("made");
     world.take("jobs/a.json");
     assert!(world.banners()[0].starts_with("b.json"), "{:?}", world.banners());
     world.driver.take_offers(vec![inbox::Event::Gone { path: world.path("jobs/b.json") }]);
     assert!(world.banners().is_empty());
     assert_eq!(world.state(3), "queued", "numbers are never used again");
+}
+
+/// As on a disk that is full when a job ends: the file is put away when that can be done, by this engine.
+#[test]
+fn a_file_that_cannot_be_put_away_is_put_away_later() {
+    let mut world = World::new();
+    world.drop("a.json", &job(1));
+    fs::remove_dir(world.path("jobs/failed")).expect("removed");
+    world.write("jobs/failed", "not a folder");
+    world.cancel(1);
+    assert_eq!((world.state(1), world.place(1)), ("cancelled", Some(Place::Queued)));
+    world.driver.finish_what_waits();
+    assert!(world.there("jobs/queued/000001-a.json"), "nothing has changed");
+    fs::remove_file(world.path("jobs/failed")).expect("removed");
+    world.driver.finish_what_waits();
+    world.driver.flush();
+    assert_eq!(world.place(1), Some(Place::Failed));
+    assert!(world.there("jobs/failed/000001-a.json.error.txt") && !world.there("jobs/queued/000001-a.json"));
 }
 
 #[test]

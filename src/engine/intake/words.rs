@@ -2,11 +2,28 @@
 
 use std::fmt::Write as _;
 
+use jiff::Timestamp;
+use serde_json::Value;
+
+use crate::folder::Ending;
 use crate::job::JobState;
-use crate::protocol::{JobRow, told};
+use crate::protocol::{JobRow, job_json, told};
+use crate::text;
+
+/// The text beside a job file that is put away.
+pub fn sidecar(ending: Ending, rows: &[JobRow]) -> String {
+    match ending {
+        Ending::Failed => error_text(rows),
+        Ending::Done => {
+            let now = Timestamp::now();
+            let list: Vec<Value> = rows.iter().map(|row| job_json(row, now)).collect();
+            format!("{}\n", text::json_text(&format!("{:#}", Value::Array(list))))
+        }
+    }
+}
 
 /// The text of the `.error.txt` beside a failed job file: what, where, how to mend it.
-pub fn error_text(rows: &[JobRow]) -> String {
+fn error_text(rows: &[JobRow]) -> String {
     let mut out = String::new();
     for row in rows {
         // Writing to a String can't fail.

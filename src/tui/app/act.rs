@@ -105,7 +105,7 @@ impl App {
                 self.stop_asked |= yes == Command::Ask(Request::Stop);
                 return Some(yes);
             }
-            Action::No => self.question = None,
+            Action::No => return self.question.take()?.no,
             Action::Edit => return self.edit(),
             Action::Hold => return self.hold(),
             Action::MoveUp => return self.place(MoveTo::Up),
@@ -295,7 +295,7 @@ impl App {
     fn ask_stop(&mut self) {
         if self.is_up() {
             let words = "stop the engine? what waits is taken back, what renders goes on".to_owned();
-            self.question = Some(Question { words, yes: Command::Ask(Request::Stop) });
+            self.question = Some(Question { words, yes: Command::Ask(Request::Stop), no: None });
         } else {
             self.tell(Level::Info, NO_ENGINE.to_owned());
         }

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use super::{App, EngineState, GRAPH_SPAN, Urgency};
 use crate::job::JobId;
-use crate::protocol::{Answer, FromEngine, Level, Progress, Sample, ServerRow, Snapshot, Update};
+use crate::protocol::{Answer, FromEngine, Level, Progress, STAYS, Sample, ServerRow, Snapshot, Update};
 use crate::tui::figures;
 use crate::tui::list::Seen;
 
@@ -173,7 +173,10 @@ impl App {
         let well = each.len() - wrong.len();
         let all = each.iter().find_map(|(_, r)| r.as_ref().ok()).map_or("", String::as_str);
         match wrong.first() {
-            None if well > 0 => self.tell(Level::Info, format!("{well} jobs: {all}")),
+            None if well > 0 => {
+                let all = if all == STAYS { "stay where they are" } else { all };
+                self.tell(Level::Info, format!("{well} jobs: {all}"));
+            }
             Some((job, why)) if each.len() == 1 => self.tell(Level::Warning, format!("{job}: {why}")),
             Some((job, why)) => {
                 let words = format!("{} of {} jobs could not; {job}: {why}", wrong.len(), each.len());

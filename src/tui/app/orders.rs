@@ -77,7 +77,7 @@ impl App {
             self.jobs.unmark();
             return Some(ask);
         }
-        self.question = Some(Question { words, yes: ask });
+        self.question = Some(Question { words, yes: ask, no: None });
         None
     }
 
@@ -166,14 +166,27 @@ impl App {
             self.tell(Level::Warning, NO_ENGINE.to_owned());
             return None;
         }
-        let (servers, flow) = self.flow_of();
-        let request = if flow.goes() { Request::Pause { servers } } else { Request::Resume { servers } };
+        let (servers, _) = self.flow_of();
+        let request = if self.pauses() { Request::Pause { servers } } else { Request::Resume { servers } };
         Some(Command::Ask(request))
+    }
+
+    /// `p` would pause now. For all servers, it first lifts what stopped by itself.
+    fn pauses(&self) -> bool {
+        let (servers, flow) = self.flow_of();
+        flow.goes() && (!servers.is_empty() || !self.servers.iter().any(|s| s.flow.is_paused_by_itself()))
     }
 
     /// What `p` would do now, for the footer.
     pub(in crate::tui) fn pause_words(&self) -> &'static str {
-        if self.flow_of().1.goes() { "pause" } else { "go on" }
+        if self.pauses() { "pause" } else { "go on" }
+    }
+
+    /// How this pause, of a server or of them all, is lifted: by `p`, unless that is for another server now.
+    pub(in crate::tui) fn resume_words(&self, server: Option<&str>) -> String {
+        let (servers, _) = self.flow_of();
+        let is_meant = servers.is_empty() || server.is_some_and(|server| servers.iter().any(|s| s == server));
+        if is_meant { "p goes on".to_owned() } else { "p in the list of jobs goes on".to_owned() }
     }
 
     pub(super) fn drain(&mut self) -> Option<Command> {
@@ -226,6 +239,14 @@ impl App {
         }
     }
 
+    /// What was typed and not taken lies in a file; `e` brings it back, too.
+    pub(super) fn text_kept(&mut self, job: JobId, path: &Result<String, String>) {
+        match path {
+            Ok(path) => self.tell(Level::Info, format!("{job}: not changed; what you wrote is in {path}")),
+            Err(why) => self.tell(Level::Warning, format!("{job}: not changed; e shows what you wrote ({why})")),
+        }
+    }
+
     pub(super) fn is_draft_of(&self, job: JobId) -> bool {
         self.editing.draft.as_ref().is_some_and(|(of, _)| *of == job)
     }
@@ -243,7 +264,8 @@ impl App {
                 self.editing.text.clear();
                 let first = crate::text::clean(why.lines().next().unwrap_or_default()).into_owned();
                 let words = format!("edit again? {first}");
-                self.question = Some(Question { words, yes: Command::Editor { job, text } });
+                let no = Some(Command::KeepText { job, text: text.clone() });
+                self.question = Some(Question { words, yes: Command::Editor { job, text }, no });
                 self.mark(super::Urgency::Now);
             }
         }

@@ -114,7 +114,7 @@ impl App {
         let words = format!("discard attempt {} of {}? {files} to outputs/.discarded/", row.attempt, row.job);
         let attempts = vec![(row.job, row.attempt)];
         let yes = Command::Ask(Request::Mark { attempts, mark: Some(Mark::Discarded) });
-        self.question = Some(Question { words, yes });
+        self.question = Some(Question { words, yes, no: None });
         None
     }
 

@@ -216,6 +216,10 @@ fn page<'a>(app: &'a App, entry: &Entry, width: u16) -> Page<'a> {
     if let Some(trouble) = &row.trouble {
         page.text("held up", &clean(trouble), Role::Nearly);
     }
+    if row.priority != 0 && !row.state.is_ended() {
+        let first = if row.priority > 0 { "goes before" } else { "goes after" };
+        page.text("priority", &format!("{:+}; it {first} those without", row.priority), Role::Plain);
+    }
     if let Some(tries) = &row.tries {
         let role = if tries.passed == Some(false) && row.state.is_ended() { Role::Nearly } else { Role::Plain };
         let minutes = detail.and_then(|detail| detail.minutes).map(|most| format!("; {most} minutes at most"));
