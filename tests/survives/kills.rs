@@ -113,8 +113,7 @@ fn killed_at_every_named_point() {
     let spared = |killed: &dyn Fn(&String) -> bool| sides.iter().filter(|p| !killed(p)).cloned().collect::<Vec<_>>();
     if only.is_none() {
         let missed = spared(&|point| plan.iter().any(|(_, other, _)| other == point));
-        println!("no life comes to these: {missed:#?}");
-        assert!(missed.len() * 4 < sides.len(), "no life comes to these: {missed:#?}");
+        assert!(missed.is_empty(), "no life comes to these: {missed:#?}");
         for (name, _) in NOT_HERE {
             assert!(points.iter().any(|other| other == name), "there is no point {name} any more");
         }
@@ -148,7 +147,8 @@ fn killed_at_every_named_point() {
     if only.is_none() && std::env::var_os("POINT").is_none() {
         let spared = spared(&|point| died.contains_key(point));
         println!("nobody was killed at these: {spared:#?}");
-        assert!(spared.len() * 4 < sides.len(), "nobody was killed at these: {spared:#?}");
+        // A life that was killed may go another way than the one that was not: what is asked for by the clock.
+        assert!(spared.len() <= 4, "nobody was killed at these: {spared:#?}");
     }
 }
 
