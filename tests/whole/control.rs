@@ -29,7 +29,7 @@ fn begun(stage: &Stage) -> Vec<u64> {
     stage.begun().iter().map(of).collect()
 }
 
-/// Cancels each of so many jobs as it renders; the order in which they came to that.
+/// Cancels each of so many jobs as it renders, which takes until its next step; the order in which they came to that.
 fn one_by_one(stage: &Stage, jobs: usize) -> Vec<u64> {
     let mut order = Vec::new();
     while order.len() < jobs {
@@ -77,7 +77,7 @@ fn a_pause_holds_through_a_kill_and_resumes_in_order() {
 
 #[test]
 fn a_drain_lets_end_what_was_sent() {
-    let stage = queue(4, 600.0);
+    let stage = queue(4, 30.0);
     assert_eq!(stage.run(&["drain"]).well(), "draining\n");
     assert_eq!(one_by_one(&stage, 2), [1, 2]);
     stage.until("a pause", |stage| (flow(stage) == "paused").then_some(()));
@@ -88,7 +88,7 @@ fn a_drain_lets_end_what_was_sent() {
 
 #[test]
 fn a_server_is_paused_by_its_name_and_a_wrong_name_is_an_error() {
-    let stage = queue(3, 600.0);
+    let stage = queue(3, 30.0);
     let name = stage.url.strip_prefix("http://").unwrap().to_owned();
     assert_eq!(stage.run(&["pause", &name]).well(), format!("going\n{name} paused\n"));
     stage.until("#2 back", |stage| (stage.state(2)? == "queued").then_some(()));
@@ -101,7 +101,7 @@ fn a_server_is_paused_by_its_name_and_a_wrong_name_is_an_error() {
 
 #[test]
 fn the_order_on_the_list_is_the_order_of_rendering() {
-    let stage = queue(6, 600.0);
+    let stage = queue(6, 30.0);
     assert_eq!(stage.run(&["move", "5", "6", "--top"]).well().lines().count(), 2);
     assert_eq!(stage.run(&["move", "2", "--before", "4"]).well(), "#2 moved before #4\n");
     assert_eq!(stage.run(&["priority", "4", "7"]).well(), "#4 priority 7\n");
@@ -213,7 +213,7 @@ fn a_full_disk_pauses_the_queue() {
 
 #[test]
 fn an_engine_comes_back_paused_where_the_config_says_so() {
-    let mut stage = Stage::served(&Wish::slow(600.0));
+    let mut stage = Stage::served(&Wish::slow(30.0));
     stage.configure("[queue]\nafter_restart = \"pause\"\n");
     stage.start_engine();
     drop_jobs(&stage, 3);
