@@ -29,7 +29,7 @@ fn begun(stage: &Stage) -> Vec<u64> {
     stage.begun().iter().map(of).collect()
 }
 
-/// Cancels each of so many jobs as it renders; the order in which they came to that.
+/// Cancels each of so many jobs as it renders, which takes until its next step; the order in which they came to that.
 fn one_by_one(stage: &Stage, jobs: usize) -> Vec<u64> {
     let mut order = Vec::new();
     while order.len() < jobs {
@@ -40,7 +40,7 @@ fn one_by_one(stage: &Stage, jobs: usize) -> Vec<u64> {
         stage.until_state(id, "cancelled");
         order.push(id);
     }
-    assert_eq!(begun(stage), order);
+    assert!(begun(stage).ends_with(&order), "{order:?}, {:?}", begun(stage));
     order
 }
 
@@ -77,23 +77,18 @@ fn a_pause_holds_through_a_kill_and_resumes_in_order() {
 
 #[test]
 fn a_drain_lets_end_what_was_sent() {
-    let stage = queue(6, 0.8);
+    let stage = queue(4, 30.0);
     assert_eq!(stage.run(&["drain"]).well(), "draining\n");
+    assert_eq!(one_by_one(&stage, 2), [1, 2]);
     stage.until("a pause", |stage| (flow(stage) == "paused").then_some(()));
-    // Two, if this machine is quick.
-    let sent = stage.happened("accepted").len();
-    let is = |state| move |row: &&Value| row["state"] == state;
-    stage.until("what was sent", |stage| (stage.ls().iter().filter(is("done")).count() == sent).then_some(()));
-    assert!(sent < 6 && stage.happened("deleted").is_empty() && stage.happened("accepted").len() == sent);
-    assert_eq!(stage.ls().iter().filter(is("queued")).count(), 6 - sent);
+    assert_eq!((stage.state(3).as_deref(), stage.happened("accepted").len()), (Some("queued"), 2));
     stage.run(&["resume"]).well();
-    all_done(&stage, 6);
-    assert_eq!(begun(&stage), [1, 2, 3, 4, 5, 6]);
+    assert_eq!(one_by_one(&stage, 2), [3, 4]);
 }
 
 #[test]
 fn a_server_is_paused_by_its_name_and_a_wrong_name_is_an_error() {
-    let stage = queue(3, 600.0);
+    let stage = queue(3, 30.0);
     let name = stage.url.strip_prefix("http://").unwrap().to_owned();
     assert_eq!(stage.run(&["pause", &name]).well(), format!("going\n{name} paused\n"));
     stage.until("#2 back", |stage| (stage.state(2)? == "queued").then_some(()));
@@ -106,7 +101,7 @@ fn a_server_is_paused_by_its_name_and_a_wrong_name_is_an_error() {
 
 #[test]
 fn the_order_on_the_list_is_the_order_of_rendering() {
-    let stage = queue(6, 600.0);
+    let stage = queue(6, 30.0);
     assert_eq!(stage.run(&["move", "5", "6", "--top"]).well().lines().count(), 2);
     assert_eq!(stage.run(&["move", "2", "--before", "4"]).well(), "#2 moved before #4\n");
     assert_eq!(stage.run(&["priority", "4", "7"]).well(), "#4 priority 7\n");
@@ -218,20 +213,19 @@ fn a_full_disk_pauses_the_queue() {
 
 #[test]
 fn an_engine_comes_back_paused_where_the_config_says_so() {
-    let mut stage = Stage::served(&Wish::slow(0.5));
+    let mut stage = Stage::served(&Wish::slow(30.0));
     stage.configure("[queue]\nafter_restart = \"pause\"\n");
     stage.start_engine();
     drop_jobs(&stage, 3);
     stage.until_state(1, "running");
+    stage.until_state(2, "pending");
     stage.kill_engine();
     stage.start_engine();
     assert_eq!(flow(&stage), "paused");
-    stage.until("all back or done", |stage| {
-        stage.ls().iter().all(|r| r["state"] == "queued" || r["state"] == "done").then_some(())
-    });
+    stage.until("#2 back", |stage| (stage.state(2)? == "queued").then_some(()));
     stage.run(&["resume"]).well();
-    all_done(&stage, 3);
-    assert_eq!(begun(&stage), [1, 2, 3], "each once");
+    assert_eq!(one_by_one(&stage, 3), [1, 2, 3], "each once");
+    assert_eq!(stage.begun().len(), 3);
 }
 
 // ---- editing ------------------------------------------------------------------------------------

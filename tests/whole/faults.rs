@@ -105,7 +105,7 @@ fn requests_hang_for_longer_than_anybody_waits() {
 #[test]
 fn a_repeated_id_is_deleted_and_not_rendered() {
     for version in ["0.33.0", "0.3.64"] {
-        let mut stage = Stage::served(&Wish { version, ..Wish::slow(600.0) });
+        let mut stage = Stage::served(&Wish { version, ..Wish::slow(30.0) });
         impatient(&stage);
         stage.start_engine();
         stage.put_image();
