@@ -46,6 +46,9 @@ pub struct Conn {
     is_posting: bool,
 }
 
+/// What could not be written, and what was to be done after it.
+type Unwritten = (Vec<Write>, Vec<(Effect, Option<Value>)>);
+
 pub struct Engine {
     pub life: u64,
     pub state: State,
@@ -57,7 +60,7 @@ pub struct Engine {
     measures: bool,
     pending: Vec<Effect>,
     /// What could not be written, and what is to be done after; as in `engine/unwritten.rs`.
-    unwritten: Option<(Vec<Write>, Vec<(Effect, Option<Value>)>)>,
+    unwritten: Option<Unwritten>,
     /// Files that could not be put away.
     unfinished: Vec<Effect>,
     next_job: u64,

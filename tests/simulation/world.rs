@@ -494,24 +494,27 @@ impl World {
                     self.servers[server].start(&self.chances, &mut self.rng, self.now);
                 }
             }
-            Event::Drop { name, dropped } => {
-                for job in &dropped.jobs {
-                    // Some are rendered until they loop.
-                    let tries = job.bytes().map(u32::from).sum::<u32>() % 7;
-                    let tries = if tries > 4 { 1 } else { tries.max(1) };
-                    self.oracle.stories.insert(job.clone(), Story { tries, ..Story::default() });
-                }
-                self.disk.inbox.insert(name.clone(), dropped);
-                let after = self.rng.u64(1..1500);
-                if let Some(life) = self.engine.as_ref().map(|engine| engine.life) {
-                    self.at(after, Event::Offer { life, name });
-                }
-            }
+            Event::Drop { name, dropped } => self.drop_in(name, dropped),
             Event::Havoc(havoc) => {
                 self.tell(|| format!("{havoc:?}"));
                 self.havoc(havoc);
             }
             Event::Calm => self.calm(),
+        }
+    }
+
+    /// A file lies in the inbox, and is offered soon.
+    fn drop_in(&mut self, name: String, dropped: Dropped) {
+        for job in &dropped.jobs {
+            // Some are rendered until they loop.
+            let tries = job.bytes().map(u32::from).sum::<u32>() % 7;
+            let tries = if tries > 4 { 1 } else { tries.max(1) };
+            self.oracle.stories.insert(job.clone(), Story { tries, ..Story::default() });
+        }
+        self.disk.inbox.insert(name.clone(), dropped);
+        let after = self.rng.u64(1..1500);
+        if let Some(life) = self.engine.as_ref().map(|engine| engine.life) {
+            self.at(after, Event::Offer { life, name });
         }
     }
 

@@ -87,7 +87,7 @@ fn killed_at_every_named_point() {
     });
     assert!(wrongs.is_empty(), "without any death: {}", wrongs.join("\n"));
     let all = all.into_inner().unwrap();
-    let plain = all.iter().find(|(life, _)| life.0 == PLAIN.0).map(|(_, passed)| passed.clone()).unwrap_or_default();
+    let usual = all.iter().find(|(life, _)| life.0 == PLAIN.0).map(|(_, passed)| passed.clone()).unwrap_or_default();
     let mut plan = Vec::new();
     for (life, passed) in all {
         let is_troubled = TROUBLED.iter().any(|(name, _)| *name == life.0);
@@ -97,7 +97,7 @@ fn killed_at_every_named_point() {
             point.starts_with("sim.") || ["comfy GET", "comfy.head"].iter().any(|it| point.starts_with(it))
         };
         for point in passed {
-            if plain.contains(&point) && (is_troubled || is_order && asks(&point)) {
+            if usual.contains(&point) && (is_troubled || is_order && asks(&point)) {
                 continue;
             }
             if life.0 == PLAIN.0 {

@@ -69,7 +69,7 @@ fn plain(night: &mut Night) {
 
 /// One job, armed from the start, of a server that does this.
 fn one(night: &mut Night, scenario: &str) {
-    night.scenario = scenario.to_owned();
+    night.scenario = scenario.into();
     plain(night);
 }
 
@@ -96,7 +96,7 @@ fn gone(night: &mut Night) {
     two["5"] = json!({"class_type": "SaveImage", "inputs": {"images": ["1", 0], "filename_prefix": "again"}});
     fs::write(night.stage.at("workflows/two.json"), two.to_string()).unwrap();
     fs::write(night.stage.at("workflows/two.toml"), super::night::SLOTS).unwrap();
-    night.scenario = "[[fault]]\non = { request = \"GET /view\" }\nskip = 1\ndo = \"view_404\"\n".to_owned();
+    night.scenario = "[[fault]]\non = { request = \"GET /view\" }\nskip = 1\ndo = \"view_404\"\n".into();
     night.arm();
     night.start();
     night.drop_as("two", "a", Fate::Done { renders: 2, outputs: 2 });
@@ -166,7 +166,7 @@ fn came_again_changed(night: &mut Night) {
 fn came_back(night: &mut Night) {
     night.scenario = "[[fault]]\non = { node = \"SaveImage\" }\n\
         do = { node_error = { type = \"RuntimeError\", message = \"it broke\" } }\n"
-        .to_owned();
+        .into();
     night.start();
     night.drop_job("a");
     night.until_over();
@@ -340,7 +340,7 @@ fn cancel_running(night: &mut Night) {
 /// Its POST is answered late: the cancel waits for that.
 fn cancel_submitting(night: &mut Night) {
     long(night);
-    night.scenario = "[[fault]]\non = { post = 1 }\ndo = { slow = 1.5 }\n".to_owned();
+    night.scenario = "[[fault]]\non = { post = 1 }\ndo = { slow = 1.5 }\n".into();
     night.start();
     night.drop_as("long", "a", Fate::Cancelled { begun: 1 });
     night.until("on its way", |night| {
