@@ -11,6 +11,7 @@ mod measurement;
 mod motion;
 mod rank;
 mod repair;
+mod series;
 mod small;
 mod ssim;
 mod watch;

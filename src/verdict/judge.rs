@@ -6,6 +6,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::motion::{Weights, median};
+use super::series::{Doubled, Series};
 use super::watch::{MOST_JUDGED, Seen, Step};
 
 /// Fewer frames are no clip to judge.
@@ -14,10 +15,11 @@ pub const FEWEST_JUDGED: usize = 8;
 const UNMOVED: f32 = 0.3;
 /// Distances of grids below this, levels: nothing has changed.
 const UNCHANGED: f32 = 0.8;
-/// A step is a doubled frame's where it is below this share of the slower one beside it.
-const DOUBLED: f32 = 0.4;
-/// Where that many of the steps are doubled frames' it is how the clip is made ("on twos"), no fault.
-const ON_TWOS: usize = 5;
+
+/// Where more than one of so many steps goes against both of those beside it, a step's direction says nothing.
+const WAVERS: usize = 10;
+/// A cut of one frame more is the better one where its seam is nearer to an ordinary step by this share of one.
+const BETTER: f32 = 0.25;
 
 /// What decides between the verdicts.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
@@ -141,79 +143,17 @@ struct Clip<'a> {
     motion: Option<Series>,
     /// Distance of the grids, light taken out.
     plain: Series,
-    /// Steps that are doubled frames'.
-    doubled: Vec<usize>,
+    /// Distance of the grids.
+    changes: Series,
+    /// Where it stands.
+    doubled: Doubled,
+    /// It goes to and fro so often that the direction of a step says nothing.
+    wavers: bool,
     /// What displacement does not explain, between neighbours and at most.
     unlike: f32,
     most_unlike: f32,
     /// Steps of light up to this are ordinary, levels.
     light: f64,
-}
-
-/// One number for each step from a frame to the next.
-#[derive(Debug, Default)]
-struct Series {
-    steps: Vec<f32>,
-    /// The median of those that are not doubled frames'.
-    typical: f32,
-}
-
-/// The steps on either side of a seam, the nearest first.
-#[derive(Debug, Clone, Copy)]
-struct Beside {
-    leaving: [f32; 3],
-    entering: [f32; 3],
-}
-
-impl Series {
-    fn of(steps: Vec<f32>) -> Self {
-        let typical = median(&mut steps.clone());
-        Self { steps, typical }
-    }
-
-    fn without(mut self, doubled: &[usize]) -> Self {
-        let moving = self.steps.iter().enumerate().filter(|(n, _)| !doubled.contains(n));
-        self.typical = median(&mut moving.map(|(_, step)| *step).collect::<Vec<_>>());
-        self
-    }
-
-    /// The steps beside a seam; those of doubled frames are passed over.
-    fn beside(&self, cut: Cut, doubled: &[usize]) -> Beside {
-        let three = |steps: &mut dyn Iterator<Item = (usize, &f32)>| {
-            let mut steps = steps.filter(|(n, _)| !doubled.contains(n)).map(|(_, step)| *step);
-            [0; 3].map(|_| steps.next().unwrap_or(self.typical))
-        };
-        Beside {
-            leaving: three(&mut self.steps.iter().enumerate().rev().skip(cut.drop_end as usize)),
-            entering: three(&mut self.steps.iter().enumerate().skip(cut.drop_start as usize)),
-        }
-    }
-
-    /// True where a seam stands while there is motion on both sides of it. Shorter by `least` is not shorter.
-    fn stands(&self, seam: f32, beside: Beside, slower: f32, least: f32) -> bool {
-        let Beside { leaving, entering } = beside;
-        let mut slow = self.typical.min(leaving[0]).min(entering[0]);
-        if slow < self.typical / 2.0 {
-            // A motion that comes to rest slows down first, and may well come to rest at the seam.
-            let next = |[near, far, _]: [f32; 3]| (2.0 * near - far).abs();
-            slow = slow.min(next(leaving).max(next(entering)));
-        }
-        // What a frame came too far before the seam it may stand at it.
-        let ahead = |[near, far, _]: [f32; 3]| (near - self.typical.max(far)).max(0.0);
-        let seam = seam + ahead(leaving).max(ahead(entering));
-        seam < (1.0 - slower) * slow && slow - seam > least.max(self.typical / 16.0)
-    }
-
-    /// How many times an ordinary step a seam is that is faster than any beside it.
-    fn leap(&self, seam: f32, beside: Beside) -> f32 {
-        let Beside { leaving, entering } = beside;
-        // Of two, so that one stray step is no pace.
-        let pace = |[near, far, _]: [f32; 3]| near.min(far);
-        let fast = self.typical.max(pace(leaving).midpoint(pace(entering)));
-        // What a frame stayed far behind before the seam it may make up for at it: compression holds back what moves little.
-        let behind = |[near, ..]: [f32; 3]| if near < self.typical / 2.0 { self.typical - near } else { 0.0 };
-        (seam - behind(leaving) - behind(entering)) / fast.max(f32::MIN_POSITIVE)
-    }
 }
 
 impl<'a> Clip<'a> {
@@ -230,14 +170,28 @@ impl<'a> Clip<'a> {
         let moves = travelled > UNMOVED && (motion.typical > UNMOVED || travelled > 2.5 * motion.typical);
         let motion = Some(motion).filter(|_| weights.tell() && moves);
         let plain = Series::of(seen.steps.iter().map(|step| step.plain).collect());
-        let doubled = doubled_steps(seen, motion.as_ref().unwrap_or(&plain));
-        let (motion, plain) = (motion.map(|motion| motion.without(&doubled)), plain.without(&doubled));
+        let light = Series::of(seen.steps.iter().map(|step| step.light).collect());
+        // Where nothing is displaced colours may go round; a flicker is so faint that compression lets it stand.
+        let ends = seen.tail.back().zip(seen.head.first());
+        let seam = ends.map(|(last, first)| Step::between(seen.layout.as_ref(), last, first)).unwrap_or_default();
+        let doubled = match &motion {
+            Some(motion) => Doubled::of(seen, motion, weights.distance(&seam.found)),
+            None if light.typical > 5.0 * UNCHANGED => Doubled::of(seen, &light, seam.light),
+            None => Doubled::default(),
+        };
+        let motion = motion.map(|motion| motion.without(&doubled.steps));
+        let (plain, changes) = (plain.without(&doubled.steps), light.without(&doubled.steps));
         // Some clips change their colours all the time.
         let mut light: Vec<f32> = seen.steps.iter().map(|step| step.shift).collect();
         light.sort_unstable_by(f32::total_cmp);
         let usual = light.get(light.len() * 9 / 10).copied().unwrap_or(0.0);
         let light = thresholds.colour.max(1.25 * f64::from(usual));
-        Self { seen, thresholds, weights, motion, plain, doubled, unlike, most_unlike, light }
+        let turns = seen.steps.windows(3).filter(|window| {
+            let [before, here, after] = window else { return false };
+            weights.turns_back(&before.found, &here.found, &after.found)
+        });
+        let wavers = turns.count() * WAVERS > seen.steps.len();
+        Self { seen, thresholds, weights, motion, plain, changes, doubled, wavers, unlike, most_unlike, light }
     }
 
     fn is_still(&self) -> bool {
@@ -254,25 +208,46 @@ impl<'a> Clip<'a> {
             return;
         }
         judgement.motion_ratio = seam.motion_ratio;
-        if !self.is_on_twos() {
-            judgement.doubled.extend(self.doubled.iter().map(|step| *step as u64 + 2));
+        let frames = self.seen.frames as u64;
+        if !self.doubled.on_twos {
+            judgement.doubled.clone_from(&self.doubled.frames);
         }
-        if seam.kind == Kind::Doubled {
-            judgement.doubled.push(self.seen.frames as u64);
+        if seam.kind == Kind::Doubled && !judgement.doubled.contains(&frames) {
+            judgement.doubled.push(frames);
         }
-        let passes = |seam: &Seam| seam.kind == Kind::Ordinary && seam.light <= self.light;
-        let helps = |cut: &Cut| self.seam(*cut).is_some_and(|seam| passes(&seam));
-        judgement.cut = if passes(&seam) { None } else { self.cuts().find(helps) };
+        let uncut = Cut::default();
+        judgement.cut = if self.passes(uncut, &seam) { None } else { self.best_cut() };
         (judgement.verdict, judgement.advice) = match (judgement.cut, seam.kind) {
-            (Some(cut), _) => (Verdict::Nearly, Some(advice_on(cut, &judgement.doubled, self.seen.frames))),
-            (None, Kind::Ordinary) if passes(&seam) => (Verdict::Loops, drop_doubled(&judgement.doubled)),
-            (None, Kind::Ordinary) => (Verdict::Pulses, Some(pulse(judgement))),
+            (Some(cut), _) => (Verdict::Nearly, Some(advice_on(cut, &judgement.doubled, frames))),
+            (None, Kind::Ordinary) if self.passes(uncut, &seam) => (Verdict::Loops, drop_doubled(&judgement.doubled)),
+            (None, Kind::Ordinary) if seam.light > self.light => (Verdict::Pulses, Some(pulse(judgement))),
+            // It stands longer than a cut may be.
+            (None, Kind::Ordinary | Kind::Doubled) if self.stands_at(uncut) => {
+                (Verdict::Nearly, drop_doubled(&judgement.doubled))
+            }
             (None, _) => (Verdict::Jumps, None),
         };
     }
 
-    fn is_on_twos(&self) -> bool {
-        self.doubled.len() * ON_TWOS >= self.seen.steps.len()
+    fn passes(&self, cut: Cut, seam: &Seam) -> bool {
+        seam.kind == Kind::Ordinary && seam.light <= self.light && !self.stands_at(cut)
+    }
+
+    /// True where the picture stands just before or behind the seam.
+    fn stands_at(&self, cut: Cut) -> bool {
+        self.doubled.touch((cut.drop_start as usize, cut.drop_end as usize), self.seen.frames)
+    }
+
+    /// The cut with the fewest frames dropped, or with one more where that closes the loop better.
+    fn best_cut(&self) -> Option<Cut> {
+        let off = |cut: Cut| self.seam(cut).filter(|seam| self.passes(cut, seam)).map(|seam| seam.off);
+        let (cut, rough) = self.cuts().find_map(|cut| Some((cut, off(cut)?)))?;
+        let more = match cut {
+            Cut { drop_start, drop_end: 0 } => Cut { drop_start: drop_start + 1, drop_end: 0 },
+            cut => Cut { drop_end: cut.drop_end + 1, ..cut },
+        };
+        let better = self.cuts().any(|cut| cut == more) && off(more).is_some_and(|off| off < rough - BETTER);
+        Some(if better { more } else { cut })
     }
 
     /// All cuts, the one with the fewest frames dropped first; of those the one that drops most at the end.
@@ -292,37 +267,65 @@ impl<'a> Clip<'a> {
         let motion = self.motion.as_ref().map(|motion| (motion, self.weights.distance(&step.found)));
         let motion_ratio = motion.filter(|(motion, _)| motion.typical > 0.0);
         let motion_ratio = motion_ratio.map(|(motion, seam)| f64::from(seam / motion.typical));
-        let kind = self.kind(&step, motion, cut);
-        Some(Seam { motion_ratio, light: f64::from(first.grid.light_to(&last.grid).largest()), kind })
+        let (before, after) = self.beside((start, end))?;
+        let off = match &self.motion {
+            Some(motion) => {
+                let apart = |other: &Step| self.weights.apart(&step.found, &other.found);
+                apart(before).midpoint(apart(after)) / motion.typical.max(f32::MIN_POSITIVE)
+            }
+            None => (step.plain / self.plain.typical.max(f32::MIN_POSITIVE) - 1.0).abs(),
+        };
+        let kind = self.kind(&step, motion, (start, end));
+        let light = f64::from(first.grid.light_to(&last.grid).largest());
+        Some(Seam { motion_ratio, light, kind, off })
     }
 
     #[expect(clippy::cast_possible_truncation, reason = "shares near 1")]
-    fn kind(&self, step: &Step, motion: Option<(&Series, f32)>, cut: Cut) -> Kind {
+    fn kind(&self, step: &Step, motion: Option<(&Series, f32)>, cut: (usize, usize)) -> Kind {
         let (slower, faster) = (self.thresholds.slower as f32, 1.0 + self.thresholds.faster as f32);
-        let beside = |series: &Series| series.beside(cut, &self.doubled);
+        let beside = |series: &Series| series.beside(cut, &self.doubled.steps);
         let plain = beside(&self.plain);
         let (leaps, stands) = match motion {
             Some((motion, seam)) => {
                 let beside = beside(motion);
                 (
-                    motion.leap(seam, beside) > faster || self.is_lost(step),
+                    motion.leap(seam, beside) > faster || self.is_lost(step) || self.turns_back(step, cut),
                     motion.stands(seam, beside, slower, UNMOVED / 10.0),
                 )
             }
-            None => (self.plain.leap(step.plain - UNCHANGED / 2.0, plain) > faster, false),
+            // Where all colours go round together the grids show it only with their light.
+            None => (
+                self.plain.leap(step.plain - UNCHANGED / 2.0, plain) > faster,
+                self.changes.stands(step.light, beside(&self.changes), 0.5, UNCHANGED / 4.0),
+            ),
         };
         // The grids know of no direction, but next to no noise: where they stand nothing has moved.
         let nothing_changes = self.plain.stands(step.plain, plain, 0.5, UNCHANGED / 4.0);
         let everything_changes = self.plain.leap(step.plain - 2.0 * UNCHANGED, plain) > 3.0;
-        if nothing_changes && !self.is_on_twos() {
+        if nothing_changes && !self.doubled.on_twos {
             Kind::Doubled
         } else if leaps || everything_changes {
             Kind::Jump
-        } else if stands && !self.is_on_twos() {
+        } else if stands && !self.doubled.on_twos {
             Kind::Doubled
         } else {
             Kind::Ordinary
         }
+    }
+
+    /// A turn is no fault, but then it goes on from the step before it, or into the step behind it.
+    fn turns_back(&self, step: &Step, cut: (usize, usize)) -> bool {
+        let beside = self.beside(cut);
+        !self.wavers
+            && beside.is_some_and(|(before, after)| self.weights.turns_back(&before.found, &step.found, &after.found))
+    }
+
+    /// The steps before and behind the seam that is left after so many frames are dropped at the start and at the end.
+    fn beside(&self, (start, end): (usize, usize)) -> Option<(&Step, &Step)> {
+        let mut steps = self.seen.steps.iter().enumerate().filter(|(n, _)| !self.doubled.steps.contains(n));
+        let last = self.seen.steps.len().checked_sub(1 + end)?;
+        let before = steps.clone().rev().find(|(n, _)| *n <= last)?.1;
+        Some((before, steps.find(|(n, _)| *n >= start)?.1))
     }
 
     /// Fast motion: a block that is nowhere to be found does not seem to have gone far.
@@ -333,24 +336,14 @@ impl<'a> Clip<'a> {
     }
 }
 
-/// Steps at which the picture stands while it moves before and after. A motion that comes to rest slows
-/// down first.
-fn doubled_steps(seen: &Seen, series: &Series) -> Vec<usize> {
-    let is_doubled = |window: &[(f32, f32)]| {
-        let [before, here, after] = window else { return false };
-        let (pace, raw) = (before.0.min(after.0), before.1.min(after.1));
-        pace >= series.typical / 2.0 && here.0 < DOUBLED * pace && here.1 < DOUBLED * raw
-    };
-    let steps: Vec<_> = series.steps.iter().zip(&seen.steps).map(|(pace, step)| (*pace, step.raw)).collect();
-    steps.windows(3).enumerate().filter(|(_, window)| is_doubled(window)).map(|(n, _)| n + 1).collect()
-}
-
 /// Last to first.
 struct Seam {
     motion_ratio: Option<f64>,
     /// Levels.
     light: f64,
     kind: Kind,
+    /// How far it is from the steps beside it, in ordinary steps.
+    off: f32,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -361,10 +354,8 @@ enum Kind {
     Jump,
 }
 
-fn advice_on(cut: Cut, doubled: &[u64], frames: usize) -> String {
-    let at_end = cut == Cut { drop_start: 0, drop_end: 1 };
-    if at_end
-        && doubled.contains(&(frames as u64))
+fn advice_on(cut: Cut, doubled: &[u64], frames: u64) -> String {
+    if cut.drops_only(doubled, frames)
         && let Some(advice) = drop_doubled(doubled)
     {
         return advice;

@@ -20,6 +20,9 @@ const NEARER: f32 = 0.002;
 /// A block is found with an error of this many pixels at most. Blocks that went farther apart went apart.
 const NOISE: f32 = 0.3;
 
+/// The cosine of the angle (120°) beyond which one displacement goes against another.
+const AGAINST: f32 = -0.5;
+
 /// What became of one block.
 #[derive(Debug, Clone, Copy, Default, PartialEq)]
 pub struct Found {
@@ -267,6 +270,27 @@ impl Weights {
         (squares - noise).max(0.0).sqrt()
     }
 
+    /// How far two pairs go along each other: the mean product of their displacements, pixels².
+    fn along(&self, one: &[Found], other: &[Found]) -> f32 {
+        let products = one.iter().zip(other).map(|(one, other)| dot(one.moved, other.moved));
+        self.of_blocks.iter().zip(products).map(|(weight, product)| weight * product).sum()
+    }
+
+    /// How far the displacements of two pairs are from each other, pixels.
+    #[must_use]
+    pub fn apart(&self, one: &[Found], other: &[Found]) -> f32 {
+        (self.along(one, one) - 2.0 * self.along(one, other) + self.along(other, other)).max(0.0).sqrt()
+    }
+
+    /// True where a step goes against the one before it and the one behind it, and all three go far enough to tell.
+    #[must_use]
+    pub fn turns_back(&self, before: &[Found], here: &[Found], after: &[Found]) -> bool {
+        let length = |pair: &[Found]| self.along(pair, pair).sqrt();
+        let against = |one, other| self.along(one, other) < AGAINST * length(one) * length(other);
+        let tells = [before, here, after].iter().all(|pair| self.distance(pair) > NOISE / 2.0);
+        tells && against(before, here) && against(here, after)
+    }
+
     /// The mean of what no displacement explains, 0 to 1.
     #[must_use]
     pub fn unlike(&self, pair: &[Found]) -> f32 {
@@ -274,8 +298,12 @@ impl Weights {
     }
 }
 
-fn square([x, y]: [f32; 2]) -> f32 {
-    x * x + y * y
+fn dot([x, y]: [f32; 2], [u, v]: [f32; 2]) -> f32 {
+    x * u + y * v
+}
+
+fn square(moved: [f32; 2]) -> f32 {
+    dot(moved, moved)
 }
 
 /// The middle one, the higher of two; 0 of none.

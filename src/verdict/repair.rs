@@ -7,6 +7,17 @@ use serde::{Deserialize, Serialize};
 use super::judge::{Cut, FEWEST_JUDGED, Verdict};
 use super::measurement::Measurement;
 
+impl Cut {
+    /// True where all that it drops of a clip of so many frames are frames that repeat the one beside them, counted from 1.
+    #[must_use]
+    pub fn drops_only(self, doubled: &[u64], frames: u64) -> bool {
+        // At the start the first of them stays, in place of the last.
+        let start = 2..2 + u64::from(self.drop_start);
+        let end = (frames + 1).saturating_sub(self.drop_end.into())..=frames;
+        start.chain(end).all(|frame| doubled.contains(&frame))
+    }
+}
+
 /// One way to mend a loop.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -29,13 +40,10 @@ impl Repair {
     pub fn advised(known: &Measurement) -> Option<Self> {
         let doubled = known.doubled_frames.as_deref().unwrap_or_default();
         match (known.verdict?, known.best_cut) {
-            // The doubled frame at the end is what the cut would drop, and there may be more of them inside.
-            (Verdict::Nearly, Some(Cut { drop_start: 0, drop_end: 1 })) if doubled.contains(&known.frames) => {
-                Some(Self::DropDoubled)
-            }
-            (Verdict::Nearly, Some(cut)) => Some(Self::Cut(cut)),
+            // Doubled frames at the ends are what the cut would drop, and there may be more of them inside.
+            (Verdict::Nearly, Some(cut)) if !cut.drops_only(doubled, known.frames) => Some(Self::Cut(cut)),
             (Verdict::Pulses, _) => Some(Self::Level),
-            (Verdict::Loops, _) if !doubled.is_empty() => Some(Self::DropDoubled),
+            (Verdict::Nearly | Verdict::Loops, _) if !doubled.is_empty() => Some(Self::DropDoubled),
             _ => None,
         }
     }

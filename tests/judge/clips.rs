@@ -51,6 +51,14 @@ pub enum Fault {
     None,
     /// The first frame once more at the end.
     DoubledLast,
+    /// The first frame so many times more at the end.
+    FirstHeld(usize),
+    /// The last frame so many times more at the end.
+    LastHeld(usize),
+    /// The first frame so many times more at the beginning.
+    StartHeld(usize),
+    /// Its own first frames again at the end, so many.
+    Overrun(usize),
     /// So many frames are missing before the end.
     Skipped(usize),
     /// So many stray frames at the end.
@@ -88,7 +96,10 @@ impl Clip {
             (Motion::Pan { .. }, Fault::None) => (Verdict::Jumps, None),
             (_, Fault::None | Fault::TrimmedBoomerang) => (Verdict::Loops, None),
             (_, Fault::DoubledLast) => (Verdict::Nearly, Some(1)),
-            (_, Fault::Tail(count)) => (Verdict::Nearly, Some(u32::try_from(count).unwrap())),
+            (_, Fault::StartHeld(_)) => (Verdict::Nearly, None),
+            (_, Fault::Tail(count) | Fault::FirstHeld(count) | Fault::LastHeld(count) | Fault::Overrun(count)) => {
+                (Verdict::Nearly, Some(u32::try_from(count).unwrap()))
+            }
             (_, Fault::Head(_)) | (_, Fault::NaiveBoomerang) => (Verdict::Nearly, None),
             (_, Fault::Brighter(_)) => (Verdict::Pulses, None),
             (_, Fault::Skipped(_) | Fault::Half) => (Verdict::Jumps, None),
@@ -110,6 +121,10 @@ impl Clip {
         match self.fault {
             Fault::None => {}
             Fault::DoubledLast => moments.push(at(0)),
+            Fault::FirstHeld(more) => moments.extend((0..more).map(|_| at(0))),
+            Fault::LastHeld(more) => moments.extend((0..more).map(|_| at(count - 1))),
+            Fault::StartHeld(more) => moments = (0..more).map(|_| at(0)).chain(moments).collect(),
+            Fault::Overrun(more) => moments.extend((0..more).map(at)),
             Fault::Skipped(skipped) => moments.truncate(count - skipped),
             Fault::Half => moments.truncate(count / 2),
             Fault::Tail(stray) => moments.extend((1..=stray).map(|n| Moment { astray: n as f32, ..at(0) })),
