@@ -40,6 +40,8 @@ use crate::text;
 
 /// Larger job files are refused unread.
 pub const MAX_BYTES: u64 = 16 << 20;
+/// What the values and keys of a job file may weigh ([`crate::weigh`]): some 50 MB in memory, with all that is made of them.
+const MOST_WEIGHT: usize = 200_000;
 /// More jobs than this in one file are refused.
 pub const MAX_JOBS: usize = 1000;
 /// The longest job name, in characters.

@@ -8,7 +8,7 @@ use std::fmt;
 
 use serde_json::{Map, Value};
 
-/// What a job file or a workflow may weigh: some 40 MB in memory.
+/// What a workflow may weigh.
 pub const MOST: usize = 600_000;
 
 /// Whether the values and keys in a JSON text are more than `most`. What is wrong with the text is said when it is

@@ -66,12 +66,12 @@ impl Format {
     /// Whether there is more in a file than in any that people make.
     pub(super) fn is_too_heavy(self, file: &str) -> bool {
         match self {
-            Self::Json => weigh::json_is_over(file, weigh::MOST),
+            Self::Json => weigh::json_is_over(file, super::MOST_WEIGHT),
             Self::JsonLines => {
                 let mut lines = places::lines(file);
-                lines.try_fold(weigh::MOST, |left, (_, line)| weigh::left_of(line, left)).is_none()
+                lines.try_fold(super::MOST_WEIGHT, |left, (_, line)| weigh::left_of(line, left)).is_none()
             }
-            Self::Toml | Self::Csv => weigh::text_is_over(file, weigh::MOST),
+            Self::Toml | Self::Csv => weigh::text_is_over(file, super::MOST_WEIGHT),
         }
     }
 
