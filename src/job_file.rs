@@ -40,14 +40,20 @@ use crate::text;
 
 /// Larger job files are refused unread.
 pub const MAX_BYTES: u64 = 16 << 20;
+/// What the values and keys of a job file may weigh ([`crate::weigh`]): some 50 MB in memory, with all that is made of them.
+const MOST_WEIGHT: usize = 200_000;
 /// More jobs than this in one file are refused.
 pub const MAX_JOBS: usize = 1000;
 /// The longest job name, in characters.
 pub const MAX_NAME: usize = 200;
 /// The highest priority, and with a minus the lowest.
 pub const MAX_PRIORITY: i64 = 1_000_000;
-/// So many faults of a file are told.
-const MAX_ERRORS: usize = 100;
+/// So many faults of a file are told, and that there are more.
+pub const MAX_ERRORS: usize = 100;
+/// The jobs that `repeat`, `sweep` and lists of seeds make of a file's entries take no more room than this, in bytes.
+const MOST_COPIED: usize = 16 << 20;
+/// What all the tries of a file's jobs may take, one after another: as long as that, nobody is answered.
+const MOST_TRIED: usize = 256 << 20;
 
 /// One job as its file asks for it.
 #[derive(Debug, Clone, PartialEq)]
@@ -117,36 +123,80 @@ pub struct JobFileError {
 }
 
 impl JobFileError {
-    fn whole(message: impl AsRef<str>) -> Self {
+    /// Of the file as a whole.
+    pub fn whole(message: impl AsRef<str>) -> Self {
         Self { message: text::clean(message.as_ref()).into_owned(), place: None, excerpt: String::new() }
     }
+}
+
+/// What stands in place of all faults after the hundredth.
+pub(crate) const AND_MORE: &str = "and more: only the first 100 faults are told, mend them and check it again";
+
+/// No more faults than are told.
+pub(crate) fn at_most(mut errors: Vec<JobFileError>) -> Vec<JobFileError> {
+    if errors.len() > MAX_ERRORS {
+        errors.truncate(MAX_ERRORS);
+        errors.push(JobFileError::whole(AND_MORE));
+    }
+    errors
 }
 
 /// Reads a job file.
 ///
 /// # Errors
-/// Everything that is wrong with it, each with its place; at most a hundred.
+/// Everything that is wrong with it, each with its place; of more than a hundred faults the first, and that there are more.
 pub fn parse(format: Format, bytes: &[u8]) -> Result<Vec<JobSpec>, Vec<JobFileError>> {
     let file = decode(format, bytes).map_err(|error| vec![error])?;
     let places = Places::of(format, file);
-    let entries = format.entries(file)?;
+    let entries = format.entries(file).map_err(at_most)?;
     if entries.is_empty() {
         return Err(vec![JobFileError::whole("the file holds no jobs")]);
     }
     let mut errors = Vec::new();
     let mut bases = Vec::with_capacity(entries.len().min(MAX_JOBS));
     let mut count = 0_usize;
+    let (mut copied, mut tried) = (0_usize, 0_usize);
     for (entry, value) in entries.into_iter().enumerate() {
-        let mut reader = reader::Reader { places: &places, entry, textual: format == Format::Csv, errors: &mut errors };
-        if let Some((job, ways)) = reader.job(value) {
+        let job = match value {
+            Ok(value) => {
+                let textual = format == Format::Csv;
+                reader::Reader { places: &places, entry, textual, errors: &mut errors }.job(value)
+            }
+            Err(more) => {
+                errors.extend(more);
+                None
+            }
+        };
+        if let Some((job, ways)) = job {
             count = count.saturating_add(ways.count());
-            bases.push((job, ways));
+            copied = copied.saturating_add(ways.room(&job));
+            tried = tried.saturating_add(job.tries_room().saturating_mul(ways.count()));
+            // all of them are counted, and none is kept that will not be taken
+            if count <= MAX_JOBS && copied <= MOST_COPIED && tried <= MOST_TRIED {
+                bases.push((job, ways));
+            } else {
+                bases.clear();
+            }
         } else {
             count = count.saturating_add(1);
         }
-        if errors.len() >= MAX_ERRORS {
+        if errors.len() > MAX_ERRORS {
             break;
         }
+    }
+    let too_much = |what: &str, size: usize, most: usize| {
+        JobFileError::whole(format!(
+            "its {count} jobs take {} MB {what}; at most {} MB are taken: shorten the texts and lists that each of \
+             them repeats, or split the file",
+            size.div_ceil(1 << 20),
+            most >> 20
+        ))
+    };
+    if count <= MAX_JOBS && copied > MOST_COPIED {
+        errors.insert(0, too_much("together", copied, MOST_COPIED));
+    }
+    if count <= MAX_JOBS && tried > MOST_TRIED {
+        errors.insert(0, too_much("with all the values that `vary` tries", tried, MOST_TRIED));
     }
     if count > MAX_JOBS {
         errors.insert(
@@ -155,10 +205,9 @@ pub fn parse(format: Format, bytes: &[u8]) -> Result<Vec<JobSpec>, Vec<JobFileEr
         );
     }
     if !errors.is_empty() {
-        errors.truncate(MAX_ERRORS);
-        return Err(errors);
+        return Err(at_most(errors));
     }
-    Ok(bases.into_iter().flat_map(|(job, ways)| ways.jobs(&job)).collect())
+    Ok(bases.into_iter().flat_map(|(job, ways)| ways.jobs(job)).collect())
 }
 
 fn without_bom(bytes: &[u8]) -> &[u8] {

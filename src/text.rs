@@ -99,14 +99,32 @@ pub fn hex(bytes: &[u8]) -> String {
     })
 }
 
-/// The name in `names` nearest to `wrong`, if one is near enough to be what was meant.
+/// The name in `names` nearest to `wrong`, if one is near enough to be what was meant. Of a text that is no name, and
+/// of more names than people have, none is sought: each costs the product of both lengths.
 pub fn nearest<'a>(wrong: &str, names: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
-    let wrong_lower = wrong.to_lowercase();
+    const LONGEST: usize = 300;
+    const MOST: usize = 20_000;
+    if wrong.len() > LONGEST {
+        return None;
+    }
+    let wrong = wrong.to_lowercase();
+    let length = wrong.chars().count();
+    let may_differ = |other: usize| 1 + length.max(other) / 3;
     names
         .into_iter()
-        .map(|name| (strsim::damerau_levenshtein(&wrong_lower, &name.to_lowercase()), name))
+        .take(MOST)
+        .filter(|name| name.len() <= LONGEST)
+        .filter_map(|name| {
+            let lower = name.to_lowercase();
+            let other = lower.chars().count();
+            // so many characters must come or go
+            if length.abs_diff(other) > may_differ(other) {
+                return None;
+            }
+            let distance = strsim::damerau_levenshtein(&wrong, &lower);
+            (distance <= may_differ(other)).then_some((distance, name))
+        })
         .min_by_key(|(distance, _)| *distance)
-        .filter(|(distance, name)| *distance <= 1 + wrong.chars().count().max(name.chars().count()) / 3)
         .map(|(_, name)| name)
 }
 
@@ -159,5 +177,10 @@ mod tests {
         assert_eq!(nearest("sed", ["seed", "steps"]), Some("seed"));
         assert_eq!(nearest("Lenght", ["seed", "length"]), Some("length"));
         assert_eq!(nearest("zebra", ["seed", "length"]), None);
+        let long = "x".repeat(1 << 20);
+        assert_eq!(
+            (nearest(&long, [long.as_str(), "seed"]), nearest("sed", [long.as_str(), "seed"])),
+            (None, Some("seed"))
+        );
     }
 }

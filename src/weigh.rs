@@ -6,7 +6,9 @@
 use serde::de::{DeserializeSeed, Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
 use std::fmt;
 
-/// What a job file or a workflow may weigh: some 40 MB in memory.
+use serde_json::{Map, Value};
+
+/// What a workflow may weigh.
 pub const MOST: usize = 600_000;
 
 /// Whether the values and keys in a JSON text are more than `most`. What is wrong with the text is said when it is
@@ -44,6 +46,22 @@ pub fn text_is_over(text: &str, most: usize) -> bool {
         .filter(|byte| matches!(byte, b',' | b';' | b'\t' | b'\n' | b'=' | b'[' | b'{' | b'.'))
         .nth(most)
         .is_some()
+}
+
+/// What a value that was read takes in memory, in bytes; about, and rather too much.
+pub fn room(value: &Value) -> usize {
+    size_of::<Value>()
+        + match value {
+            Value::String(text) => text.len(),
+            Value::Array(list) => list.iter().map(room).sum(),
+            Value::Object(map) => room_of(map),
+            Value::Null | Value::Bool(_) | Value::Number(_) => 0,
+        }
+}
+
+/// [`room`] of an object's members.
+pub fn room_of(map: &Map<String, Value>) -> usize {
+    map.iter().map(|(key, value)| 2 * size_of::<String>() + key.len() + room(value)).sum()
 }
 
 /// What may still come.
@@ -163,6 +181,12 @@ mod tests {
         for text in ["", "{", "[1] 2", "[NaN]", &"[".repeat(200), &format!("{}{}", "[".repeat(200), "]".repeat(200))] {
             assert!(!is_json(text), "{text}");
         }
+    }
+
+    #[test]
+    fn what_was_read_takes_at_least_what_it_holds() {
+        let value = serde_json::json!({"a": ["x".repeat(1000), 1, null], "b": {"c": true}});
+        assert!((1000 + 6 * size_of::<Value>()..2000).contains(&room(&value)), "{}", room(&value));
     }
 
     #[test]

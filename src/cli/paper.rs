@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use super::place::{Place, Trouble};
 use super::{runtime, shown};
 use crate::config::{DEFAULT_SERVER, ServerConfig};
+use crate::job_file::Format;
 use crate::tools::jobs::Ground;
 use crate::tools::{convert, draft, extract as extracting, jobs, workflows};
 use crate::verbs::Code;
@@ -89,6 +90,11 @@ pub(super) fn new(
         return Ok(Code::Ok);
     }
     let path = output.map_or_else(|| PathBuf::from(format!("{name}.toml")), Path::to_owned);
+    if let Some(format) = Format::of(&path.to_string_lossy()).filter(|format| *format != Format::Toml) {
+        let named = shown(&path.with_extension("toml"));
+        let words = format!("{}: what `new` writes is TOML, not {}: name it {named}", shown(&path), format.name());
+        return Err(Trouble::Usage(words));
+    }
     let trouble = |source| Trouble::Folder { path: path.clone(), source };
     let dir = path.parent().filter(|dir| !dir.as_os_str().is_empty()).unwrap_or(Path::new("."));
     let dir = dir.canonicalize().map_err(trouble)?;

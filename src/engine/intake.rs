@@ -246,7 +246,12 @@ impl Driver {
                 }
                 (Ok(Made::NotYet(missing)), path) => {
                     if let (Some(inbox), Some(path)) = (&self.inbox, path) {
-                        inbox.not_yet(&path);
+                        // what only a server can say is waited for as long as it takes
+                        if drop.last_call {
+                            inbox.again(&path)
+                        } else {
+                            inbox.not_yet(&path)
+                        }
                         self.intake.wants.insert(path, missing);
                     }
                 }

@@ -31,6 +31,9 @@ pub const ENDINGS: &[(&str, Format)] = &[
     (".tsv", Format::Csv),
 ];
 
+/// A job's value, or what is wrong with it.
+pub(super) type Entry = Result<Value, Vec<JobFileError>>;
+
 impl Format {
     /// By the name of the file.
     pub fn of(name: &str) -> Option<Self> {
@@ -63,39 +66,38 @@ impl Format {
     /// Whether there is more in a file than in any that people make.
     pub(super) fn is_too_heavy(self, file: &str) -> bool {
         match self {
-            Self::Json => weigh::json_is_over(file, weigh::MOST),
+            Self::Json => weigh::json_is_over(file, super::MOST_WEIGHT),
             Self::JsonLines => {
                 let mut lines = places::lines(file);
-                lines.try_fold(weigh::MOST, |left, (_, line)| weigh::left_of(line, left)).is_none()
+                lines.try_fold(super::MOST_WEIGHT, |left, (_, line)| weigh::left_of(line, left)).is_none()
             }
-            Self::Toml | Self::Csv => weigh::text_is_over(file, weigh::MOST),
+            Self::Toml | Self::Csv => weigh::text_is_over(file, super::MOST_WEIGHT),
         }
     }
 
-    /// The values of a file's jobs.
-    pub(super) fn entries(self, file: &str) -> Result<Vec<Value>, Vec<JobFileError>> {
+    /// The values of a file's jobs, or what is wrong with one of them; or with the file as a whole.
+    pub(super) fn entries(self, file: &str) -> Result<Vec<Entry>, Vec<JobFileError>> {
         match self {
             Self::Json => match read(file, file, 0) {
                 Ok(Value::Array(list)) if list.is_empty() => Err(vec![JobFileError::whole("the list holds no jobs")]),
-                Ok(Value::Array(list)) => Ok(list),
-                Ok(single) => Ok(vec![single]),
+                Ok(Value::Array(list)) => Ok(list.into_iter().map(Ok).collect()),
+                Ok(single) => Ok(vec![Ok(single)]),
                 Err(error) => Err(vec![error]),
             },
             Self::JsonLines => {
-                let mut values = Vec::new();
-                let mut errors = Vec::new();
+                let mut wrong = 0;
+                let mut entries = Vec::new();
                 for (offset, line) in places::lines(file) {
-                    match read(file, line, offset) {
-                        Ok(value) => values.push(value),
-                        Err(error) => errors.push(error),
-                    }
-                    if errors.len() >= super::MAX_ERRORS {
+                    let entry = read(file, line, offset).map_err(|error| vec![error]);
+                    wrong += usize::from(entry.is_err());
+                    entries.push(entry);
+                    if wrong > super::MAX_ERRORS {
                         break;
                     }
                 }
-                if errors.is_empty() { Ok(values) } else { Err(errors) }
+                Ok(entries)
             }
-            Self::Toml => toml::entries(file),
+            Self::Toml => Ok(toml::entries(file)?.into_iter().map(Ok).collect()),
             Self::Csv => csv::entries(file),
         }
     }
@@ -103,11 +105,11 @@ impl Format {
 
 /// One JSON value, `part` of the file from `start` on.
 fn read(file: &str, part: &str, start: usize) -> Result<Value, JobFileError> {
-    let value = serde_json::from_str(part).map_err(|error| syntax_error(file, part, start, &error))?;
-    match twins::first(part) {
-        Some(twin) => Err(twin_error(file, part, start, &twin)),
-        None => Ok(value),
+    // first, so that its names and the values are not in memory together
+    if let Some(twin) = twins::first(part) {
+        return Err(twin_error(file, part, start, &twin));
     }
+    serde_json::from_str(part).map_err(|error| syntax_error(file, part, start, &error))
 }
 
 /// What `serde_json` says, without the place.

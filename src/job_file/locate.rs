@@ -93,7 +93,11 @@ impl Cursor<'_> {
             self.skip_string()?;
             let written = text.get(key_at..self.at)?;
             self.take(b':')?;
-            if serde_json::from_str::<String>(written).is_ok_and(|written| written == key) {
+            let is_it = match written.get(1..written.len().saturating_sub(1)) {
+                Some(plain) if !plain.contains('\\') => plain == key,
+                _ => serde_json::from_str::<String>(written).is_ok_and(|written| written == key),
+            };
+            if is_it {
                 found = Some((key_at, self.at));
             }
             self.skip_value()?;

@@ -3,6 +3,7 @@
 //! Pure. Works on text that its reader has accepted; in anything else it finds nothing. It never decides whether
 //! a file is right.
 
+use std::cell::Cell;
 use std::collections::HashMap;
 
 use serde::{Deserialize, Serialize};
@@ -26,7 +27,13 @@ pub struct Places<'a> {
     /// Where each entry begins.
     entries: Vec<Spot>,
     keys: Keys,
+    /// How many bytes were looked through for keys so far.
+    walked: Cell<usize>,
 }
+
+/// So many bytes are looked through for keys. After that an error has the place of its entry: a hundred faults in each of
+/// a thousand large jobs would take minutes.
+const MOST_WALKED: usize = 256 << 20;
 
 /// How the place of a key is found.
 #[derive(Debug, Clone)]
@@ -68,33 +75,46 @@ impl<'a> Places<'a> {
                 (spots(&mut offsets.into_iter()), Keys::Columns(header))
             }
         };
-        Self { file, entries, keys }
+        Self { file, entries, keys, walked: Cell::new(0) }
     }
 
     /// The same error as [`super::parse`] makes, for something found wrong later (a slot, say): `path` leads to it
-    /// within the entry with this index, `["set", "14.cfg"]`. What is not there (a slot that is missing) has
-    /// the place of its entry.
+    /// within the entry with this index, `["set", "14.cfg"]`. What is not there has the place of what would hold it (a
+    /// value that a sweep gave that of the sweep, a slot that is missing that of its entry).
     #[must_use]
     pub fn error(&self, entry: usize, path: &[&str], message: &str) -> JobFileError {
         let Some(start) = self.entries.get(entry) else { return JobFileError::whole(message) };
-        let found = match &self.keys {
-            Keys::Json => locate::offset(self.file, start.offset, path),
-            Keys::Known(known) => {
-                // the longest part of the path that is known; what a group shares stands at its head
-                let path: Vec<String> = path.iter().map(|key| (*key).to_owned()).collect();
-                (1..=path.len()).rev().find_map(|end| {
-                    let part = path.get(..end)?;
-                    known.get(&(entry, part.to_vec())).copied()
-                })
-            }
-            Keys::Columns(header) => header.cell(self.file, start.offset, path),
-        };
+        let swept = path.last().map(|key| ["sweep", *key]);
+        let parts = (1..path.len()).rev().filter_map(|end| path.get(..end));
+        let mut ways = std::iter::once(path).chain(swept.iter().map(|swept| &swept[..])).chain(parts);
+        let found = ways.find_map(|way| self.find(entry, start.offset, way));
         let spot = match found {
             Some(offset) if offset >= start.offset => start.on(self.file, offset),
             Some(offset) => Spot { offset: 0, line: 1, column: 1 }.on(self.file, offset),
             None => *start,
         };
         error(self.file, spot, message)
+    }
+
+    /// Where the key that exactly this path leads to stands.
+    fn find(&self, entry: usize, start: usize, path: &[&str]) -> Option<usize> {
+        match &self.keys {
+            Keys::Json => {
+                let end = self.entries.get(entry + 1).map_or(self.file.len(), |next| next.offset);
+                let walked = self.walked.get().saturating_add(end.saturating_sub(start));
+                if walked > MOST_WALKED {
+                    return None;
+                }
+                self.walked.set(walked);
+                locate::offset(self.file, start, path)
+            }
+            Keys::Known(known) => {
+                let path: Vec<String> = path.iter().map(|key| (*key).to_owned()).collect();
+                // what a group shares stands at its head
+                [entry, toml::SHARED].into_iter().find_map(|entry| known.get(&(entry, path.clone())).copied())
+            }
+            Keys::Columns(header) => header.cell(self.file, start, path),
+        }
     }
 
     /// An error at a byte of the file.

@@ -10,7 +10,7 @@ use super::keys::{self, KEYS, Takes};
 use super::places::Places;
 use super::until::Until;
 use super::vary::{self, Ways};
-use super::{JobFileError, JobSpec, Source};
+use super::{JobFileError, JobSpec, MAX_ERRORS, MAX_JOBS, Source};
 use crate::text;
 
 /// What is said of a graph in the format of ComfyUI's page.
@@ -30,7 +30,11 @@ pub(super) struct Reader<'a> {
 }
 
 impl Reader<'_> {
+    /// Of those that are not told only one is kept: finding the place of each takes time.
     pub(super) fn error(&mut self, path: &[&str], message: impl AsRef<str>) {
+        if self.errors.len() > MAX_ERRORS {
+            return;
+        }
         self.errors.push(self.places.error(self.entry, path, message.as_ref()));
     }
 
@@ -81,6 +85,13 @@ impl Reader<'_> {
                 map.insert("workflow".to_owned(), graph);
             }
             map.retain(|key, _| !POSTED.contains(&key.as_str()));
+        } else if !map.contains_key("workflow") && map.get("prompt").is_some_and(Value::is_object) {
+            self.error(
+                &["prompt"],
+                "`prompt` is an object, and no graph: what is POSTed to /prompt has one there, {\"3\": {\"class_type\": …}}; \
+                 a job has a text, and names its `workflow`",
+            );
+            return None;
         }
         for key in KEYS {
             // remove() would swap the last key into the gap; the order of the slots is to stay
@@ -150,6 +161,9 @@ impl Reader<'_> {
                 None => self.wrong(name, "a list of texts, [\"a\", \"b\"]", &value),
             },
             Takes::Jobs => match jobs(&value) {
+                Some(list) if list.len() > MAX_JOBS => {
+                    self.error(&[name], format!("`{name}` names {} jobs; at most {MAX_JOBS} are taken", list.len()));
+                }
                 Some(list) => spec.after = list,
                 None => self.wrong(name, "the name or number of a job, or a list of them", &value),
             },
@@ -276,9 +290,10 @@ fn is_api_graph(map: &Map<String, Value>) -> bool {
     map.values().any(|node| node.get("class_type").is_some_and(Value::is_string))
 }
 
-/// What people POST to `/prompt`: the graph under `prompt`.
+/// What people POST to `/prompt`: the graph under `prompt`, also as the page saves it.
 fn is_posted(map: &Map<String, Value>) -> bool {
-    !map.contains_key("workflow") && map.get("prompt").and_then(Value::as_object).is_some_and(is_api_graph)
+    let is_graph = |map| is_api_graph(map) || is_page_graph(map);
+    !map.contains_key("workflow") && map.get("prompt").and_then(Value::as_object).is_some_and(is_graph)
 }
 
 /// A JSON value's kind in words, with the value where it is short.

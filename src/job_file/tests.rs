@@ -272,6 +272,7 @@ fn every_fault_is_told_in_every_format_with_its_place() {
     assert_eq!(
         told(Format::Csv, "name,priority,hold\na,1,true\n\"b\nb\",x,true\nc,1,maybe\nd,1,true,more\n"),
         [
+            "line 4, column 4: `priority` must be a whole number, 0 being usual, not the text \"x\"",
             "line 5, column 5: `hold` must be true or false, not the text \"maybe\"",
             "line 6, column 10: the row has 4 cells and the header 3: a text with the separator in it stands in \"…\"",
         ]
@@ -351,6 +352,112 @@ fn endings_tell_the_format() {
     ] {
         assert_eq!((Format::of(name), Format::stem(name)), (format, stem));
     }
+}
+
+#[test]
+fn jobs_that_are_copies_are_weighed_before_they_are_made() {
+    let long = "x".repeat(100_000);
+    let refused = |text: String| parse(Format::Json, text.as_bytes()).expect_err("refused").remove(0).message;
+    let repeat = refused(format!(r#"{{"workflow": "w", "prompt": "{long}", "repeat": 1000}}"#));
+    assert!(repeat.starts_with("its 1000 jobs take 97 MB together; at most 16 MB are taken"), "{repeat}");
+    let tags = vec!["\"a\""; 100_000].join(",");
+    assert!(
+        refused(format!(r#"{{"tags": [{tags}], "sweep": {{"seed": [{}1]}}}}"#, "1,".repeat(99))).contains("together")
+    );
+    let swept = vec![format!("\"{long}\""); 30].join(",");
+    assert!(refused(format!(r#"{{"sweep": {{"a": [{swept}], "b": [1, 2, 3, 4]}}}}"#)).contains("its 120 jobs"));
+    // the tries are made one by one, and take time
+    let vary = r#""until": {"ssim": 0.9, "vary": {"length": [1, 2, 3, 4, 5], "a": [1, 2, 3, 4, 5]}}"#;
+    let tried = refused(format!(r#"{{"prompt": "{long}", {vary}, "repeat": 120}}"#));
+    assert!(tried.contains("`vary` tries"), "{tried}");
+    // what is no copy is not weighed so
+    let list = vec![format!(r#"{{"workflow": "w", "prompt": "{long}"}}"#); 100].join(",");
+    assert_eq!(parse(Format::Json, format!("[{list}]").as_bytes()).expect("jobs").len(), 100);
+    let head = format!("prompt = \"{long}\"\n{}", "[[job]]\n".repeat(300));
+    let told = parse(Format::Toml, head.as_bytes()).expect_err("refused").remove(0).message;
+    assert!(told.contains("before the first [[job]]"), "{told}");
+}
+
+#[test]
+fn of_many_faults_the_first_hundred_are_told_and_that_there_are_more() {
+    let bad = (0..50_000).map(|n| format!("\"{n}\": 1")).collect::<Vec<_>>().join(",");
+    let json = format!(r#"{{"workflow": "w", "set": {{{bad}}}}}"#);
+    let lines = "5\n".repeat(50_000);
+    let columns = format!("{}\n1\n", vec!["a"; 50_000].join(","));
+    let cells = format!("hold\n{}", "perhaps\n".repeat(50_000));
+    for (format, file) in [
+        (Format::Json, json),
+        (Format::JsonLines, lines),
+        (Format::Csv, columns),
+        (Format::Csv, cells),
+        (Format::Toml, "a\n".repeat(5000)),
+    ] {
+        let errors = parse(format, file.as_bytes()).expect_err("errors");
+        assert!((MAX_ERRORS..MAX_ERRORS + 3).contains(&errors.len()), "{}: {}", format.name(), errors.len());
+        let last = &errors.last().expect("one").message;
+        assert!(last.starts_with("and more"), "{}: {last}", format.name());
+    }
+}
+
+#[test]
+fn a_column_for_each_of_many_slots_is_read_at_once() {
+    let names = (0..100_000).map(|n| format!("c{n}")).collect::<Vec<_>>().join(",");
+    assert_eq!(parse(Format::Csv, format!("{names}\n1\n").as_bytes()).expect("a job").len(), 1);
+}
+
+#[test]
+fn csv_as_spreadsheets_and_people_write_it() {
+    let one = |text: &str| parse(Format::Csv, text.as_bytes()).expect("a job").remove(0);
+    let told = |text: &str| parse(Format::Csv, text.as_bytes()).expect_err("an error").remove(0).to_string();
+    let open = told("workflow,prompt\nw,one\nw,\"oops\nw,\"\"\nw,three\n");
+    assert!(open.starts_with("line 3, column 3: this text begins with a quote that nothing closes"), "{open}");
+    assert!(told("prompt\n\"a \"\"quote\"\" in it\n").starts_with("line 2, column 1: this text begins"));
+    let well = one("prompt,note\n\"a \"\"quote\"\",\nin it\",5\" wide\n");
+    assert_eq!((well.slots["prompt"].as_str(), well.note.as_deref()), (Some("a \"quote\",\nin it"), Some("5\" wide")));
+    // cells that are missing at the end are empty ones
+    assert_eq!(one("workflow,image,prompt\nw,a.png\n").slots.len(), 1);
+    let sep = one("sep=;\r\nworkflow;image\r\nw;a,b.png\r\n");
+    assert_eq!(sep.slots["image"], "a,b.png");
+    assert_eq!(told("sep=;\nname;hold\na;perhaps\n").split(": ").next(), Some("line 3, column 3"));
+    assert_eq!(one("workflow,image,,,\nw, a.png ,,,\n").slots["image"], "a.png");
+    let named = one("Workflow,Name,SEED,Image\nw,n,5,a.png\n");
+    assert_eq!((named.name.as_deref(), &named.slots["seed"]), (Some("n"), &json!(5)));
+    assert_eq!(named.workflow, Source::Named(Some("w".into())));
+    assert!(told("name,Name\na,b\n").contains("twice"));
+}
+
+#[test]
+fn what_is_wrong_with_one_row_hides_nothing_of_the_others() {
+    let told = |format, text: &str| parse(format, text.as_bytes()).expect_err("errors").len();
+    assert_eq!(told(Format::Csv, "name,priority,hold\na,x,true\nb,1,maybe\nc,y,true\nd,1,,5\n"), 4);
+    assert_eq!(told(Format::JsonLines, "{\"priority\": true}\n{\n{\"hold\": 1}\n"), 3);
+}
+
+#[test]
+fn what_was_meant_otherwise_is_told() {
+    let message = |format, text: &str| parse(format, text.as_bytes()).expect_err("an error").remove(0).to_string();
+    assert!(
+        message(Format::Json, r#"{"prompt": {}}"#).starts_with("line 1, column 2: `prompt` is an object, and no graph")
+    );
+    assert!(matches!(one(r#"{"prompt": {"nodes": [], "links": []}}"#).workflow, Source::Page(_)));
+    for text in ["name = \"x\"\n[job]\nseed = 1\n", "name = \"x\"\n[[jobs]]\nseed = 1\n", "name = \"x\"\n[jobs]\n"] {
+        let told = message(Format::Toml, text);
+        assert!(told.starts_with("line 2, ") && told.contains("begins with [[job]]"), "{told}");
+    }
+}
+
+#[test]
+fn a_swept_value_is_found_in_its_sweep() {
+    for (format, file, at) in [
+        (Format::Json, "{\"workflow\": \"w\",\n \"sweep\": {\"seed\": [1],\n  \"length\": [2]}}", place(3, 3)),
+        (Format::Toml, "workflow = \"w\"\n[sweep]\nlength = [2]\n", place(3, 1)),
+    ] {
+        let places = Places::new(format, file.as_bytes());
+        assert_eq!(places.error(0, &["length"], "").place, Some(at), "{}", format.name());
+        assert_eq!(places.error(0, &["set", "length"], "").place, Some(at), "{}", format.name());
+    }
+    let nested = Places::new(Format::Json, b"{\"a\": 1,\n\"workflow\": {\"3\": 1}}");
+    assert_eq!(nested.error(0, &["workflow", "4", "inputs"], "").place, Some(place(2, 1)), "what would hold it");
 }
 
 proptest::proptest! {

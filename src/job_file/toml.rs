@@ -9,10 +9,14 @@ use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
 use super::places::Places;
-use super::{JobFileError, MAX_ERRORS};
+use super::{JobFileError, MAX_ERRORS, MAX_JOBS, MOST_COPIED};
+use crate::weigh;
 
 /// The tables of several jobs.
 const JOBS: &str = "job";
+
+/// What stands before the first of them is noted under this entry.
+pub(super) const SHARED: usize = usize::MAX;
 
 /// By entry and path.
 type Known = HashMap<(usize, Vec<String>), usize>;
@@ -27,11 +31,24 @@ pub(super) fn entries(file: &str) -> Result<Vec<Value>, Vec<JobFileError>> {
                 None => JobFileError::whole(message),
             }
         };
-        return Err(errors.iter().take(MAX_ERRORS).map(error).collect());
+        return Err(errors.iter().take(MAX_ERRORS + 1).map(error).collect());
     }
     let table = table.into_inner();
+    if let Some(at) = not_jobs(&table) {
+        return Err(vec![Places::error_at(file, at, "this table is no job: each of several jobs begins with [[job]]")]);
+    }
     let Some(jobs) = jobs(&table) else { return Ok(vec![Value::Object(object(&table, &[]))]) };
     let shared = object(&table, &[JOBS]);
+    let (count, room) = (jobs.clone().count(), weigh::room_of(&shared));
+    if count > MAX_JOBS {
+        return Err(vec![JobFileError::whole(format!(
+            "{count} jobs in one file; at most {MAX_JOBS} are taken: split it"
+        ))]);
+    }
+    if room.saturating_mul(count) > MOST_COPIED {
+        let words = "what stands before the first [[job]] is too much to be repeated for each of";
+        return Err(vec![JobFileError::whole(format!("{words} the {count} jobs: shorten it, or split the file"))]);
+    }
     let entry = |job: &Spanned<DeValue<'_>>| match job.get_ref() {
         DeValue::Table(own) => {
             let mut entry = shared.clone();
@@ -52,9 +69,20 @@ pub(super) fn entries(file: &str) -> Result<Vec<Value>, Vec<JobFileError>> {
 }
 
 /// The `[[job]]` tables, if the file has any.
-fn jobs<'t, 'i>(table: &'t DeTable<'i>) -> Option<impl Iterator<Item = &'t Spanned<DeValue<'i>>>> {
+fn jobs<'t, 'i>(table: &'t DeTable<'i>) -> Option<std::slice::Iter<'t, Spanned<DeValue<'i>>>> {
     let list = table.iter().find(|(key, _)| key.get_ref() == JOBS)?.1.get_ref().as_array()?;
     list.iter().any(|job| job.get_ref().is_table()).then(|| list.iter())
+}
+
+/// Where a table stands that was meant to be a job: `[job]`, `[jobs]`, `[[jobs]]`.
+fn not_jobs(table: &DeTable<'_>) -> Option<usize> {
+    let is_meant = |name: &str, value: &DeValue<'_>| match value {
+        DeValue::Table(_) => name == JOBS || name == "jobs",
+        DeValue::Array(list) => name == "jobs" && list.iter().any(|job| job.get_ref().is_table()),
+        _ => false,
+    };
+    let found = table.iter().find(|(key, value)| is_meant(key.get_ref(), value.get_ref()))?;
+    Some(found.0.span().start)
 }
 
 /// A table's members in the order of the file, without some.
@@ -112,8 +140,8 @@ pub(super) fn places(file: &str) -> (Vec<usize>, Known) {
         return (vec![first], known);
     };
     let mut offsets = Vec::new();
+    note(SHARED, &table);
     for (entry, job) in jobs.enumerate() {
-        note(entry, &table);
         offsets.push(job.span().start);
         if let Some(own) = job.get_ref().as_table() {
             note(entry, own);

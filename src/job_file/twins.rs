@@ -1,6 +1,6 @@
 //! Keys that stand twice in one object: JSON readers take the last and silently lose the first.
 //!
-//! Pure. Works on text that `serde_json` has already accepted.
+//! Pure. What is no JSON is not said here.
 
 use std::collections::HashSet;
 use std::fmt;
@@ -9,7 +9,7 @@ use serde::de::{Deserialize, Deserializer, Error as _, MapAccess, SeqAccess, Vis
 
 /// Where the first such key ends, and what it is called. Line and column as `serde_json` counts them.
 pub(super) fn first(text: &str) -> Option<serde_json::Error> {
-    serde_json::from_str::<Walked>(text).err()
+    serde_json::from_str::<Walked>(text).err().filter(serde_json::Error::is_data)
 }
 
 /// A value that was looked through; nothing of it is kept.

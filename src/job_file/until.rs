@@ -66,15 +66,17 @@ impl Until {
 
 impl JobSpec {
     /// The job with the values of each try, where its `until` varies some; the values apart.
-    #[must_use]
-    pub fn variations(&self) -> Vec<(Self, Map<String, Value>)> {
-        let Some(Until { vary: Varied::Lists(lists), .. }) = &self.until else { return Vec::new() };
+    pub fn variations(&self) -> impl Iterator<Item = (Self, Map<String, Value>)> {
+        let lists = match &self.until {
+            Some(Until { vary: Varied::Lists(lists), .. }) => Some(lists.clone()),
+            _ => None,
+        };
         let with = |mut job: Self| {
             let values = job.variant.take().map(|Variant { values, .. }| values).unwrap_or_default();
             job.variant.clone_from(&self.variant);
             (job, values)
         };
-        Ways::of(lists.clone()).jobs(self).into_iter().map(with).collect()
+        lists.into_iter().flat_map(|lists| Ways::of(lists).jobs(self.clone())).map(with)
     }
 }
 

@@ -7,7 +7,8 @@ use serde_json::{Map, Value};
 
 use super::keys;
 use super::reader::{Reader, kind};
-use super::{JobSpec, Source, Variant};
+use super::{JobSpec, Source, Until, Variant, Varied};
+use crate::weigh;
 
 const SEED: &str = "seed";
 
@@ -33,38 +34,81 @@ impl Ways {
         self.axes.iter().fold(self.repeat, |count, (_, values)| count.saturating_mul(values.len()))
     }
 
-    /// The jobs; to be asked for only when there are few enough.
-    pub(super) fn jobs(self, base: &JobSpec) -> Vec<JobSpec> {
-        let of = self.count();
-        if self.axes.is_empty() && of == 1 {
-            return vec![base.clone()];
+    /// What its jobs take in memory, in bytes, where they are copies of the entry.
+    pub(super) fn room(&self, base: &JobSpec) -> usize {
+        let count = self.count();
+        if count <= 1 {
+            return 0;
         }
-        (0..of)
-            .map(|index| {
-                let mut job = base.clone();
-                let mut values = Map::new();
-                let copy = index % self.repeat;
-                let mut left = index / self.repeat;
-                // the last axis changes fastest
-                let mut picked = Vec::with_capacity(self.axes.len());
-                for (key, all) in self.axes.iter().rev() {
-                    let at = left % all.len();
-                    left /= all.len();
-                    if let Some(value) = all.get(at) {
-                        picked.push((key, value));
-                    }
-                }
-                for (key, value) in picked.into_iter().rev() {
-                    values.insert(key.clone(), value.clone());
-                    put(&mut job, key, value.clone());
-                }
-                if self.repeat > 1 {
-                    values.insert("repeat".to_owned(), (copy + 1).into());
-                }
-                job.variant = Some(Variant { number: index + 1, of, values });
-                job
-            })
-            .collect()
+        // each value stands in the job, and in what sets it apart
+        let values = self.axes.iter().map(|(key, values)| {
+            let each = values.iter().map(weigh::room).sum::<usize>().saturating_add(values.len() * key.len());
+            each.saturating_mul(2).saturating_mul(count / values.len().max(1))
+        });
+        values.fold(base.room().saturating_mul(count), usize::saturating_add)
+    }
+
+    /// The jobs, each made when it is asked for; only when there are few enough.
+    pub(super) fn jobs(self, base: JobSpec) -> impl Iterator<Item = JobSpec> {
+        let is_plain = self.axes.is_empty() && self.repeat == 1;
+        let count = if is_plain { 0 } else { self.count() };
+        let (one, base) = if is_plain { (Some(base), None) } else { (None, Some(base)) };
+        one.into_iter().chain((0..count).filter_map(move |index| Some(self.copy(base.as_ref()?, index))))
+    }
+
+    fn copy(&self, base: &JobSpec, index: usize) -> JobSpec {
+        let mut job = base.clone();
+        let mut values = Map::new();
+        let copy = index % self.repeat;
+        let mut left = index / self.repeat;
+        // the last axis changes fastest
+        let mut picked = Vec::with_capacity(self.axes.len());
+        for (key, all) in self.axes.iter().rev() {
+            let at = left % all.len();
+            left /= all.len();
+            if let Some(value) = all.get(at) {
+                picked.push((key, value));
+            }
+        }
+        for (key, value) in picked.into_iter().rev() {
+            values.insert(key.clone(), value.clone());
+            put(&mut job, key, value.clone());
+        }
+        if self.repeat > 1 {
+            values.insert("repeat".to_owned(), (copy + 1).into());
+        }
+        job.variant = Some(Variant { number: index + 1, of: self.count(), values });
+        job
+    }
+}
+
+impl JobSpec {
+    /// What a copy of it takes in memory, in bytes.
+    fn room(&self) -> usize {
+        let texts = |list: &[String]| list.iter().map(|text| size_of::<String>() + text.len()).sum::<usize>();
+        let lists = match &self.until {
+            Some(Until { vary: Varied::Lists(lists), .. }) => lists.as_slice(),
+            _ => &[],
+        };
+        let maps = [Some(&self.slots), Some(&self.set), self.extra_data.as_ref()];
+        let shorts = [&self.name, &self.note, &self.server].into_iter().flatten().map(String::len);
+        size_of::<Self>()
+            + maps.into_iter().flatten().map(weigh::room_of).sum::<usize>()
+            + texts(&self.after)
+            + texts(&self.tags)
+            + shorts.sum::<usize>()
+            + lists.iter().flat_map(|(_, values)| values).map(weigh::room).sum::<usize>()
+    }
+
+    /// What its tries take, one after another, where values are varied: each fills a copy of the job and of its graph.
+    pub(super) fn tries_room(&self) -> usize {
+        let Some(Until { vary: Varied::Lists(lists), .. }) = &self.until else { return 0 };
+        let graph = match &self.workflow {
+            Source::Graph(graph) | Source::Page(graph) => weigh::room_of(graph),
+            Source::Named(_) => 0,
+        };
+        let count = lists.iter().fold(1_usize, |count, (_, values)| count.saturating_mul(values.len()));
+        self.room().saturating_add(graph).saturating_mul(count)
     }
 }
 

@@ -11,7 +11,7 @@ use serde_json::Value;
 use super::workflows::{self, now_for_pages, read_workflow};
 use crate::embedded;
 use crate::folder::Folder;
-use crate::job_file::{self, Format, JobFileError, JobSpec, MAX_BYTES, Places, Source};
+use crate::job_file::{self, Format, JobFileError, JobSpec, MAX_BYTES, MAX_ERRORS, Places, Source};
 use crate::text::{clean, clean_lines};
 use crate::workflow::object_info::ObjectInfo;
 use crate::workflow::{self, FileInput, FileValue, Filled, Graph, InputRef, SeedChoice, Workflow, preflight};
@@ -94,22 +94,21 @@ fn shown(path: &Path) -> String {
     clean(&path.display().to_string()).into_owned()
 }
 
-fn whole(message: impl AsRef<str>) -> JobFileError {
-    JobFileError { message: clean(message.as_ref()).into_owned(), place: None, excerpt: String::new() }
-}
-
 /// A job file's bytes; of a file that ComfyUI made, the job that it carries.
 fn read(file: &Path) -> Result<(Format, Vec<u8>), JobFileError> {
     let name = file.file_name().unwrap_or_default().to_string_lossy().to_lowercase();
     if Format::of(&name).is_none() && embedded::ENDINGS.iter().any(|ending| name.ends_with(ending)) {
-        let graph = super::extract::graph(file).map_err(|error| whole(error.to_string()))?;
+        let graph = super::extract::graph(file).map_err(|error| JobFileError::whole(error.to_string()))?;
         return Ok((Format::Json, Value::Object(graph).to_string().into_bytes()));
     }
-    let size = fs::metadata(file).map_err(|error| whole(error.to_string()))?.len();
+    let size = fs::metadata(file).map_err(|error| JobFileError::whole(error.to_string()))?.len();
     if size > MAX_BYTES {
-        return Err(whole(format!("the file has {size} bytes; a job file has at most {} MiB", MAX_BYTES >> 20)));
+        return Err(JobFileError::whole(format!(
+            "the file has {size} bytes; a job file has at most {} MiB",
+            MAX_BYTES >> 20
+        )));
     }
-    let bytes = fs::read(file).map_err(|error| whole(error.to_string()))?;
+    let bytes = fs::read(file).map_err(|error| JobFileError::whole(error.to_string()))?;
     Ok((Format::of(&name).unwrap_or(Format::Json), bytes))
 }
 
@@ -127,8 +126,11 @@ impl Ground<'_> {
                 // the jobs of a sweep have their faults in common
                 Err(more) => errors.extend(more.into_iter().filter(|e| !errors.contains(e)).collect::<Vec<_>>()),
             }
+            if errors.len() > MAX_ERRORS {
+                break;
+            }
         }
-        if errors.is_empty() { Ok(jobs) } else { Err(errors) }
+        if errors.is_empty() { Ok(jobs) } else { Err(job_file::at_most(errors)) }
     }
 
     /// Whether the server lists its inputs, and not this one; it lists none of its subfolders.
@@ -156,9 +158,16 @@ impl Ground<'_> {
             ));
         }
         let workflow = match &spec.workflow {
-            Source::Graph(graph) => Workflow::from_graph("graph", (**graph).clone())
-                .map(Arc::new)
-                .map_err(|error| at(&[], &error.to_string())),
+            Source::Graph(graph) => Workflow::from_graph("graph", (**graph).clone()).map(Arc::new).map_err(|error| {
+                // a link to nothing hides none of the others
+                if let Some((info, server)) = self.info.filter(|_| self.preflight) {
+                    let packs = preflight::packs(graph, spec.extra_data.as_ref());
+                    let more = preflight::check(graph, info, &HashSet::new(), &packs);
+                    let more = more.iter().filter(|fault| !fault.is_loose);
+                    errors.extend(more.map(|fault| at(&[], &format!("{server} would refuse it: {fault}"))));
+                }
+                at(&[], &error.to_string())
+            }),
             Source::Page(page) => match self.info {
                 None => Err(at(&[], job_file::PAGE_GRAPH)),
                 Some((info, _)) => Workflow::from_page("graph", page, None, info, now_for_pages())
@@ -217,13 +226,35 @@ impl Ground<'_> {
             let brought: HashSet<_> = filled.files.iter().map(|file| InputRef::new(&file.node, &file.input)).collect();
             let packs = preflight::packs(&filled.graph, spec.extra_data.as_ref());
             for fault in graphs.flat_map(|graph| preflight::check(&graph, info, &brought, &packs)) {
-                let error = at(&[], &format!("{server} would refuse it: {fault}"));
+                let path = place_of(&fault, &spec, &workflow);
+                let path: Vec<&str> = path.iter().map(String::as_str).collect();
+                let error = at(&path, &format!("{server} would refuse it: {fault}"));
                 if !errors.contains(&error) {
                     errors.push(error);
                 }
             }
         }
         if errors.is_empty() { Ok(Planned { spec, workflow, filled }) } else { Err(errors) }
+    }
+}
+
+/// What in a job leads to the input that a server would refuse: the slot or edit that filled it, or the graph's own.
+fn place_of(fault: &preflight::Fault, spec: &JobSpec, workflow: &Workflow) -> Vec<String> {
+    let Some(node) = &fault.node else { return Vec::new() };
+    let input = fault.input.as_deref().unwrap_or_default();
+    let place = InputRef::new(node, input);
+    let titles = workflow::titles(&workflow.graph);
+    let is_it = |key: &&String| workflow::graph::place(&workflow.graph, &titles, key).as_ref() == Ok(&place);
+    if let Some(key) = spec.set.keys().find(is_it) {
+        return vec!["set".to_owned(), key.clone()];
+    }
+    let filled = |slot: &&workflow::Slot| slot.inputs.contains(&place) && spec.slots.contains_key(&slot.name);
+    if let Some(slot) = workflow.slots.iter().find(filled) {
+        return vec![slot.name.clone()];
+    }
+    match &spec.workflow {
+        Source::Graph(_) => [node.as_str(), "inputs", input].map(str::to_owned).to_vec(),
+        Source::Page(_) | Source::Named(_) => vec!["workflow".to_owned()],
     }
 }
 

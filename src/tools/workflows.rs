@@ -7,7 +7,7 @@ use serde_json::Value;
 
 use crate::folder::Folder;
 use crate::job_file::MAX_BYTES;
-use crate::text::clean;
+use crate::text::{self, clean};
 use crate::workflow::convert::When;
 use crate::workflow::object_info::ObjectInfo;
 use crate::workflow::{self, BUILT_IN, Slot, Workflow, WorkflowError, slots_toml};
@@ -28,8 +28,12 @@ pub type Info<'i> = &'i dyn Fn() -> Option<&'i ObjectInfo>;
 /// # Errors
 /// What is wrong, in words.
 pub fn read_workflow(folder: &Folder, name: &str, info: Info<'_>) -> Result<Workflow, String> {
-    let built_in = || BUILT_IN.iter().find(|(known, ..)| *known == name && !folder.workflows.is_dir());
-    if let Some((name, json, toml)) = built_in() {
+    if !folder.workflows.is_dir() {
+        let Some((name, json, toml)) = BUILT_IN.iter().find(|(known, ..)| *known == name) else {
+            let names: Vec<&str> = BUILT_IN.iter().map(|(name, ..)| *name).collect();
+            let hint = text::did_you_mean(name, names.iter().copied());
+            return Err(format!("no workflow `{}`{hint}; there are {}", clean(name), names.join(", ")));
+        };
         return Workflow::parse(name, json, Some(toml)).map_err(|error| error.to_string());
     }
     let text = folder.read_workflow(name).map_err(|error| error.to_string())?;

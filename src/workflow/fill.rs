@@ -5,6 +5,8 @@
 
 mod fault;
 
+use std::collections::BTreeMap;
+
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
@@ -15,7 +17,7 @@ use super::slots::{self, Fit, InputRef, Slot, SlotType};
 use super::tries::Tries;
 use super::{OF_JOB, ON_SERVER, Workflow};
 use crate::job::Shape;
-use crate::job_file::{JobSpec, OWN_KEYS, Source, kind};
+use crate::job_file::{JobSpec, MAX_ERRORS, OWN_KEYS, Source, kind};
 use crate::text;
 
 pub use fault::FillFault;
@@ -100,6 +102,9 @@ impl Workflow {
         };
         for (key, value) in &job.slots {
             filling.slot(key, value);
+            if filling.is_full() {
+                break;
+            }
         }
         filling.missing(&job.slots);
         if raw {
@@ -107,7 +112,7 @@ impl Workflow {
         }
         filling.set(&job.set);
         if !filling.faults.is_empty() {
-            return Err(filling.faults);
+            return Err(at_most(filling.faults));
         }
         let seed = match filling.seed {
             Some(seed) => seed,
@@ -135,6 +140,15 @@ impl Workflow {
     }
 }
 
+/// No more faults than are told.
+pub(super) fn at_most(mut faults: Vec<FillFault>) -> Vec<FillFault> {
+    if faults.len() > MAX_ERRORS {
+        faults.truncate(MAX_ERRORS);
+        faults.push(FillFault::More);
+    }
+    faults
+}
+
 struct Filling<'w> {
     workflow: &'w Workflow,
     graph: Graph,
@@ -147,8 +161,20 @@ struct Filling<'w> {
 }
 
 impl Filling<'_> {
+    /// Whether there are more faults than are told: looking for others would cost time, and tell nobody anything.
+    fn is_full(&self) -> bool {
+        self.faults.len() > MAX_ERRORS
+    }
+
+    /// The header of a spreadsheet is often written with capitals.
+    fn is_named(&self, slot: &Slot, key: &str) -> bool {
+        slot.name == key || (self.textual && slot.name.eq_ignore_ascii_case(key))
+    }
+
     fn slot(&mut self, key: &str, value: &Value) {
-        let Some(slot) = self.workflow.slots.iter().find(|slot| slot.name == key) else {
+        let slots = &self.workflow.slots;
+        let exact = slots.iter().find(|slot| slot.name == key);
+        let Some(slot) = exact.or_else(|| slots.iter().find(|slot| self.is_named(slot, key))) else {
             self.faults.push(self.unknown_slot(key));
             return;
         };
@@ -257,7 +283,10 @@ impl Filling<'_> {
     }
 
     fn missing(&mut self, given: &Map<String, Value>) {
-        for slot in self.workflow.slots.iter().filter(|slot| slot.required && !given.contains_key(&slot.name)) {
+        for slot in self.workflow.slots.iter().filter(|slot| slot.required) {
+            if given.keys().any(|key| self.is_named(slot, key)) {
+                continue;
+            }
             let description = if slot.description.is_empty() { "it must be given" } else { &slot.description };
             self.faults.push(FillFault::Missing {
                 slot: slot.name.clone(),
@@ -268,8 +297,13 @@ impl Filling<'_> {
 
     fn set(&mut self, set: &Map<String, Value>) {
         let mut seeds_set = Vec::new();
+        // an edit changes no title
+        let titles = if set.is_empty() { BTreeMap::new() } else { graph::titles(&self.graph) };
         for (key, value) in set {
-            match self.edit(key, value) {
+            if self.is_full() {
+                break;
+            }
+            match self.edit(key, value, &titles) {
                 Ok(place) if self.seed_inputs.contains(&place) => seeds_set.push((place, value.as_u64())),
                 Ok(place) => self.edited_file(&place),
                 Err(fault) => self.faults.push(fault),
@@ -289,11 +323,10 @@ impl Filling<'_> {
         }
     }
 
-    fn edit(&mut self, key: &str, value: &Value) -> Result<InputRef, FillFault> {
+    fn edit(&mut self, key: &str, value: &Value, titles: &BTreeMap<String, String>) -> Result<InputRef, FillFault> {
         let shown = text::clean(key).into_owned();
         let bad = |why: String| FillFault::BadSet { key: key.to_owned(), why: text::clean(&why).into_owned() };
-        let titles = graph::titles(&self.graph);
-        let place = graph::place(&self.graph, &titles, key).map_err(|wrong| match wrong {
+        let place = graph::place(&self.graph, titles, key).map_err(|wrong| match wrong {
             NoPlace::Node(node) => {
                 let classes = self.graph.values().filter_map(graph::class);
                 let names = self.graph.keys().map(String::as_str).filter(|id| id.len() > 2);
@@ -303,7 +336,7 @@ impl Filling<'_> {
                     nearest: text::nearest(&node, names).map(|name| text::clean(name).into_owned()),
                     node: text::clean(&node).into_owned(),
                     workflow: self.workflow.shown_name(),
-                    nodes: self.graph.keys().cloned().collect(),
+                    nodes: self.graph.keys().take(fault::SHOWN + 1).cloned().collect(),
                 }
             }
             NoPlace::Input(place) => {

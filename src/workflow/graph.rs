@@ -145,10 +145,17 @@ pub enum NoPlace {
     Several { name: String, nodes: Vec<String> },
 }
 
+/// No node's title and input are longer together, in bytes: each dot of a key is tried.
+const MOST_KEY: usize = 2000;
+
 /// The input that a key names: by the node's id, by its title, or by its class where it is the only one.
 /// Titles and names of inputs may hold dots themselves.
 pub fn place(graph: &Graph, titles: &BTreeMap<String, String>, key: &str) -> Result<InputRef, NoPlace> {
     let mut wrong = None;
+    let first = key.split('.').next().unwrap_or(key);
+    if key.len() > MOST_KEY {
+        return Err(NoPlace::Node(first.to_owned()));
+    }
     for (dot, _) in key.match_indices('.') {
         let (Some(name), Some(field)) = (key.get(..dot), key.get(dot + 1..)) else { continue };
         if name.is_empty() || field.is_empty() {
@@ -166,7 +173,6 @@ pub fn place(graph: &Graph, titles: &BTreeMap<String, String>, key: &str) -> Res
             }
         }
     }
-    let first = key.split('.').next().unwrap_or(key);
     Err(wrong.unwrap_or_else(|| NoPlace::Node(first.to_owned())))
 }
 

@@ -31,6 +31,8 @@ pub struct Fault {
     pub input: Option<String>,
     /// What is wrong, and what would be right: goes on from `KSampler (3): `.
     pub words: String,
+    /// It is a link to a node that is not there.
+    pub is_loose: bool,
 }
 
 impl fmt::Display for Fault {
@@ -133,6 +135,7 @@ impl<'a> Check<'a> {
             title,
             input: input.map(|name| text::clean(name).into_owned()),
             words: text::clean(words.as_ref()).into_owned(),
+            is_loose: false,
         });
     }
 
@@ -248,9 +251,18 @@ impl<'a> Check<'a> {
         if let Some(from) = link(value) {
             let output = value.get(1).and_then(Value::as_u64).and_then(|at| usize::try_from(at).ok());
             let Some(words) = self.link(input, from, output) else { return };
-            return self.fault(Some(id), Some(name), format!("`{name}` {words}"));
+            self.fault(Some(id), Some(name), format!("`{name}` {words}"));
+            if let Some(fault) = self.faults.last_mut() {
+                fault.is_loose = !self.graph.contains_key(from);
+            }
+            return;
         }
-        let Form::Widget(widget) = &input.form else { return };
+        let Form::Widget(widget) = &input.form else {
+            if let Some(words) = no_link(input, value) {
+                self.fault(Some(id), Some(name), format!("`{name}` {words}"));
+            }
+            return;
+        };
         // a list that is no link
         let value = value.get("__value__").unwrap_or(value);
         let is_brought = self.brought.contains(&InputRef::new(id, name)) || input.upload.is_some();
@@ -292,6 +304,44 @@ impl<'a> Check<'a> {
         let fits = overlap || is_any(&input.kind) || is_any(&output.kind);
         (!fits).then(|| format!("takes {}, and gets {} from {from}", input.kind, output.kind))
     }
+}
+
+/// What no widget gives: a value of these in a graph is a mistake. Of other types an extension's own page may.
+const LINKED: &[&str] = &[
+    "AUDIO",
+    "CLIP",
+    "CLIP_VISION",
+    "CLIP_VISION_OUTPUT",
+    "CONDITIONING",
+    "CONTROL_NET",
+    "GUIDER",
+    "IMAGE",
+    "LATENT",
+    "MASK",
+    "MODEL",
+    "NOISE",
+    "SAMPLER",
+    "SIGMAS",
+    "STYLE_MODEL",
+    "UPSCALE_MODEL",
+    "VAE",
+    "VIDEO",
+];
+
+/// What is wrong with a value where only a link can stand. Nothing at all may stand where nothing is required.
+fn no_link(input: &Input, value: &Value) -> Option<String> {
+    if !input.kind.split(',').all(|kind| LINKED.contains(&kind.trim())) || (value.is_null() && !input.required) {
+        return None;
+    }
+    let link = "a link is the id of a node, a text, and the number of its output, [\"4\", 0]";
+    Some(match value {
+        Value::Array(_) => {
+            let written = value.to_string();
+            let written = if written.len() > 40 { "as a long list".to_owned() } else { written };
+            format!("takes a link of {}, and is written {written}: {link}", input.kind)
+        }
+        other => format!("takes a link from an output of type {}, not {}: {link}", input.kind, kind(other)),
+    })
 }
 
 /// What an input takes, for people.

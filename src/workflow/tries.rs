@@ -4,12 +4,12 @@
 
 use serde_json::{Map, Value};
 
-use super::fill::{FillFault, Filled};
+use super::fill::{self, FillFault, Filled};
 use super::graph::{self, Graph};
 use super::slots::InputRef;
 use super::{SeedChoice, Workflow};
 use crate::job::{Goal, TRIES, Variation, Vary};
-use crate::job_file::{JobSpec, Until, Varied};
+use crate::job_file::{JobSpec, MAX_ERRORS, Until, Varied};
 use crate::text;
 
 /// Inputs and what stands in them.
@@ -31,39 +31,67 @@ impl Workflow {
     /// Every fault, in the order of the job's keys; those that are missing last.
     pub fn fill(&self, job: &JobSpec) -> Result<Filled, Vec<FillFault>> {
         let Some(until) = &job.until else { return self.fill_once(job) };
-        let variations = job.variations();
         let mut faults = Vec::new();
-        let mut filled = Vec::new();
-        for (spec, values) in &variations {
-            match self.fill_once(spec) {
-                Ok(one) => filled.push((one, values)),
+        let mut tried = Tried::default();
+        // one after another: a hundred copies of a large graph would take much room
+        for (spec, values) in job.variations() {
+            match self.fill_once(&spec) {
+                Ok(one) => tried.add(one, &values),
                 Err(more) => {
-                    let more = more.into_iter().map(|fault| in_vary(fault, values));
+                    let more = more.into_iter().map(|fault| in_vary(fault, &values));
                     faults.extend(more.filter(|fault| !faults.contains(fault)).collect::<Vec<_>>());
                 }
             }
+            if faults.len() > MAX_ERRORS {
+                break;
+            }
         }
         if !faults.is_empty() {
-            return Err(faults);
+            return Err(fill::at_most(faults));
         }
-        let mut first = match filled.first() {
-            Some((first, _)) => first.clone(),
+        let Tried { first, variations, edits, wrong } = tried;
+        let mut first = match first {
+            Some(first) => first,
             None => self.fill_once(job)?,
         };
-        let vary = match &until.vary {
-            Varied::Seed => Vary::Seed,
-            Varied::Increment => Vary::Increment,
-            Varied::Lists(_) => Vary::Values(filled.iter().map(|(one, values)| variation(one, values)).collect()),
-        };
+        let count = variations.len();
         let tries = until.tries.unwrap_or(match (&until.vary, until.minutes) {
-            (Varied::Lists(_), _) => u32::try_from(variations.len()).unwrap_or(u32::MAX),
+            (Varied::Lists(_), _) => u32::try_from(count).unwrap_or(u32::MAX),
             (_, Some(_)) => crate::job::MOST_TRIES,
             (_, None) => TRIES,
         });
-        check(&first, &filled, until, tries)?;
-        first.tries.edits = filled.iter().map(|(one, _)| edits(&first.graph, &one.graph)).collect();
+        check(first.seed, count, until, tries)?;
+        if let Some(wrong) = wrong {
+            return Err(vec![wrong]);
+        }
+        let vary = match &until.vary {
+            Varied::Seed => Vary::Seed,
+            Varied::Increment => Vary::Increment,
+            Varied::Lists(_) => Vary::Values(variations),
+        };
+        first.tries.edits = edits;
         first.tries.goal = Some(Goal { gate: until.gate, tries, minutes: until.minutes, vary });
         Ok(first)
+    }
+}
+
+/// The tries so far: of all but the first only what differs.
+#[derive(Default)]
+struct Tried {
+    first: Option<Filled>,
+    variations: Vec<Variation>,
+    edits: Vec<Edits>,
+    wrong: Option<FillFault>,
+}
+
+impl Tried {
+    fn add(&mut self, one: Filled, values: &Map<String, Value>) {
+        self.variations.push(variation(&one, values));
+        let first = self.first.get_or_insert_with(|| one.clone());
+        self.edits.push(edits(&first.graph, &one.graph));
+        if self.wrong.is_none() {
+            self.wrong = unlike(first, &one, values);
+        }
     }
 }
 
@@ -84,36 +112,34 @@ fn variation(filled: &Filled, values: &Map<String, Value>) -> Variation {
     Variation { values: values.collect(), shape: filled.shape, seed }
 }
 
-/// What can't be tried.
-fn check(
-    first: &Filled,
-    all: &[(Filled, &Map<String, Value>)],
-    until: &Until,
-    tries: u32,
-) -> Result<(), Vec<FillFault>> {
+/// What can't be tried so often.
+fn check(seed: SeedChoice, count: usize, until: &Until, tries: u32) -> Result<(), Vec<FillFault>> {
     let key = if until.gate.is_some() { "until" } else { "best_of" };
-    let count = u32::try_from(all.len()).unwrap_or(u32::MAX);
-    if first.seed == SeedChoice::None && (all.is_empty() || tries > count) {
-        let why = if all.is_empty() {
+    let most = u32::try_from(count).unwrap_or(u32::MAX);
+    if seed == SeedChoice::None && (count == 0 || tries > most) {
+        let why = if count == 0 {
             "varies the seed, and the workflow has none: vary a slot, {\"vary\": {\"length\": [65, 81]}}".to_owned()
         } else {
             format!("has {tries} tries and {count} values to vary, and the workflow has no seed for more")
         };
         return Err(vec![FillFault::Tries { key, why }]);
     }
-    for (one, values) in all {
-        if one.files != first.files {
-            let slot = values.keys().find(|slot| one.files.iter().any(|file| file.slot == **slot));
-            let slot = slot.or_else(|| values.keys().next()).cloned().unwrap_or_default();
-            let why = "names files, which can't be varied: use `sweep`".to_owned();
-            return Err(vec![FillFault::Varied { slot, why }]);
-        }
-        if values.contains_key("seed") && !matches!(one.seed, SeedChoice::Given(_)) {
-            let why = "must be numbers: random ones come with \"vary\": \"seed\"".to_owned();
-            return Err(vec![FillFault::Varied { slot: "seed".to_owned(), why }]);
-        }
-    }
     Ok(())
+}
+
+/// What can't be varied.
+fn unlike(first: &Filled, one: &Filled, values: &Map<String, Value>) -> Option<FillFault> {
+    if one.files != first.files {
+        let slot = values.keys().find(|slot| one.files.iter().any(|file| file.slot == **slot));
+        let slot = slot.or_else(|| values.keys().next()).cloned().unwrap_or_default();
+        let why = "names files, which can't be varied: use `sweep`".to_owned();
+        return Some(FillFault::Varied { slot, why });
+    }
+    if values.contains_key("seed") && !matches!(one.seed, SeedChoice::Given(_)) {
+        let why = "must be numbers: random ones come with \"vary\": \"seed\"".to_owned();
+        return Some(FillFault::Varied { slot: "seed".to_owned(), why });
+    }
+    None
 }
 
 /// A fault of a varied value stands where the list is.

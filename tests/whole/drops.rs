@@ -231,6 +231,31 @@ fn an_image_may_be_the_servers_own() {
 }
 
 #[test]
+fn a_graph_of_the_page_waits_for_a_server_longer_than_for_anything_else() {
+    let mut stage = Stage::bare();
+    stage.configure("[[inbox]]\npath = \"jobs\"\nmax_settle = 0.2\n");
+    stage.start_engine();
+    let page = json!({
+        "nodes": [
+            {"id": 1, "type": "EmptyImage", "mode": 0, "inputs": [], "widgets_values": [64, 48, 1, 7],
+             "outputs": [{"name": "IMAGE", "type": "IMAGE", "links": [1]}]},
+            {"id": 2, "type": "SaveImage", "mode": 0, "inputs": [{"name": "images", "type": "IMAGE", "link": 1}],
+             "outputs": [], "widgets_values": ["mine"]},
+        ],
+        "links": [[1, 1, 0, 2, 0, "IMAGE"]], "version": 0.4,
+    });
+    stage.drop_file("page.json", page.to_string());
+    // One whose picture is missing has been waited for as long as any may be: nothing else is waited for longer.
+    let missing = json!({"workflow": "wan2.2-i2v-loop", "image": "sub/never.png"});
+    stage.drop_file("torn.json", missing.to_string());
+    stage.until_state(1, "rejected");
+    assert_eq!(stage.inbox(), ["page.json"]);
+    stage.start_server(&Wish::default());
+    let row = stage.until_state(2, "done");
+    assert_eq!(row["name"], "page");
+}
+
+#[test]
 fn a_seed_that_is_left_out_is_drawn_and_recorded() {
     let stage = Stage::with(&Wish::default());
     stage.put_image();

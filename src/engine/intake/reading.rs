@@ -215,25 +215,25 @@ impl<'a> Reader<'a> {
         for name in &spec.after {
             match self.jobs_called(name) {
                 Ok(jobs) => after.extend(jobs),
-                Err(why) => wrong = wrong.or_else(|| Some(self.at(spec.entry, &["after"], &why))),
+                Err(why) => {
+                    wrong = Some(self.at(spec.entry, &["after"], &why));
+                    break;
+                }
             }
         }
         let mut filled = self.fill(&spec, named.as_deref());
         if let Err(why) = &mut filled
             && why.kind == FailureKind::Server
         {
-            // A server may say so any moment.
-            if !self.drop.last_call {
+            // A server may say so any moment; only who waits for an answer is told so at once.
+            if self.drop.can_wait() {
                 let words = "a server that says what its nodes can do".to_owned();
                 return Err(Wait::NotThereYet(Missing { words, files: Vec::new() }));
             }
             why.kind = FailureKind::JobFile;
         }
         let filled = match (wrong, filled) {
-            (Some(mut why), Err(more)) => {
-                why.detail = format!("{}\n\n{}\n{}", why.detail, more.message, more.detail);
-                Err(why)
-            }
+            (Some(why), Err(more)) => Err(all([why, more])),
             (Some(why), Ok(_)) | (None, Err(why)) => Err(why),
             (None, Ok((slots, filled))) => self.ready(&spec, slots, filled, &mut after),
         };
@@ -301,7 +301,7 @@ impl<'a> Reader<'a> {
         filled: Filled,
         after: &mut Vec<JobId>,
     ) -> Result<Ready, Failure> {
-        let mut files = Vec::new();
+        let (mut files, mut wrong) = (Vec::new(), Vec::new());
         for file in &filled.files {
             if let Some(kept) = self.kept_before(file) {
                 files.push(kept);
@@ -310,8 +310,11 @@ impl<'a> Reader<'a> {
             match self.input(spec, &filled.graph, file, after) {
                 Ok(Some(input)) => files.push(input),
                 Ok(None) | Err(NoInput::Later) => {}
-                Err(NoInput::Never(why)) => return Err(self.at(spec.entry, &[&file.slot], &why)),
+                Err(NoInput::Never(why)) => wrong.push(self.at(spec.entry, &[&file.slot], &why)),
             }
+        }
+        if !wrong.is_empty() {
+            return Err(all(wrong));
         }
         let goal = filled.tries.goal;
         let fingerprint = fingerprint(&filled.graph, &files, goal.as_ref(), spec.repair);
@@ -338,15 +341,29 @@ impl<'a> Reader<'a> {
 
     /// The filled graph, and its slots for people.
     fn fill(&mut self, spec: &JobSpec, named: Option<&str>) -> Result<(Slots, Filled), Failure> {
-        let entry = spec.entry;
+        let wrong = self.no_such_server(spec);
+        match (self.fill_known(spec, named), wrong) {
+            (Err(more), Some(wrong)) => Err(all([wrong, more])),
+            (Ok(_), Some(wrong)) => Err(wrong),
+            (filled, None) => filled,
+        }
+    }
+
+    /// What is said of a job for a server that is not there.
+    fn no_such_server(&self, spec: &JobSpec) -> Option<Failure> {
         if let Some(server) = &spec.server
             && !self.state.server_names().any(|name| name == server)
         {
             let hint = text::did_you_mean(server, self.state.server_names());
             let there = self.state.server_names().collect::<Vec<_>>().join(", ");
             let message = format!("no server `{}`{hint}; there are: {there}", text::clean(server));
-            return Err(self.at(entry, &["server"], &message));
+            return Some(self.at(spec.entry, &["server"], &message));
         }
+        None
+    }
+
+    fn fill_known(&mut self, spec: &JobSpec, named: Option<&str>) -> Result<(Slots, Filled), Failure> {
+        let entry = spec.entry;
         let workflow = match (&spec.workflow, named) {
             (Source::Graph(graph), _) => {
                 let workflow = Workflow::from_graph(&self.drop.name, (**graph).clone());
@@ -392,7 +409,9 @@ fn all(rejections: impl IntoIterator<Item = Failure>) -> Failure {
     let mut rejections = rejections.into_iter();
     let mut first = rejections.next().unwrap_or_else(|| rejection("the file can't be used", ""));
     for other in rejections {
-        first.detail = format!("{}\n\n{}\n{}", first.detail, other.message, other.detail);
+        for part in ["\n\n", &other.message, "\n", &other.detail] {
+            first.detail.push_str(part);
+        }
     }
     first
 }

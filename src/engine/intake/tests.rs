@@ -599,6 +599,36 @@ fn what_comfyui_made_renders_again_where_the_inbox_says_so() {
 }
 
 #[test]
+fn a_graph_of_the_page_waits_for_a_server_as_long_as_it_takes() {
+    let mut world = World::new();
+    let page = r#"{"nodes": [{"id": 1, "type": "SaveImage"}], "links": []}"#;
+    world.write("jobs/page.json", page);
+    for last_call in [false, true, true] {
+        let offer = world.offer("jobs/page.json", last_call);
+        world.driver.take_offers(vec![offer]);
+        world.driver.flush();
+        assert_eq!(world.state(1), "none");
+        assert!(world.there("jobs/page.json"));
+    }
+}
+
+#[test]
+fn all_that_is_wrong_with_a_job_is_told_at_once() {
+    let mut world = World::new();
+    world.drop(
+        "bad.json",
+        r#"{"workflow": "wan2.2-i2v", "server": "gup", "after": "none", "lenght": 3, "set": {"99.cfg": 1}}"#,
+    );
+    let JobState::Rejected { why } = &world.driver.state.job(JobId(1)).expect("a job").state else {
+        panic!("rejected")
+    };
+    let told = format!("{}\n{}", why.message, why.detail);
+    for words in ["no job `none`", "no server `gup`", "no slot `lenght`", "node 99", "`image` is missing"] {
+        assert!(told.contains(words), "{words}: {told}");
+    }
+}
+
+#[test]
 fn an_inbox_on_a_share_is_polled_whatever_the_config_says() {
     let dir = tempfile::tempdir().expect("a temporary folder");
     let config = Config::parse("[[inbox]]\npath = \"jobs\"\n[[inbox]]\npath = \"share\"\n", "").expect("a config");

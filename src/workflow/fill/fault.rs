@@ -2,7 +2,11 @@
 
 use thiserror::Error;
 
+use crate::job_file::AND_MORE;
 use crate::text;
+
+/// So many of a list of names are told.
+pub(super) const SHOWN: usize = 40;
 
 /// One thing in a job that does not fit its workflow. All text is fit to show.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
@@ -25,6 +29,8 @@ pub enum FillFault {
     Varied { slot: String, why: String },
     #[error("`{key}` {why}")]
     Tries { key: &'static str, why: String },
+    #[error("{AND_MORE}")]
+    More,
 }
 
 impl FillFault {
@@ -40,6 +46,7 @@ impl FillFault {
             }
             Self::Varied { slot, .. } => vec!["until", "vary", slot],
             Self::Tries { key, .. } => vec![key],
+            Self::More => Vec::new(),
         }
     }
 }
@@ -49,7 +56,6 @@ fn hint(nearest: Option<&str>) -> String {
 }
 
 fn list(names: &[String]) -> String {
-    const SHOWN: usize = 40;
     let mut text = names.iter().take(SHOWN).map(|name| text::clean(name)).collect::<Vec<_>>().join(", ");
     if names.len() > SHOWN {
         text.push_str(", …");

@@ -87,6 +87,39 @@ fn where_the_server_is_lenient_nothing_is_said() {
 }
 
 #[test]
+fn where_only_a_link_can_stand_a_value_is_told() {
+    let told = |value: Value| {
+        let mut graph = good();
+        graph.as_object_mut().expect("a graph").remove("2b");
+        graph["2"]["inputs"]["latent_image"] = json!(["2", 0]);
+        graph["3"]["inputs"]["samples"] = value;
+        faults(graph)
+    };
+    assert_eq!(
+        told(json!("latent"))[0],
+        "Decode (3): `samples` takes a link from an output of type LATENT, not the text \"latent\": a link is the id of a \
+         node, a text, and the number of its output, [\"4\", 0]"
+    );
+    for wrong in [json!(null), json!({}), json!(5)] {
+        assert!(told(wrong.clone())[0].contains("takes a link from an output of type LATENT"), "{wrong}");
+    }
+    for wrong in [json!([2, 0]), json!(["2", "0"]), json!(["2"]), json!(["2", true]), json!(["2", 0, 0])] {
+        assert!(told(wrong.clone())[0].contains(&format!("is written {wrong}: a link is")), "{wrong}");
+    }
+}
+
+#[test]
+fn a_link_to_nothing_hides_no_other_fault() {
+    let mut value = good();
+    value["2"]["inputs"]["latent_image"] = json!(["77", 0]);
+    value["2"]["inputs"]["seed"] = json!(-5);
+    value.as_object_mut().expect("a graph").remove("2b");
+    let graph = graph(value);
+    let told = check(&graph, &info(), &HashSet::new(), &HashMap::new());
+    assert_eq!(told.iter().map(|fault| fault.is_loose).collect::<Vec<_>>(), [false, true], "{told:?}");
+}
+
+#[test]
 fn no_output_and_a_circle() {
     assert!(faults(json!({"1": {"class_type": "LoadImage", "inputs": {"image": "a"}}}))[0].contains("saves or shows"));
     let told = faults(json!({
