@@ -344,7 +344,7 @@ impl About {
     pub(super) fn bits(&self) -> u32 {
         let name = self.pixels.trim_end_matches("le").trim_end_matches("be");
         let digits = name.rsplit(|c: char| !c.is_ascii_digit()).next().unwrap_or_default();
-        // What stands behind the `p` of a planar format; `yuv420p` and `nv12` have 8.
+        // What stands behind the `p` of a planar format or of `p010`; `yuv420p` and `nv12` have 8.
         let planar = name.strip_suffix(digits).is_some_and(|rest| rest.ends_with('p'));
         digits.parse().ok().filter(|bits| planar && (9..=16).contains(bits)).unwrap_or(8)
     }
@@ -437,7 +437,7 @@ mod tests {
         let bits = |pixels: &str| About { pixels: pixels.to_owned(), ..About::default() }.bits();
         assert_eq!(
             ["yuv420p", "yuv422p10le", "yuv444p12be", "nv12", "gray", "p010le", ""].map(bits),
-            [8, 10, 12, 8, 8, 8, 8]
+            [8, 10, 12, 8, 8, 10, 8]
         );
     }
 
