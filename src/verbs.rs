@@ -243,11 +243,11 @@ fn show_detail(detail: &Detail, out: &mut dyn Write) {
         }
         if let Some(measured) = &attempt.measurement {
             let ssim = measured.ssim.map_or_else(String::new, |s| format!("SSIM {s:.6} · "));
-            let note = measured.note.as_ref().map(|n| format!(" · {n}")).unwrap_or_default();
-            line(
-                "  measured",
-                &format!("{ssim}{}x{} · {} frames{note}", measured.width, measured.height, measured.frames),
-            );
+            // A file that could not be looked at has a reason, and nothing else.
+            let size = (measured.frames > 0)
+                .then(|| format!("{ssim}{}x{} · {} frames", measured.width, measured.height, measured.frames));
+            let words: Vec<_> = size.into_iter().chain(measured.note.clone()).collect();
+            line("  measured", &words.join(" · "));
             if let Some(verdict) = verdict_words(measured) {
                 line("  verdict", &verdict);
             }

@@ -20,7 +20,7 @@ use std::time::{Duration, Instant};
 
 use thiserror::Error;
 
-use crate::verdict::{Curves, Measurement, Rgb, Thresholds, Watch};
+use crate::verdict::{Curves, MOST_JUDGED, Measurement, Rgb, Thresholds, Verdict, Watch};
 
 pub mod apart;
 mod boxes;
@@ -227,10 +227,16 @@ pub fn measure(path: &Path, limits: &Limits) -> Result<Measurement, VideoError> 
 /// Looks at every frame: SSIM(first, last) as [`measure`] gives it, how well it loops, and the curves.
 ///
 /// # Errors
-/// As [`measure`]. A clip too large to be held frame by frame is measured by its ends, with a note.
+/// As [`measure`]. A clip too large to be held frame by frame, or with too many of them, is measured by its ends, with a note.
 pub fn examine(path: &Path, limits: &Limits, thresholds: &Thresholds) -> Result<(Measurement, Curves), VideoError> {
     let budget = Budget::new(limits);
     let mut watch = Watch::new(thresholds.cut);
+    if let Some(many) = declared(path, &budget).filter(|frames| *frames > MOST_JUDGED as u64) {
+        let mut known = measure(path, limits)?;
+        known.verdict = Some(Verdict::Unknown);
+        known.advice = Some(format!("{many} frames are too many to judge a loop by"));
+        return Ok((known, Curves::default()));
+    }
     let frames = frames(path, &budget, &mut |frame| {
         watch.see(frame);
         Ok(())
@@ -248,6 +254,13 @@ pub fn examine(path: &Path, limits: &Limits, thresholds: &Thresholds) -> Result<
     let mut known = measure(path, limits).map_err(|_| VideoError::TooLarge(why.clone()))?;
     known.note.get_or_insert_with(|| format!("not judged: {why}"));
     Ok((known, Curves::default()))
+}
+
+/// How many frames a file says that it has, before any is decoded; none where it does not say, or can't be read here.
+fn declared(path: &Path, budget: &Budget) -> Option<u64> {
+    let (file, length, kind) = open(path, budget).ok()?;
+    let read = || Ok(mp4::open(file, length, budget)?.frames);
+    if kind == Kind::Mp4 { unpanicked(read).ok() } else { None }
 }
 
 /// Hands over every frame in the order of showing, of what is decoded in this process.

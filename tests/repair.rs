@@ -89,6 +89,49 @@ fn a_cut_is_exact_to_the_frame_and_closes_the_loop() {
 }
 
 #[test]
+fn a_cut_keeps_the_time_between_frames() {
+    if !has_ffmpeg() {
+        return;
+    }
+    let (folder, clip) = copied("loop_tail_4.mp4");
+    let uneven = folder.path().join("uneven.mp4");
+    let (clip, name) = (clip.to_str().unwrap(), uneven.to_str().unwrap());
+    ffmpeg(&["-i", clip, "-vf", "setpts=(N+2*floor(N/5))/16/TB", "-fps_mode", "passthrough", "-c:v", "libx264", name]);
+    let cut = Repair::Cut(Cut { drop_start: 0, drop_end: 4 });
+    let copy = known(&repair(&uneven, cut, &known(&uneven), &Limits::default()).unwrap());
+    // Twelve gaps of two frames among the 33.
+    let rate = 32.0 * 16.0 / (32.0 + 12.0);
+    assert!(copy.frames == 33 && (copy.fps.unwrap() - rate).abs() < 0.1, "{copy:?}");
+}
+
+/// As `ComfyUI` writes it.
+#[test]
+fn an_animated_png_may_be_called_png() {
+    if !has_ffmpeg() {
+        return;
+    }
+    let folder = tempfile::tempdir().unwrap();
+    let clip = folder.path().join("clip.png");
+    std::fs::copy(media("anim.apng"), &clip).unwrap();
+    let before = known(&clip);
+    let copy = repair(&clip, Repair::Boomerang, &before, &Limits::default()).unwrap();
+    assert_eq!((copy.extension().unwrap().to_str(), known(&copy).frames), (Some("png"), 2 * before.frames - 2));
+}
+
+/// ffmpeg 5 can't read it: then it is said what to do.
+#[test]
+fn an_animated_webp_is_repaired_or_there_are_words() {
+    if !has_ffmpeg() {
+        return;
+    }
+    let folder = tempfile::tempdir().unwrap();
+    let clip = folder.path().join("clip.webp");
+    std::fs::copy(media("webp_lossless.webp"), &clip).unwrap();
+    let error = repair(&clip, Repair::Boomerang, &known(&clip), &Limits::default()).unwrap_err();
+    assert!(error.to_string().contains("render it again as a video"), "{error}");
+}
+
+#[test]
 fn doubled_frames_go_and_no_others() {
     if !has_ffmpeg() {
         return;
@@ -147,6 +190,38 @@ fn a_step_of_light_is_taken_back() {
     assert_eq!(how, Repair::Level);
     let mended = known(&repair(&clip, how, &known(&clip), &Limits::default()).unwrap());
     assert_eq!((mended.frames, mended.verdict), (33, Some(Verdict::Loops)), "{mended:?}");
+}
+
+/// What `geq` counts in are the source's own levels.
+#[test]
+fn a_step_of_light_is_taken_back_in_ten_bits_too() {
+    if !has_ffmpeg() {
+        return;
+    }
+    let (folder, clip) = copied("loop_brighter_end.mp4");
+    for (pixels, codec) in [("yuv422p10le", "libx264"), ("gbrp", "ffv1")] {
+        let deep = folder.path().join(format!("{pixels}.{}", if codec == "ffv1" { "mkv" } else { "mp4" }));
+        let (clip, name) = (clip.to_str().unwrap(), deep.to_str().unwrap());
+        ffmpeg(&["-i", clip, "-c:v", codec, "-crf", "14", "-pix_fmt", pixels, name]);
+        let mended = known(&repair(&deep, Repair::Level, &known(&deep), &Limits::default()).unwrap());
+        assert_eq!((mended.frames, mended.verdict), (33, Some(Verdict::Loops)), "{pixels}: {mended:?}");
+    }
+}
+
+/// Matroska counts in milliseconds.
+#[test]
+fn a_crossfade_has_its_frames_at_every_rate() {
+    if !has_ffmpeg() {
+        return;
+    }
+    let (folder, clip) = copied("pan_no_loop.mp4");
+    for rate in ["16", "24000/1001", "24", "60"] {
+        let other = folder.path().join(format!("{}.mkv", rate.replace('/', "-")));
+        let (clip, name) = (clip.to_str().unwrap(), other.to_str().unwrap());
+        ffmpeg(&["-i", clip, "-vf", &format!("setpts=N/({rate})/TB"), "-r", rate, "-c:v", "libx264", name]);
+        let copy = repair(&other, Repair::Crossfade(6), &known(&other), &Limits::default()).unwrap();
+        assert_eq!(known(&copy).frames, 27, "{rate}");
+    }
 }
 
 #[test]

@@ -105,7 +105,8 @@ impl Measurer {
         };
         let bytes = copy.metadata().map_or(0, |meta| meta.len());
         let output = Output { path: folder.relative(&copy), bytes };
-        let (measurement, curves) = self.look(&copy)?;
+        let (mut measurement, curves) = self.look(&copy)?;
+        Repair::own_up(known, &mut measurement);
         let look = Look { path: output.path.clone(), measurement: measurement.clone(), curves };
         Ok((Repaired { how: how.word().to_owned(), output, measurement }, look))
     }

@@ -38,6 +38,9 @@ pub fn run(path: &Path, named: Option<Repair>, options: &Options, out: &mut dyn 
         )));
     };
     let copy = repair(path, how, &before.0, &options.limits)?;
-    let after = video::examine(&copy, &options.limits, &options.thresholds);
+    let mut after = video::examine(&copy, &options.limits, &options.thresholds);
+    if let Ok((measured, _)) = &mut after {
+        Repair::own_up(&before.0, measured);
+    }
     Ok(compare(&[(path, &Ok(before)), (&copy, &after)], options, out)?)
 }

@@ -73,6 +73,16 @@ impl Repair {
         ways
     }
 
+    /// Says in a copy's own note where it came out worse than what it was made from.
+    pub fn own_up(source: &Measurement, copy: &mut Measurement) {
+        if let (Some(before), Some(after)) = (source.verdict, copy.verdict)
+            && after > before
+        {
+            let words = format!("the copy is worse than its source: `{}`, not `{}`", after.word(), before.word());
+            copy.note = Some(copy.note.take().map_or(words.clone(), |note| format!("{note}; {words}")));
+        }
+    }
+
     /// What it does, for a list of ways.
     #[must_use]
     pub fn sentence(self) -> String {
@@ -175,6 +185,16 @@ mod tests {
         assert_eq!(advised(Verdict::Loops, None, &[]), None);
         assert_eq!(advised(Verdict::Jumps, None, &[]), None);
         assert_eq!(Repair::advised(&Measurement::default()), None);
+    }
+
+    #[test]
+    fn a_copy_that_is_worse_says_so() {
+        let mut copy = known(Verdict::Still, None, &[]);
+        Repair::own_up(&known(Verdict::Pulses, None, &[]), &mut copy);
+        assert_eq!(copy.note.as_deref(), Some("the copy is worse than its source: `still`, not `pulses`"));
+        let mut copy = known(Verdict::Loops, None, &[]);
+        Repair::own_up(&known(Verdict::Pulses, None, &[]), &mut copy);
+        assert_eq!(copy.note, None);
     }
 
     #[test]

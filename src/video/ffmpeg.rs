@@ -339,6 +339,22 @@ pub(super) struct About {
     pub(super) full_range: bool,
 }
 
+impl About {
+    /// Bits of a sample, by the pixel format's name: `yuv422p10le` has 10. No video has more than 16.
+    pub(super) fn bits(&self) -> u32 {
+        let name = self.pixels.trim_end_matches("le").trim_end_matches("be");
+        let digits = name.rsplit(|c: char| !c.is_ascii_digit()).next().unwrap_or_default();
+        // What stands behind the `p` of a planar format or of `p010`; `yuv420p` and `nv12` have 8.
+        let planar = name.strip_suffix(digits).is_some_and(|rest| rest.ends_with('p'));
+        digits.parse().ok().filter(|bits| planar && (9..=16).contains(bits)).unwrap_or(8)
+    }
+
+    /// Stored as luma and chroma, in planes.
+    pub(super) fn is_yuv(&self) -> bool {
+        self.pixels.starts_with("yuv") && self.pixels != "yuyv422"
+    }
+}
+
 /// Reads `Stream #0:0…: Video: hevc (Main), yuv420p(tv), 96x64 [SAR 1:1 DAR 3:2], 16 fps, …`.
 fn about(words: &str) -> About {
     let mut about = About::default();
@@ -418,6 +434,11 @@ mod tests {
         let full = about("Stream #0:0: Video: h264 (High), yuvj420p(pc, progressive), 8x8, 25 fps");
         assert_eq!((full.pixels.as_str(), full.full_range), ("yuvj420p", true));
         assert_eq!(about("nothing"), About::default());
+        let bits = |pixels: &str| About { pixels: pixels.to_owned(), ..About::default() }.bits();
+        assert_eq!(
+            ["yuv420p", "yuv422p10le", "yuv444p12be", "nv12", "gray", "p010le", ""].map(bits),
+            [8, 10, 12, 8, 8, 10, 8]
+        );
     }
 
     #[test]

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 
 use thiserror::Error;
 
-use super::{Limits, VideoError, ffmpeg, last_and_first};
+use super::{Budget, Kind, Limits, VideoError, ffmpeg, last_and_first};
 use crate::verdict::{Measurement, Repair, Rgb};
 
 /// Why there is no mended copy.
@@ -23,6 +23,8 @@ pub enum RepairError {
     NoFfmpeg,
     #[error("{0}")]
     Video(#[from] VideoError),
+    #[error("ffmpeg wrote {written} frames instead of {frames}, so the copy was not kept")]
+    Miscounted { written: u64, frames: u64 },
     #[error("{path}: {source}")]
     Write { path: PathBuf, source: std::io::Error },
 }
@@ -49,35 +51,38 @@ pub(super) fn repair_again(
     if again && super::measure(&earlier, limits).is_ok_and(|copy| copy.frames == frames) {
         return Ok(earlier);
     }
+    if matches!(super::open(path, &Budget::new(limits)), Ok((_, _, Kind::Webp))) {
+        let words = "no ffmpeg writes an animated WebP as it was, and few read one; render it again as a video or an animated PNG";
+        return Err(RepairError::Impossible(words.to_owned()));
+    }
     let about = ffmpeg::look(path, limits)?.ok_or(RepairError::NoFfmpeg)?;
     let filter = match how {
         Repair::Level => {
             let (last, first) = last_and_first(path, limits)?;
-            level(&first, &last, known.frames, about.full_range)
+            level(&first, &last, known.frames, &about)
         }
         how => filter(how, known),
     };
     let ending = path.extension().unwrap_or_default().to_string_lossy().to_ascii_lowercase();
     let encoder = Encoder::near(&about, &ending);
-    // Numbered anew: what is left out must not leave a gap.
-    let mut filter = format!("[0:v:0]{filter},setpts=N/FRAME_RATE/TB");
+    // A cut keeps the time between frames, which may vary. Else they are numbered anew: what is left out must not leave a gap.
+    let timed = matches!(how, Repair::Cut(_)) && !matches!(encoder.codec, "gif" | "apng");
+    let times = if timed { "PTS-STARTPTS" } else { "N/FRAME_RATE/TB" };
+    let mut filter = format!("[0:v:0]{filter},setpts={times}");
     if encoder.codec == "gif" {
         filter.push_str(",split[p][q];[p]palettegen[palette];[q][palette]paletteuse");
     }
     filter.push_str("[out]");
 
     let part = beside(path, &format!(".{}.part", how.word()), true, 0);
-    let made = ffmpeg::write(path, &filter, &encoder.arguments(&about), &part, limits);
-    let named = made.and_then(|()| {
-        let written = super::measure(&part, limits)?;
-        if written.frames == frames {
-            return Ok(());
-        }
-        Err(VideoError::Ffmpeg(format!("it wrote {} frames instead of {frames}", written.frames)))
+    let made = ffmpeg::write(path, &filter, &encoder.arguments(&about, timed), &part, limits);
+    let named = made.map_err(RepairError::from).and_then(|()| {
+        let written = super::measure(&part, limits)?.frames;
+        if written == frames { Ok(()) } else { Err(RepairError::Miscounted { written, frames }) }
     });
     if let Err(error) = named {
         let _ = std::fs::remove_file(&part);
-        return Err(error.into());
+        return Err(error);
     }
     publish(path, &part, how.word())
 }
@@ -141,13 +146,15 @@ fn filter(how: Repair, known: &Measurement) -> String {
             frames.saturating_sub(1)
         ),
         Repair::Crossfade(over) => {
-            // The clip without its first frames, and over its last ones those first ones fade in.
+            // The clip without its first frames, and over its last ones those first ones fade in. Both are timed by their
+            // numbers, rounded alike: `blend` pairs by time.
             let over = u64::from(over);
             let alone = frames.saturating_sub(2 * over);
             let share = format!("(N-{alone}+1)/{}", over + 1);
             format!(
                 "split[whole][ends];[whole]trim=start_frame={over},setpts=N/FRAME_RATE/TB[clip];\
-                 [ends]trim=end_frame={over},setpts=N/FRAME_RATE/TB,tpad=start={alone}:start_mode=clone[first];\
+                 [ends]trim=end_frame={over},setpts=N/FRAME_RATE/TB,tpad=start={alone}:start_mode=clone,\
+                 setpts=N/FRAME_RATE/TB[first];\
                  [clip][first]blend=all_expr='if(lt(N,{alone}),A,A*(1-{share})+B*{share})'"
             )
         }
@@ -156,16 +163,25 @@ fn filter(how: Repair, known: &Measurement) -> String {
 }
 
 /// Takes the step of light back, ever more of it: luma by a factor, chroma by a difference.
-fn level(first: &Rgb, last: &Rgb, frames: u64, full_range: bool) -> String {
+fn level(first: &Rgb, last: &Rgb, frames: u64, about: &ffmpeg::About) -> String {
     let (from, to) = (means(first), means(last));
-    let (black, white, colour) = if full_range { (0.0, 1.0, 1.0) } else { (16.0, 219.0 / 255.0, 224.0 / 255.0) };
+    // Levels of 8 bits, in those of the source.
+    let bits = if about.is_yuv() { about.bits() } else { 8 };
+    let unit = f64::from(1_u32 << (bits - 8));
+    let most = f64::from((1_u32 << bits) - 1);
+    let (black, top, colour) = if about.full_range && about.is_yuv() {
+        (0.0, most, most / 255.0)
+    } else {
+        (16.0 * unit, 235.0 * unit, 224.0 / 255.0 * unit)
+    };
     let ratio = (to[0].max(1.0) / from[0].max(1.0)) - 1.0;
     let chroma = [1, 2].map(|n| (to[n] - from[n]) * colour);
     let share = format!("N/{}", frames.max(2) - 1);
-    let top = black + 255.0 * white;
-    let moved = |plane: &str, step: f64| format!("clip({plane}(X,Y)-({step:.5})*{share},0,255)");
+    let moved = |plane: &str, step: f64| format!("clip({plane}(X,Y)-({step:.5})*{share},0,{most})");
+    // In YUV, whatever it is stored as.
+    let yuv = if about.is_yuv() { String::new() } else { "format=yuv444p,".to_owned() };
     format!(
-        "geq=lum='clip((lum(X,Y)-{black})/(1+({ratio:.6})*{share})+{black},{black},{top})':cb='{}':cr='{}'",
+        "{yuv}geq=lum='clip((lum(X,Y)-{black})/(1+({ratio:.6})*{share})+{black},{black},{top})':cb='{}':cr='{}'",
         moved("cb", chroma[0]),
         moved("cr", chroma[1])
     )
@@ -204,17 +220,24 @@ impl Encoder {
         Self { codec, quality }
     }
 
-    fn arguments(&self, about: &ffmpeg::About) -> Vec<String> {
+    /// `timed`: frames may come at any time, not only at multiples of the rate.
+    fn arguments(&self, about: &ffmpeg::About, timed: bool) -> Vec<String> {
         let mut arguments = vec!["-map", "[out]", "-an", "-fps_mode", "passthrough", "-c:v", self.codec];
         arguments.extend(self.quality);
         if !about.pixels.is_empty() && self.codec != "gif" {
             arguments.extend(["-pix_fmt", about.pixels.as_str()]);
         }
+        if timed {
+            arguments.extend(["-enc_time_base", "1/90000"]);
+        }
+        // An animated PNG is one by its bytes, whatever its name says.
+        if self.codec == "apng" {
+            arguments.extend(["-f", "apng"]);
+        }
         // ComfyUI's prompt and workflow are tags that mp4 does not know.
-        arguments.extend(["-map_metadata", "0", "-movflags", "+faststart+use_metadata_tags"]);
-        if matches!(self.codec, "gif" | "apng") {
-            let end = arguments.len().saturating_sub(2);
-            arguments.truncate(end);
+        arguments.extend(["-map_metadata", "0"]);
+        if !matches!(self.codec, "gif" | "apng") {
+            arguments.extend(["-movflags", "+faststart+use_metadata_tags"]);
         }
         arguments.into_iter().map(str::to_owned).collect()
     }
