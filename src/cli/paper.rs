@@ -91,8 +91,8 @@ pub(super) fn new(
     }
     let path = output.map_or_else(|| PathBuf::from(format!("{name}.toml")), Path::to_owned);
     if let Some(format) = Format::of(&path.to_string_lossy()).filter(|format| *format != Format::Toml) {
-        let named = shown(&path.with_extension("toml"));
-        let words = format!("{}: what `new` writes is TOML, not {}: name it {named}", shown(&path), format.name());
+        let better = shown(&path.with_extension("toml"));
+        let words = format!("{}: what `new` writes is TOML, not {}: name it {better}", shown(&path), format.name());
         return Err(Trouble::Usage(words));
     }
     let trouble = |source| Trouble::Folder { path: path.clone(), source };

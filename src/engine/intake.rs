@@ -248,9 +248,9 @@ impl Driver {
                     if let (Some(inbox), Some(path)) = (&self.inbox, path) {
                         // what only a server can say is waited for as long as it takes
                         if drop.last_call {
-                            inbox.again(&path)
+                            inbox.again(&path);
                         } else {
-                            inbox.not_yet(&path)
+                            inbox.not_yet(&path);
                         }
                         self.intake.wants.insert(path, missing);
                     }

@@ -66,8 +66,8 @@ pub(super) fn repair_again(
     let ending = path.extension().unwrap_or_default().to_string_lossy().to_ascii_lowercase();
     let encoder = Encoder::near(&about, &ending);
     // A cut keeps the time between frames, which may vary. Else they are numbered anew: what is left out must not leave a gap.
-    let timed = matches!(how, Repair::Cut(_)) && !matches!(encoder.codec, "gif" | "apng");
-    let times = if timed { "PTS-STARTPTS" } else { "N/FRAME_RATE/TB" };
+    let keeps_time = matches!(how, Repair::Cut(_)) && !matches!(encoder.codec, "gif" | "apng");
+    let times = if keeps_time { "PTS-STARTPTS" } else { "N/FRAME_RATE/TB" };
     let mut filter = format!("[0:v:0]{filter},setpts={times}");
     if encoder.codec == "gif" {
         filter.push_str(",split[p][q];[p]palettegen[palette];[q][palette]paletteuse");
@@ -75,7 +75,7 @@ pub(super) fn repair_again(
     filter.push_str("[out]");
 
     let part = beside(path, &format!(".{}.part", how.word()), true, 0);
-    let made = ffmpeg::write(path, &filter, &encoder.arguments(&about, timed), &part, limits);
+    let made = ffmpeg::write(path, &filter, &encoder.arguments(&about, keeps_time), &part, limits);
     let named = made.map_err(RepairError::from).and_then(|()| {
         let written = super::measure(&part, limits)?.frames;
         if written == frames { Ok(()) } else { Err(RepairError::Miscounted { written, frames }) }

@@ -32,11 +32,11 @@ impl Workflow {
     pub fn fill(&self, job: &JobSpec) -> Result<Filled, Vec<FillFault>> {
         let Some(until) = &job.until else { return self.fill_once(job) };
         let mut faults = Vec::new();
-        let mut tried = Tried::default();
+        let mut filled = Tried::default();
         // one after another: a hundred copies of a large graph would take much room
         for (spec, values) in job.variations() {
             match self.fill_once(&spec) {
-                Ok(one) => tried.add(one, &values),
+                Ok(one) => filled.add(&one, &values),
                 Err(more) => {
                     let more = more.into_iter().map(|fault| in_vary(fault, &values));
                     faults.extend(more.filter(|fault| !faults.contains(fault)).collect::<Vec<_>>());
@@ -49,7 +49,7 @@ impl Workflow {
         if !faults.is_empty() {
             return Err(fill::at_most(faults));
         }
-        let Tried { first, variations, edits, wrong } = tried;
+        let Tried { first, variations, edits, wrong } = filled;
         let mut first = match first {
             Some(first) => first,
             None => self.fill_once(job)?,
@@ -85,12 +85,12 @@ struct Tried {
 }
 
 impl Tried {
-    fn add(&mut self, one: Filled, values: &Map<String, Value>) {
-        self.variations.push(variation(&one, values));
+    fn add(&mut self, one: &Filled, values: &Map<String, Value>) {
+        self.variations.push(variation(one, values));
         let first = self.first.get_or_insert_with(|| one.clone());
         self.edits.push(edits(&first.graph, &one.graph));
         if self.wrong.is_none() {
-            self.wrong = unlike(first, &one, values);
+            self.wrong = unlike(first, one, values);
         }
     }
 }

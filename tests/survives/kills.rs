@@ -13,7 +13,7 @@ use std::time::Duration;
 use super::night::{Death, Night};
 
 /// Nights that run beside each other: most of one is waiting.
-const BESIDE: usize = 4;
+const BESIDE: usize = 16;
 
 fn number(name: &str, usual: u64) -> u64 {
     std::env::var(name).map_or(usual, |text| text.parse().unwrap_or_else(|_| panic!("{name} is a number")))
@@ -112,7 +112,9 @@ fn killed_at_every_named_point() {
     let sides: Vec<_> = sides.flat_map(|name| ["before", "after"].map(|side| format!("{name} {side}"))).collect();
     let spared = |killed: &dyn Fn(&String) -> bool| sides.iter().filter(|p| !killed(p)).cloned().collect::<Vec<_>>();
     if only.is_none() {
-        let missed = spared(&|point| plan.iter().any(|(_, other, _)| other == point));
+        // One side of it is enough: what an engine writes down as it ends may be cut short.
+        let passes = |name: &str| plan.iter().any(|(_, point, _)| point.split(' ').next() == Some(name));
+        let missed: Vec<_> = points.iter().filter(|name| !excused(name) && !passes(name)).collect();
         assert!(missed.is_empty(), "no life comes to these: {missed:#?}");
         for (name, _) in NOT_HERE {
             assert!(points.iter().any(|other| other == name), "there is no point {name} any more");
