@@ -200,7 +200,7 @@ impl Drop for Guarded {
 pub fn answer(order: &Order, path: &Path, out: &mut dyn Write) -> std::io::Result<()> {
     end_with_the_parent();
     let time = Duration::from_secs(order.seconds);
-    confine(time);
+    confine(time, matches!(order.errand, Errand::Mend(_)));
     let limits = Limits { time, ..Limits::default() };
     let words = |error: VideoError| error.to_string();
     match &order.errand {
@@ -238,13 +238,16 @@ fn end_with_the_parent() {
     });
 }
 
-/// Memory that this process may take, and that it and its ffmpeg may take.
+/// Memory that this process may take, and an ffmpeg that only decodes.
 #[cfg(unix)]
-const MEMORY: (u64, u64) = (256 << 20, 1 << 30);
+const MEMORY: u64 = 256 << 20;
+/// Memory that an ffmpeg may take that encodes, too.
+#[cfg(unix)]
+const ENCODING: u64 = 1 << 30;
 
 /// Limits that hold whatever a decoder does. Fails only where stricter ones are set already, which then hold.
 #[cfg(unix)]
-fn confine(time: Duration) {
+fn confine(time: Duration, encodes: bool) {
     use rustix::process::{Resource, Rlimit, setrlimit};
     let limit = |what, soft: u64, hard: u64| {
         let _ = setrlimit(what, Rlimit { current: Some(soft), maximum: Some(hard) });
@@ -253,20 +256,20 @@ fn confine(time: Duration) {
     let seconds = 2 * time.as_secs() + 5;
     limit(Resource::Cpu, seconds, seconds + 5);
     limit(Resource::Core, 0, 0);
-    limit(Resource::Data, MEMORY.0, MEMORY.1);
+    limit(Resource::Data, MEMORY, if encodes { ENCODING } else { MEMORY });
 }
 
 /// There are no such limits: a child that hangs is ended all the same.
 #[cfg(not(unix))]
-fn confine(_: Duration) {}
+fn confine(_: Duration, _: bool) {}
 
-/// Starts another program, which may take more memory than a confined process.
+/// Starts ffmpeg, which may take more memory than a confined process where it encodes.
 pub(super) fn unconfined<T>(start: impl FnOnce() -> T) -> T {
     #[cfg(unix)]
     {
         use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
         let own = getrlimit(Resource::Data);
-        if own.current == Some(MEMORY.0) {
+        if own.current == Some(MEMORY) {
             let _ = setrlimit(Resource::Data, Rlimit { current: own.maximum, ..own });
             let started = start();
             let _ = setrlimit(Resource::Data, own);

@@ -211,6 +211,10 @@ impl<T> Run<T> {
         if self.status.success() && frames > 0 {
             return Ok(());
         }
+        let is_full = |line: &str| line.contains("Cannot allocate memory") || line.contains("get_buffer() failed");
+        if self.words.lines().any(is_full) {
+            return Err(VideoError::TooLarge("ffmpeg would need more memory than it may take".to_owned()));
+        }
         let last = self.words.lines().rev().find(|line| !line.trim().is_empty());
         let last: String = crate::text::clean(last.unwrap_or("it says nothing")).chars().take(200).collect();
         Err(if self.status.success() { VideoError::NoFrames } else { VideoError::Ffmpeg(last) })
@@ -422,6 +426,19 @@ mod tests {
         assert_eq!(read_stats(&lines[..], 10), Stats { frames: 2, last: Some(0.5) });
         assert_eq!(read_stats(&b"All:1 \n".repeat(100)[..], 10).frames, 11);
         assert_eq!(read_stats(&vec![b'x'; 100_000][..], 10), Stats::default());
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn want_of_memory_is_told_as_such() {
+        use std::os::unix::process::ExitStatusExt as _;
+        let run = |words: &str| {
+            let run = Run { result: (), words: words.to_owned(), status: ExitStatus::from_raw(69 << 8) };
+            run.check(0).unwrap_err().to_string()
+        };
+        let full = "[hevc @ 0x55c2] get_buffer() failed\nError while decoding stream #0:0: Cannot allocate memory\nConversion failed!";
+        assert!(run(full).contains("ffmpeg would need more memory"), "{}", run(full));
+        assert!(run("Conversion failed!").contains("Conversion failed!"));
     }
 
     #[test]

@@ -113,7 +113,8 @@ fn killed_at_every_named_point() {
     let spared = |killed: &dyn Fn(&String) -> bool| sides.iter().filter(|p| !killed(p)).cloned().collect::<Vec<_>>();
     if only.is_none() {
         // One side of it is enough: what an engine writes down as it ends may be cut short.
-        let passes = |name: &str| plan.iter().any(|(_, point, _)| point.split(' ').next() == Some(name));
+        let passes =
+            |name: &str| plan.iter().any(|(_, side, _)| side.rsplit_once(' ').is_some_and(|(it, _)| it == name));
         let missed: Vec<_> = points.iter().filter(|name| !excused(name) && !passes(name)).collect();
         assert!(missed.is_empty(), "no life comes to these: {missed:#?}");
         for (name, _) in NOT_HERE {
