@@ -694,11 +694,11 @@ fn repaired_json(repaired: &Repaired) -> Value {
     })
 }
 
-/// `#12 walk is failed: no such file`: how a job stands, and what went wrong with it. Fit to show.
+/// `#12 walk has failed: no such file`: how a job stands, and what went wrong with it. Fit to show.
 pub fn told(row: &JobRow) -> String {
-    let why = error_of(row).filter(|_| !matches!(row.state, JobState::Done));
+    let why = error_of(row).filter(|_| !matches!(row.state, JobState::Done | JobState::Duplicate { .. }));
     let why = why.map_or_else(String::new, |why| format!(": {why}"));
-    clean(&format!("{} {} is {}{why}", row.id, row.name, row.state.word())).into_owned()
+    clean(&format!("{} {} {}{why}", row.id, row.name, row.state.said())).into_owned()
 }
 
 /// What went wrong with a job, in one line; nothing of a job that is done: a measurement that was not to be had is a

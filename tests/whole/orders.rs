@@ -52,7 +52,7 @@ fn cancelling_what_runs_interrupts_that_and_nothing_else() {
     stage.until_state(1, "cancelled");
     stage.until_file("jobs/failed/000001-a.json.error.txt");
     let error = stage.text("jobs/failed/000001-a.json.error.txt");
-    assert!(error.contains("#1 a is cancelled"), "{error}");
+    assert!(error.contains("#1 a was cancelled"), "{error}");
     stage.until_state(2, "done");
     stage.until_state(3, "done");
     let hit = stage.happened("interrupt");

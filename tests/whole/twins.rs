@@ -89,7 +89,7 @@ fn what_is_dropped_into_held_is_held() {
     stage.run(&["cancel", "1"]).well();
     stage.until_state(1, "cancelled");
     stage.until_file("jobs/failed/000001-later.json.error.txt");
-    assert!(stage.text("jobs/failed/000001-later.json.error.txt").contains("#1 later is cancelled"));
+    assert!(stage.text("jobs/failed/000001-later.json.error.txt").contains("#1 later was cancelled"));
 }
 
 #[test]
