@@ -132,13 +132,18 @@ impl JobFileError {
 /// What stands in place of all faults after the hundredth.
 pub(crate) const AND_MORE: &str = "and more: only the first 100 faults are told, mend them and check it again";
 
-/// No more faults than are told.
-pub(crate) fn at_most(mut errors: Vec<JobFileError>) -> Vec<JobFileError> {
-    if errors.len() > MAX_ERRORS {
-        errors.truncate(MAX_ERRORS);
-        errors.push(JobFileError::whole(AND_MORE));
+/// No more faults than are told; `more` stands in place of the others.
+pub(crate) fn told<T>(mut faults: Vec<T>, more: impl FnOnce() -> T) -> Vec<T> {
+    if faults.len() > MAX_ERRORS {
+        faults.truncate(MAX_ERRORS);
+        faults.push(more());
     }
-    errors
+    faults
+}
+
+/// The same of errors.
+pub(crate) fn at_most(errors: Vec<JobFileError>) -> Vec<JobFileError> {
+    told(errors, || JobFileError::whole(AND_MORE))
 }
 
 /// Reads a job file.

@@ -606,7 +606,7 @@ impl JobRow {
 
     /// A mended copy is the better loop.
     pub fn is_mended(&self) -> bool {
-        self.best().is_some_and(|best| self.repaired.iter().any(|copy| std::ptr::eq(&raw const copy.measurement, best)))
+        self.best() != self.measured.as_deref()
     }
 
     /// Since when it waits for a thing that should have come: the server to agree to a cancel, a step of its render.

@@ -1,10 +1,21 @@
-//! Text that came from outside, made fit to show; and the nearest right name for a wrong one.
+//! Text that came from outside, made fit to show; numbers in people's words; and the nearest right name for a wrong one.
 //!
 //! Pure. Whatever a server, a file or a prompt says goes through [`clean`] (one line) or
 //! [`clean_lines`] (several) before it reaches a terminal or a log.
 
 use std::borrow::Cow;
 use std::fmt::Write as _;
+
+/// Seconds as `0:41`, `12:05`, `1:02:03`. Fractions are dropped: a clock never shows a second that has not passed.
+#[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "clamped to 0..1e12 first")]
+pub fn duration(seconds: f64) -> String {
+    let s = if seconds.is_finite() { seconds.clamp(0.0, 1e12) as u64 } else { 0 };
+    if s < 3600 {
+        format!("{}:{:02}", s / 60, s % 60)
+    } else {
+        format!("{}:{:02}:{:02}", s / 3600, s / 60 % 60, s % 60)
+    }
+}
 
 /// True for characters that may move a cursor, change colours or turn text round: C0, DEL, C1,
 /// line and paragraph separators, and the bidirectional and invisible format controls.

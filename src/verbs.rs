@@ -17,7 +17,7 @@ use crate::job::{JobId, JobState, Mark};
 use crate::job_file::Format;
 use crate::link::{LinkError, Talk};
 use crate::protocol::{Answer, Detail, JobRow, Link, Request, Status, job_json, told};
-use crate::text::{clean, json_text};
+use crate::text::{clean, duration, json_text};
 
 pub use control::{clean_up, edit, flow};
 pub use history::log;
@@ -139,7 +139,7 @@ fn fit(text: &str, width: usize) -> String {
 fn state(row: &JobRow, now: Timestamp) -> String {
     let word = if row.stalled_since.is_some() { "no step" } else { row.state.word() };
     let place = row.position.map(|place| format!(" {place}")).unwrap_or_default();
-    let waits = row.waits_since().map(|since| format!(" {}", minutes(now.duration_since(since).as_secs_f64())));
+    let waits = row.waits_since().map(|since| format!(" {}", duration(now.duration_since(since).as_secs_f64())));
     let waiting = !row.state.is_ended() && row.started_at.is_none();
     let priority = if waiting { row.priority_words() } else { String::new() };
     format!("{word}{place}{priority}{}", waits.unwrap_or_default())
@@ -147,18 +147,7 @@ fn state(row: &JobRow, now: Timestamp) -> String {
 
 fn elapsed(row: &JobRow, now: Timestamp) -> String {
     let mark = if row.start_seen { "" } else { "≥" };
-    row.elapsed_s(now).map_or_else(|| "–".to_owned(), |s| format!("{mark}{}", minutes(s)))
-}
-
-/// `3:12`, `1:03:12`.
-fn minutes(seconds: f64) -> String {
-    #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "seconds of one render")]
-    let s = seconds as u64;
-    if s >= 3600 {
-        format!("{}:{:02}:{:02}", s / 3600, s / 60 % 60, s % 60)
-    } else {
-        format!("{}:{:02}", s / 60, s % 60)
-    }
+    row.elapsed_s(now).map_or_else(|| "–".to_owned(), |s| format!("{mark}{}", duration(s)))
 }
 
 /// `comfytop show N [--graph]`: all about one job, as JSON with `--graph`'s graph alone.
@@ -488,7 +477,7 @@ pub fn status(talk: &mut Talk, json: bool, out: &mut dyn Write) -> Outcome {
         }
     }
     for (job, since) in &status.stalled {
-        say!(out, "!        {job}: no step for {}", minutes(Timestamp::now().duration_since(*since).as_secs_f64()));
+        say!(out, "!        {job}: no step for {}", duration(Timestamp::now().duration_since(*since).as_secs_f64()));
     }
     for banner in &engine.banners {
         say!(out, "!        {}", clean(banner));

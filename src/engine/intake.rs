@@ -185,9 +185,13 @@ impl Driver {
         drops.sort_by_key(Drop::is_media);
         self.take_drops(drops);
         if self.banners() != before {
-            let banners = self.banners();
-            self.step(Input::Banners(banners));
+            self.tell_banners();
         }
+    }
+
+    pub(super) fn tell_banners(&mut self) {
+        let banners = self.banners();
+        self.step(Input::Banners(banners));
     }
 
     pub(super) fn banners(&self) -> Vec<String> {

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use super::core::{Effect, Input};
+use super::core::Effect;
 use super::{Act, Driver};
 use crate::protocol::{Answer, Level, Notice, Update};
 use crate::store::{StoreError, Write};
@@ -97,8 +97,7 @@ impl Driver {
 
     /// Faces see it at once: what goes by way of the core waits for the store.
     fn tell_store_trouble(&mut self) {
-        let banners = self.banners();
-        self.step(Input::Banners(banners));
+        self.tell_banners();
         self.hub.publish(Update::Engine(self.state.engine_row().clone()));
     }
 

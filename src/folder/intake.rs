@@ -17,6 +17,24 @@ pub enum Ending {
     Failed,
 }
 
+impl Ending {
+    /// The folder of an inbox that such files go to.
+    fn folder(self) -> &'static str {
+        match self {
+            Self::Done => "done",
+            Self::Failed => "failed",
+        }
+    }
+
+    /// What the name of the text beside such a file has behind the file's own.
+    fn suffix(self) -> &'static str {
+        match self {
+            Self::Done => ".result.json",
+            Self::Failed => ".error.txt",
+        }
+    }
+}
+
 /// Where a finished file went.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Finished {
@@ -68,6 +86,13 @@ impl Folder {
         put_away_dir(queued, ending).join(queued.file_name().unwrap_or_default())
     }
 
+    /// Where the text beside it goes.
+    pub fn sidecar_path(&self, queued: &Path, ending: Ending) -> PathBuf {
+        let mut path = self.put_away_path(queued, ending).into_os_string();
+        path.push(ending.suffix());
+        path.into()
+    }
+
     /// Puts the text of a job that a verb handed in where a taken file would lie.
     ///
     /// # Errors
@@ -85,16 +110,10 @@ impl Folder {
     /// # Errors
     /// When the folder cannot be written to.
     pub fn finish(&self, queued: &Path, ending: Ending, sidecar_text: &str) -> io::Result<Finished> {
-        let suffix = match ending {
-            Ending::Done => ".result.json",
-            Ending::Failed => ".error.txt",
-        };
         let name = queued.file_name().ok_or_else(|| io::Error::new(io::ErrorKind::InvalidInput, "no file name"))?;
         let dir = put_away_dir(queued, ending);
         fs::create_dir_all(&dir).map_err(|error| named(&dir, &error))?;
-        let mut sidecar = name.to_owned();
-        sidecar.push(suffix);
-        let sidecar = dir.join(sidecar);
+        let sidecar = self.sidecar_path(queued, ending);
         // whole or not at all, and over the one of an earlier round: it is ours, numbered
         let draft = self.hidden(&dir, "text");
         faults::step("folder.sidecar.write", || fs::write(&draft.path, sidecar_text))
@@ -104,9 +123,7 @@ impl Folder {
         draft.moved();
         if ending == Ending::Done {
             // What was wrong with it in an earlier round is mended.
-            let mut stale = name.to_owned();
-            stale.push(".error.txt");
-            let stale = inbox_of(queued).join("failed").join(stale);
+            let stale = self.sidecar_path(queued, Ending::Failed);
             let _ = faults::step("folder.finish.stale", || fs::remove_file(stale));
         }
         let target = dir.join(name);
@@ -125,17 +142,18 @@ impl Folder {
     /// # Errors
     /// When the folders cannot be written to.
     pub fn reopen(&self, queued: &Path) -> io::Result<()> {
-        let name = queued.file_name().ok_or_else(|| io::Error::new(io::ErrorKind::InvalidInput, "no file name"))?;
-        for (folder, suffix) in [("done", ".result.json"), ("failed", ".error.txt")] {
-            let put_away = inbox_of(queued).join(folder).join(name);
+        if queued.file_name().is_none() {
+            return Err(io::Error::new(io::ErrorKind::InvalidInput, "no file name"));
+        }
+        for ending in [Ending::Done, Ending::Failed] {
+            let put_away = self.put_away_path(queued, ending);
             match faults::step("folder.reopen", || no_replace::rename(&put_away, queued)) {
                 Ok(()) => {}
                 // It lies in `queued/` already, or was taken away by hand.
                 Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::AlreadyExists) => {}
                 Err(error) => return Err(named(&put_away, &error)),
             }
-            let mut stale = put_away.into_os_string();
-            stale.push(suffix);
+            let stale = self.sidecar_path(queued, ending);
             let _ = faults::step("folder.reopen.stale", || fs::remove_file(stale));
         }
         Ok(())
@@ -239,10 +257,7 @@ fn take_again(file: &Path, target: &Path) -> io::Result<PathBuf> {
 }
 
 fn put_away_dir(queued: &Path, ending: Ending) -> PathBuf {
-    inbox_of(queued).join(match ending {
-        Ending::Done => "done",
-        Ending::Failed => "failed",
-    })
+    inbox_of(queued).join(ending.folder())
 }
 
 /// The inbox that a file lies in: its folder, or the one above for files in a folder of ours.

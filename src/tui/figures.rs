@@ -5,18 +5,9 @@
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
 
-pub use crate::text::size_words as size;
+pub use crate::text::duration;
 
-/// Seconds as `0:41`, `12:05`, `1:02:03`. Fractions are dropped: a clock never shows a second that has not passed.
-#[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "clamped to 0..1e12 first")]
-pub fn duration(seconds: f64) -> String {
-    let s = if seconds.is_finite() { seconds.clamp(0.0, 1e12) as u64 } else { 0 };
-    if s < 3600 {
-        format!("{}:{:02}", s / 60, s % 60)
-    } else {
-        format!("{}:{:02}:{:02}", s / 3600, s / 60 % 60, s % 60)
-    }
-}
+pub use crate::text::size_words as size;
 
 /// The time of day, `HH:MM`.
 pub fn clock(at: Timestamp, zone: &TimeZone) -> String {

@@ -17,7 +17,7 @@ use super::slots::{self, Fit, InputRef, Slot, SlotType};
 use super::tries::Tries;
 use super::{OF_JOB, ON_SERVER, Workflow};
 use crate::job::Shape;
-use crate::job_file::{JobSpec, MAX_ERRORS, OWN_KEYS, Source, kind};
+use crate::job_file::{self, JobSpec, MAX_ERRORS, OWN_KEYS, Source, kind};
 use crate::text;
 
 pub use fault::FillFault;
@@ -141,12 +141,8 @@ impl Workflow {
 }
 
 /// No more faults than are told.
-pub(super) fn at_most(mut faults: Vec<FillFault>) -> Vec<FillFault> {
-    if faults.len() > MAX_ERRORS {
-        faults.truncate(MAX_ERRORS);
-        faults.push(FillFault::More);
-    }
-    faults
+pub(super) fn at_most(faults: Vec<FillFault>) -> Vec<FillFault> {
+    job_file::told(faults, || FillFault::More)
 }
 
 struct Filling<'w> {

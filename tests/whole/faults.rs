@@ -180,17 +180,23 @@ fn ten_gigabytes_are_announced_and_left_where_they_are() {
     assert_eq!(stage.begun().len(), 1);
 }
 
-/// A laptop that is closed: the process stands still while the server goes on.
-#[cfg(unix)]
-#[test]
-fn an_engine_that_slept_through_the_night_finds_what_ended() {
-    use rustix::process::Signal;
+/// An engine that soon gives up waiting, with two jobs of one file; the first renders.
+fn two_under_way() -> Stage {
     let mut stage = Stage::served(&Wish::slow(0.5));
     impatient(&stage);
     stage.start_engine();
     stage.put_image();
     stage.drop_file("two.json", json!([job("a", 1), job("b", 2)]).to_string());
     stage.until_state(1, "running");
+    stage
+}
+
+/// A laptop that is closed: the process stands still while the server goes on.
+#[cfg(unix)]
+#[test]
+fn an_engine_that_slept_through_the_night_finds_what_ended() {
+    use rustix::process::Signal;
+    let mut stage = two_under_way();
     let pid = stage.engine_pid();
     super::stage::signal(pid, Signal::STOP);
     stage.until("both rendered", |stage| (stage.happened("ended").len() == 2).then_some(()));
@@ -309,12 +315,7 @@ fn a_disk_that_is_full_while_a_clip_is_fetched() {
 /// A share goes away while jobs of it render, and leaves an empty folder; what ends meanwhile is put away on its return.
 #[test]
 fn a_share_that_goes_away_while_its_jobs_render() {
-    let mut stage = Stage::served(&Wish::slow(0.5));
-    impatient(&stage);
-    stage.start_engine();
-    stage.put_image();
-    stage.drop_file("two.json", json!([job("a", 1), job("b", 2)]).to_string());
-    stage.until_state(1, "running");
+    let stage = two_under_way();
     fs::rename(stage.at("jobs"), stage.at("share")).unwrap();
     fs::create_dir(stage.at("jobs")).unwrap();
     for id in [1, 2] {

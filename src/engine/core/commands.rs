@@ -51,7 +51,7 @@ impl State {
             Request::List => {
                 let ids: Vec<_> = self.jobs.keys().copied().collect();
                 let places: HashMap<_, _> = self.line().zip(1..).collect();
-                let mut rows: Vec<_> = ids.into_iter().filter_map(|id| self.job_row(id, now)).collect();
+                let mut rows = self.rows(&ids, now);
                 for row in &mut rows {
                     row.position = places.get(&row.id).copied();
                 }

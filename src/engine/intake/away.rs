@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use crate::engine::Driver;
-use crate::engine::core::{Effect, Input, OpenFile};
+use crate::engine::core::{Effect, OpenFile};
 use crate::folder::{Ending, Seat};
 use crate::protocol::JobRow;
 use crate::store::{Place, Write};
@@ -74,10 +74,15 @@ impl Driver {
         self.put_away(Unfinished { file, failed, rows, is_told: false });
     }
 
+    /// Where a taken file lies.
+    fn queued_of(&self, file: &OpenFile) -> PathBuf {
+        let origin = self.store.file(file.id).ok().flatten().and_then(|row| row.origin);
+        self.folder.queued_path(origin.as_deref(), file.id, &file.name)
+    }
+
     fn put_away(&mut self, mut it: Unfinished) {
         let number = it.file.id;
-        let origin = self.store.file(number).ok().flatten().and_then(|f| f.origin);
-        let queued = self.folder.queued_path(origin.as_deref(), number, &it.file.name);
+        let queued = self.queued_of(&it.file);
         if let Some((inbox, why)) = self.away(&queued) {
             tracing::warn!("{} waits to be put away: {why}", it.file.name);
             self.intake.folders.entry(inbox).or_insert(why);
@@ -104,8 +109,7 @@ impl Driver {
             return;
         }
         for (_, it) in waits {
-            let origin = self.store.file(it.file.id).ok().flatten().and_then(|f| f.origin);
-            let queued = self.folder.queued_path(origin.as_deref(), it.file.id, &it.file.name);
+            let queued = self.queued_of(&it.file);
             if let Some(inbox) = self.folder.inbox_of_queued(&queued).map(Path::to_owned)
                 && self.away(&queued).is_none()
             {
@@ -119,10 +123,5 @@ impl Driver {
     /// One of its jobs is to run again: it is not to be put away now.
     pub(in crate::engine) fn is_open_again(&mut self, file: u64) {
         self.intake.seats.unfinished.remove(&file);
-    }
-
-    fn tell_banners(&mut self) {
-        let banners = self.banners();
-        self.step(Input::Banners(banners));
     }
 }

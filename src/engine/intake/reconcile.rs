@@ -119,10 +119,7 @@ impl Driver {
 
     /// Its result is written anew where that is missing: it went elsewhere while a share was away.
     fn put_back(&mut self, number: u64, path: &Path, ending: Ending) -> std::io::Result<()> {
-        let put_away = self.folder.put_away_path(path, ending);
-        let mut result = put_away.into_os_string();
-        result.push(".result.json");
-        if ending == Ending::Failed || Path::new(&result).exists() {
+        if ending == Ending::Failed || self.folder.sidecar_path(path, ending).exists() {
             return self.folder.put_back(path, ending);
         }
         let now = jiff::Timestamp::now();
