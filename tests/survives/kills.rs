@@ -247,7 +247,9 @@ fn nights(seeds: std::ops::Range<u64>, rounds: u64, jobs: u64) -> (u64, Vec<Stri
                     let (killed, found) = caught.unwrap_or_else(|_| (0, vec!["it is stuck (above)".to_owned()]));
                     kills.fetch_add(killed, Ordering::Relaxed);
                     if !found.is_empty() {
-                        let again = format!("SEED={seed} cargo test --test survives one_night_of_kills");
+                        let again = format!(
+                            "SEED={seed} ROUNDS={rounds} EACH={jobs} cargo test --test survives one_night_of_kills"
+                        );
                         wrongs.lock().unwrap().push(format!("seed {seed}: {}\n{again}", found.join("\n")));
                     }
                 }
@@ -268,22 +270,22 @@ fn killed_at_two_hundred_points_and_moments_drawn_by_lot() {
 
 #[test]
 fn one_night_of_kills() {
-    let (kills, wrongs) = night_of(number("SEED", 1), 10, 2);
+    let (kills, wrongs) = night_of(number("SEED", 1), number("ROUNDS", 10), number("EACH", 2));
     assert!(wrongs.is_empty() && kills > 0, "{}", wrongs.join("\n"));
 }
 
-/// `bench/soak`: `JOBS` in rounds of a hundred, with `FIRST` as seed.
+/// `bench/soak`: `JOBS` in nights of 25 rounds, each with its death, of 20 jobs; the first night has `FIRST` as seed.
 #[test]
 #[ignore = "as long as it is told: see bench/soak"]
 fn soak() {
     let (first, jobs) = (number("FIRST", 1), number("JOBS", 1000));
-    let nights_of_ten_rounds = jobs.div_ceil(500);
-    let (kills, wrongs) = nights(first..first + nights_of_ten_rounds, 10, 50);
+    let count_of_nights = jobs.div_ceil(500);
+    let (kills, wrongs) = nights(first..first + count_of_nights, 25, 20);
     let count = |what: &str| wrongs.iter().flat_map(|wrong| wrong.lines()).filter(|line| line.contains(what)).count();
     println!(
         "jobs {}, kills {kills}, seeds {first} to {}; lost {}, doubled {}, stuck {}",
-        nights_of_ten_rounds * 500,
-        first + nights_of_ten_rounds - 1,
+        count_of_nights * 500,
+        first + count_of_nights - 1,
         count("is not in done/"),
         count("was rendered"),
         count("stuck"),
