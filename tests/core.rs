@@ -709,6 +709,29 @@ fn what_is_being_taken_back_and_seen_once_more_is_still_being_taken_back() {
 }
 
 #[test]
+fn a_slow_answer_during_a_stop_makes_nothing_pending_that_was_deleted() {
+    let (mut w, _) = World::up(2, 2);
+    w.accept(1);
+    w.accept(2);
+    w.begin(1);
+    w.ask(Request::Stop);
+    let asked = w.asked.take().unwrap();
+    // The link is opened anew, and all is looked for while the deletion is on its way.
+    w.step(Input::Up { server: 0, about: About::default() });
+    let deleted = vec![(JobId(2), w.prompt(2), Look::Deleted)];
+    let effects = w.step(Input::Looked { server: 0, asked, found: deleted });
+    assert!(w.word(2) == "queued" && effects.contains(&Effect::Exit), "it came once, and is gone");
+
+    let (mut w, _) = World::up(1, 1);
+    w.posted(1, PostResult::Unsure { why: "cut".to_owned(), refused: false, nodes: Vec::new() });
+    w.ask(Request::Stop);
+    w.looked(1, Look::Unknown);
+    let found = vec![(JobId(1), w.prompt(1), Look::Pending { copies: 1 })];
+    w.step(Input::Looked { server: 0, asked: 0, found });
+    assert_eq!(w.word(1), "submitting", "the next engine looks for it, and takes its absence for no person's doing");
+}
+
+#[test]
 fn an_answer_from_before_a_post_says_nothing_of_it() {
     let (mut w, _) = World::up(2, 2);
     w.posted(1, PostResult::Unsure { why: "cut".to_owned(), refused: false, nodes: Vec::new() });
