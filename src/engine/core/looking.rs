@@ -99,11 +99,11 @@ impl State {
             (Look::Pending { .. }, JobState::Submitting) => {
                 self.change(id, Change::Posted { notes: Vec::new() }, now);
             }
-            (Look::Pending { .. } | Look::Running { .. }, JobState::Cancelling { .. }) => {
-                // Asked a moment ago, or by an engine that is no more.
-                if !self.timers.iter().any(|(_, timer)| *timer == Timer::Cancel(id)) {
-                    self.after(now, Duration::ZERO, Timer::Cancel(id));
-                }
+            // Cancelled by an engine that is no more; this one has not asked yet.
+            (Look::Pending { .. } | Look::Running { .. }, JobState::Cancelling { .. })
+                if !self.timers.iter().any(|(_, timer)| *timer == Timer::Cancel(id)) =>
+            {
+                self.after(now, Duration::ZERO, Timer::Cancel(id));
             }
             (Look::Running { .. }, JobState::Submitting | JobState::Pending) => {
                 self.taking_back.remove(&id);
