@@ -30,6 +30,7 @@ pub struct Args {
 
 /// Which render folder, and which server.
 #[derive(Debug, Clone, Group)]
+#[command(next_help_heading = "Of the render folder")]
 pub struct PlaceArgs {
     /// The render folder [default: the nearest parent with comfytop.toml or .comfytop/, else here]
     #[arg(long, global = true, value_name = "FOLDER")]
