@@ -27,12 +27,12 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use jiff::Timestamp;
 use thiserror::Error;
 use tokio::sync::{mpsc, watch};
 
 use crate::comfy::{Client, ComfyError};
 use crate::config::{AfterRestart, Config, OnStall};
+use crate::faults;
 use crate::folder::{Folder, FolderError};
 use crate::inbox;
 use crate::job::{Job, JobId, JobState, Output, Repaired};
@@ -253,7 +253,7 @@ pub async fn run(options: Options) -> Result<(), EngineError> {
     };
     driver.recall_servers();
     driver.reconcile_files()?;
-    let effects = driver.state.recover(Timestamp::now());
+    let effects = driver.state.recover(faults::now());
     driver.pending.extend(effects);
     driver.flush();
     if !options.look_only {
@@ -347,7 +347,7 @@ fn state_of(options: &Options, store: &Store, folder: &Folder) -> Result<State, 
         node: retry.node,
         validation: retry.validation,
     };
-    Ok(State::new(policy, row, seats, remembered, fastrand::u64(..), Timestamp::now()))
+    Ok(State::new(policy, row, seats, remembered, fastrand::u64(..), faults::now()))
 }
 
 impl Driver {
@@ -394,7 +394,7 @@ impl Driver {
             // What is in memory may be ahead of the store.
             return;
         }
-        let effects = self.state.step(input, Timestamp::now());
+        let effects = self.state.step(input, faults::now());
         self.pending.extend(effects);
     }
 
@@ -565,7 +565,7 @@ impl Driver {
         if self.state.engine_row().look_only {
             self.watch_inboxes()?;
             self.ends_with_faces = false;
-            self.state.take_up_work(Timestamp::now());
+            self.state.take_up_work(faults::now());
             tracing::info!("the engine takes up work");
         }
         Ok(())

@@ -1,9 +1,13 @@
-//! Named points before and after every write, rename and request, at which a test may kill this process.
+//! Named points before and after every write, rename and request, at which a test may kill this process; and a clock that
+//! it may set wrong.
 //!
-//! Without the cargo feature `faults` they are nothing at all: what stands between two points is simply done. With
-//! it, `COMFYTOP_KILL` names the point at which the process dies as by SIGKILL, or a file that names it from some moment
-//! on, and `COMFYTOP_POINTS` a file to which every point passed is added. `tests/survives.rs` sees to it that no step goes without. It must never change what
-//! is done, and no release is built with it.
+//! Without the cargo feature `faults` they are nothing at all: what stands between two points is simply done, and the
+//! clock is the machine's. With it, `COMFYTOP_KILL` names the point at which the process dies as by SIGKILL, or a file that
+//! names it from some moment on, `COMFYTOP_POINTS` a file to which every point passed is added, and `COMFYTOP_CLOCK` one
+//! with the seconds by which the clock is wrong. `tests/survives.rs` sees to it that no step goes without. It must never
+//! change what is done, and no release is built with it.
+
+use jiff::Timestamp;
 
 /// Does one step on the outside world, between its two points.
 pub fn step<T>(name: &'static str, act: impl FnOnce() -> T) -> T {
@@ -21,9 +25,19 @@ pub async fn request<T>(name: &'static str, at: &str, send: impl Future<Output =
     done
 }
 
+/// The time by which jobs are steered.
+pub fn now() -> Timestamp {
+    let now = Timestamp::now();
+    now.checked_add(armed::error_of_the_clock()).unwrap_or(now)
+}
+
 #[cfg(not(feature = "faults"))]
 mod armed {
     pub fn pass(_: &str, _: &str, _: &str) {}
+
+    pub fn error_of_the_clock() -> jiff::SignedDuration {
+        jiff::SignedDuration::ZERO
+    }
 }
 
 #[cfg(feature = "faults")]
@@ -82,6 +96,13 @@ mod armed {
         if dies {
             die();
         }
+    }
+
+    pub fn error_of_the_clock() -> jiff::SignedDuration {
+        static FILE: LazyLock<Option<PathBuf>> =
+            LazyLock::new(|| std::env::var_os("COMFYTOP_CLOCK").map(PathBuf::from));
+        let told = FILE.as_ref().and_then(|file| std::fs::read_to_string(file).ok());
+        jiff::SignedDuration::from_secs(told.and_then(|told| told.trim().parse().ok()).unwrap_or(0))
     }
 
     /// ` POST /prompt` of `POST http://127.0.0.1:8188/prompt`; ids become `{id}`.

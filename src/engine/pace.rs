@@ -6,11 +6,11 @@
 
 use std::time::Duration;
 
-use jiff::Timestamp;
 use tokio::time::Instant;
 
 use super::Driver;
 use super::core::Input;
+use crate::faults;
 
 /// How often progress goes to the faces.
 const PROGRESS_EVERY: Duration = Duration::from_millis(100);
@@ -68,7 +68,7 @@ impl Pace {
     /// Does what is due, and sets the next deadlines.
     pub fn keep(&mut self, driver: &mut Driver) {
         let now = Instant::now();
-        if driver.state.next_wake().is_some_and(|at| at <= Timestamp::now()) {
+        if driver.state.next_wake().is_some_and(|at| at <= faults::now()) {
             driver.step(Input::Tick);
         }
         if now >= self.disk_at {
@@ -120,7 +120,7 @@ impl Pace {
     pub fn next(&self, driver: &Driver) -> Instant {
         let now = Instant::now();
         let timer = driver.state.next_wake().map(|at| {
-            let wait = at.duration_since(Timestamp::now());
+            let wait = at.duration_since(faults::now());
             now + Duration::try_from(wait).unwrap_or(Duration::ZERO)
         });
         let store = driver.unwritten.as_ref().map(|waits| waits.try_at);

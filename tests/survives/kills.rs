@@ -1,15 +1,19 @@
 //! The killing: at every named point, and by lot.
 
 #[cfg(unix)]
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 #[cfg(unix)]
 use std::panic::AssertUnwindSafe;
 use std::sync::Mutex;
 #[cfg(unix)]
 use std::sync::atomic::AtomicUsize;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::{Duration, Instant};
+use std::time::Duration;
+#[cfg(unix)]
+use std::time::Instant;
 
+#[cfg(unix)]
+use super::lives::{Life, ORDERS, PLAIN, TROUBLED};
 use super::night::{Death, Night};
 
 /// Nights that run beside each other: most of one is waiting.
@@ -67,18 +71,15 @@ fn beside<T: Sync>(all: &[T], run: impl Fn(&T) -> Vec<String> + Sync) -> Vec<Str
     wrongs.into_inner().unwrap()
 }
 
-/// Whoever passes a point dies there: in every life, and in the midst of every order.
+/// A life, the point at which whoever passes it dies, and whether the server dies with the engine.
 #[cfg(unix)]
-#[test]
-fn killed_at_every_named_point() {
-    use super::lives::{Life, ORDERS, PLAIN, TROUBLED};
-    let only = std::env::var("LIFE").ok();
-    let lives = [&[PLAIN], TROUBLED, ORDERS].concat();
-    let is_meant = |name: &str| only.as_deref().is_none_or(|only| only == name);
-    // What the plain one passes is not done again in the others.
-    let lives: Vec<_> = lives.into_iter().filter(|(name, _)| *name == PLAIN.0 || is_meant(name)).collect();
+type Kill = (Life, String, bool);
+
+/// Every life without any death: the points that are passed in it.
+#[cfg(unix)]
+fn passed_in(lives: &[Life]) -> Vec<(Life, BTreeSet<String>)> {
     let all = Mutex::new(Vec::new());
-    let wrongs = beside(&lives, |life| {
+    let wrongs = beside(lives, |life| {
         let mut night = Night::new();
         night.traces = true;
         (life.1)(&mut night);
@@ -87,7 +88,12 @@ fn killed_at_every_named_point() {
         night.judge().into_iter().map(|wrong| format!("{}: {wrong}", life.0)).collect()
     });
     assert!(wrongs.is_empty(), "without any death: {}", wrongs.join("\n"));
-    let all = all.into_inner().unwrap();
+    all.into_inner().unwrap()
+}
+
+/// Who is to die where. What the plain life passes is not done again in the others.
+#[cfg(unix)]
+fn planned(all: Vec<(Life, BTreeSet<String>)>, is_meant: impl Fn(&str) -> bool) -> Vec<Kill> {
     let usual = all.iter().find(|(life, _)| life.0 == PLAIN.0).map(|(_, passed)| passed.clone()).unwrap_or_default();
     let mut plan = Vec::new();
     for (life, passed) in all.into_iter().filter(|(life, _)| is_meant(life.0)) {
@@ -110,15 +116,24 @@ fn killed_at_every_named_point() {
     // What a life passed last may not have been written down any more: where one side was passed, so is the other.
     for at in 0..plan.len() {
         let (life, point, both) = plan[at].clone();
-        let other = match point.rsplit_once(' ') {
-            Some((name, "before")) => format!("{name} after"),
-            Some((name, _)) => format!("{name} before"),
-            None => continue,
-        };
+        let Some((name, side)) = point.rsplit_once(' ') else { continue };
+        let other = format!("{name} {}", if side == "before" { "after" } else { "before" });
         if !plan.iter().any(|(_, side, _)| *side == other) {
             plan.push((life, other, both));
         }
     }
+    plan
+}
+
+/// Whoever passes a point dies there: in every life, and in the midst of every order.
+#[cfg(unix)]
+#[test]
+fn killed_at_every_named_point() {
+    let only = std::env::var("LIFE").ok();
+    let is_meant = |name: &str| only.as_deref().is_none_or(|only| only == name);
+    let lives = [&[PLAIN], TROUBLED, ORDERS].concat();
+    let lives: Vec<_> = lives.into_iter().filter(|(name, _)| *name == PLAIN.0 || is_meant(name)).collect();
+    let mut plan = planned(passed_in(&lives), is_meant);
     let points = super::points::names();
     let excused = |name: &str| NOT_HERE.iter().any(|(other, _)| *other == name);
     let sides = points.iter().filter(|name| !excused(name));
@@ -140,7 +155,7 @@ fn killed_at_every_named_point() {
     println!("{} lives", plan.len());
     let died = Mutex::new(BTreeMap::<String, usize>::new());
     let slowest = Mutex::new((Duration::ZERO, String::new()));
-    let run = |((name, live), point, both): &(Life, String, bool)| {
+    let run = |((name, live), point, both): &Kill| {
         let began = Instant::now();
         let caught = std::panic::catch_unwind(AssertUnwindSafe(|| {
             let mut night = Night::new();
@@ -166,7 +181,7 @@ fn killed_at_every_named_point() {
     // What is asked for by the clock, a life may do without: it is lived again.
     for round in 0..4 {
         let spared: Vec<String> = spared_now();
-        let again = |(_, point, _): &&(Life, String, bool)| round == 0 || spared.contains(point);
+        let again = |(_, point, _): &&Kill| round == 0 || spared.contains(point);
         let these: Vec<_> = plan.iter().filter(again).cloned().collect();
         let wrongs = beside(&these, run);
         assert!(wrongs.is_empty(), "{}", wrongs.join("\n\n"));

@@ -312,6 +312,33 @@ fn a_disk_that_is_full_while_a_clip_is_fetched() {
     assert_eq!((stage.begun().len(), stage.names("outputs")), (1, vec!["clip.mp4".to_owned()]));
 }
 
+/// Back and forth by hours: before the first job, while jobs render, and while the fate of a POST is unknown.
+#[test]
+fn a_clock_that_jumps_back_and_forth() {
+    let scenario = "[[fault]]\non = { post = 2 }\ndo = \"post_lost\"\n";
+    let mut stage = Stage::served(&Wish { render_seconds: 0.5, scenario, ..Wish::default() });
+    impatient(&stage);
+    let clock = stage.temp().join("clock");
+    let set = |seconds: &str| {
+        fs::write(clock.with_extension("draft"), seconds).unwrap();
+        fs::rename(clock.with_extension("draft"), &clock).unwrap();
+    };
+    set("-90000");
+    stage.start_engine_with(&[("COMFYTOP_CLOCK", clock.to_str().unwrap())]);
+    stage.put_image();
+    stage.drop_file("three.json", json!([job("a", 1), job("b", 2), job("c", 3)]).to_string());
+    for (begun, seconds) in [(1, "36000"), (2, "-36000"), (3, "7")] {
+        stage.until("the next render", |stage| (stage.begun().len() >= begun).then_some(()));
+        set(seconds);
+    }
+    for (id, seed) in [(1, 1), (2, 2), (3, 3)] {
+        assert_near(&stage.until_state(id, "done")["ssim"], clip_of(seed).1);
+        assert_eq!(stage.attempts(id).len(), 1, "{}", stage.show(id));
+    }
+    assert_eq!(stage.begun().len(), 3, "each once");
+    assert_eq!(stage.names("outputs"), ["a.mp4", "b.mp4", "c.mp4"]);
+}
+
 /// A share goes away while jobs of it render, and leaves an empty folder; what ends meanwhile is put away on its return.
 #[test]
 fn a_share_that_goes_away_while_its_jobs_render() {

@@ -64,6 +64,7 @@ impl State {
             && s.surveying.is_none()
             && !self.salvages(server)
             && !self.is_unsure(server)
+            && !self.takes_back(server)
             && s.posting.len() < POSTS
             && s.not_before.is_none_or(|at| at <= now)
             && !self.is_taken_alone(server)
@@ -80,6 +81,12 @@ impl State {
 
     fn salvages(&self, server: usize) -> bool {
         !self.collecting.is_empty() && self.at_server(server).any(|j| self.collecting.contains(&j.id))
+    }
+
+    /// All of them first, then they are sent anew in their order: one by one they would overtake each other for ever.
+    fn takes_back(&self, server: usize) -> bool {
+        let waits = |id: &JobId| self.jobs.get(id).is_some_and(|job| job.state.is_pending());
+        self.taking_back.iter().any(|id| waits(id) && self.server_of(*id) == Some(server))
     }
 
     /// Nobody knows yet whether a POST arrived: what stands behind it would overtake it.
