@@ -129,8 +129,6 @@ struct Server {
     lost_at: Option<Timestamp>,
     /// When the socket was last found deaf.
     deaf_at: VecDeque<Timestamp>,
-    /// How often it was heard again after a long silence, in which much may have ended.
-    silences: u64,
 }
 
 /// When a server took a prompt, by the order of all that servers took. No clock: it may jump.
@@ -145,8 +143,6 @@ struct Sent {
     looks: u64,
     /// Posted before, and nowhere: the first may still arrive.
     again: bool,
-    /// How many long silences of its server there had been when it was last seen there.
-    silences: u64,
 }
 
 /// A render that is being watched.
@@ -325,7 +321,6 @@ impl State {
                 freed: false,
                 lost_at: None,
                 deaf_at: VecDeque::new(),
-                silences: 0,
             })
             .collect();
         let mut state = Self {
