@@ -2,7 +2,7 @@
 
 use std::ffi::OsStr;
 use std::fs;
-use std::io;
+use std::io::{self, Read as _};
 use std::path::{Path, PathBuf};
 
 use super::{Folder, HELD, named, no_replace};
@@ -53,6 +53,13 @@ pub fn number_of(file_name: &OsStr) -> Option<(u64, &str)> {
 }
 
 impl Folder {
+    /// Which inbox a folder is; one that is none counts as the first.
+    pub fn inbox_of(&self, dir: &Path) -> usize {
+        let real = |path: &Path| path.canonicalize().unwrap_or_else(|_| path.to_owned());
+        let dir = real(dir);
+        self.inboxes.iter().position(|inbox| real(inbox) == dir).unwrap_or_default()
+    }
+
     /// Moves a dropped file to its inbox's `queued/000049-NAME`; `name` is what [`dropped_name`] makes of its own,
     /// without the number of an earlier round. `None`: it is not there any more, somebody else took it.
     ///
@@ -282,6 +289,24 @@ pub(super) fn inbox_of(file: &Path) -> PathBuf {
         Some(inbox) if own => inbox.to_owned(),
         _ => dir.to_owned(),
     }
+}
+
+/// Neither called like a picture nor begun like one, but text.
+pub fn is_text(path: &Path) -> bool {
+    const PICTURES: [&str; 9] = ["png", "jpg", "jpeg", "webp", "gif", "bmp", "tif", "tiff", "avif"];
+    let ending = path.extension().and_then(|ending| ending.to_str()).unwrap_or_default();
+    if PICTURES.iter().any(|picture| ending.eq_ignore_ascii_case(picture)) {
+        return false;
+    }
+    let mut start = Vec::new();
+    let read = std::fs::File::open(path).and_then(|file| file.take(512).read_to_end(&mut start));
+    let words = match std::str::from_utf8(&start) {
+        Ok(words) => words,
+        // Cut within a letter.
+        Err(error) if error.error_len().is_none() => "",
+        Err(_) => return false,
+    };
+    read.is_ok() && !words.is_empty() && words.chars().all(|c| !c.is_control() || c.is_whitespace())
 }
 
 #[cfg(test)]
