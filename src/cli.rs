@@ -191,7 +191,7 @@ fn on_paper(verb: Verb, asks: &PlaceArgs, out: &mut dyn std::io::Write) -> Resul
         Verb::New { workflow, output } => {
             paper::new(&Place::as_it_is(asks)?, workflow.as_deref(), output.as_deref(), out)
         }
-        Verb::Extract { file, page } => Ok(paper::extract(&file, page, out)),
+        Verb::Extract { file, page, object_info } => paper::extract(&file, page, object_info.as_deref(), out),
         Verb::Workflow(WorkflowVerb::Convert { file, object_info }) => {
             convert(asks, &file, object_info.as_deref(), out)
         }

@@ -26,7 +26,7 @@ use std::io::{self, Read, Seek, SeekFrom};
 use serde_json::{Map, Value};
 use thiserror::Error;
 
-use crate::{lenient, weigh};
+use crate::{job_file, lenient, weigh};
 
 /// The endings of files that may carry a prompt, in small letters.
 pub const ENDINGS: &[&str] = &[".png", ".apng", ".webp", ".flac", ".mp4", ".mov", ".m4v", ".webm", ".mkv"];
@@ -56,7 +56,10 @@ pub enum EmbeddedError {
         "it carries no prompt: ComfyUI did not make it, was told not to write metadata, or another program took it out"
     )]
     None,
-    #[error("it carries no prompt in API format, only the graph of ComfyUI's page")]
+    #[error(
+        "it carries no prompt in API format, only the graph of ComfyUI's page: --object-info FILE, a saved answer of a \
+         server's /object_info, converts it; --page prints it as it is"
+    )]
     OnlyPage,
     #[error("the prompt in it is not JSON: {0}")]
     NotJson(String),
@@ -92,7 +95,40 @@ pub fn read(file: &mut (impl Read + Seek)) -> Result<Embedded, EmbeddedError> {
     Ok(found)
 }
 
+/// The object that a text is.
+fn parsed(text: &str) -> Result<Map<String, Value>, EmbeddedError> {
+    if weigh::json_is_over(text, weigh::MOST) {
+        return Err(EmbeddedError::TooMuch);
+    }
+    let value = serde_json::from_str(text)
+        .map_err(|error| EmbeddedError::NotJson(crate::text::clean(&error.to_string()).into_owned()))?;
+    let Value::Object(graph) = value else { return Err(EmbeddedError::NotAGraph) };
+    Ok(graph)
+}
+
 impl Embedded {
+    /// What renders the file again: the graph that rendered it, else that of the page, which a server must make fit to
+    /// run.
+    ///
+    /// # Errors
+    /// As [`Self::graph`].
+    pub fn job_graph(&self) -> Result<Map<String, Value>, EmbeddedError> {
+        match self.graph() {
+            Err(EmbeddedError::OnlyPage) => self.page(),
+            graph => graph,
+        }
+    }
+
+    /// The graph of the page.
+    ///
+    /// # Errors
+    /// When there is none, or it is not one.
+    pub fn page(&self) -> Result<Map<String, Value>, EmbeddedError> {
+        let text = lenient::mended(self.workflow.as_ref().ok_or(EmbeddedError::None)?);
+        let graph = parsed(&text)?;
+        if job_file::is_page_graph(&graph) { Ok(graph) } else { Err(EmbeddedError::NotAGraph) }
+    }
+
     /// The graph that rendered the file.
     ///
     /// # Errors
@@ -101,13 +137,7 @@ impl Embedded {
         let Some(text) = &self.prompt else {
             return Err(if self.workflow.is_some() { EmbeddedError::OnlyPage } else { EmbeddedError::None });
         };
-        let text = lenient::mended(text);
-        if weigh::json_is_over(&text, weigh::MOST) {
-            return Err(EmbeddedError::TooMuch);
-        }
-        let value = serde_json::from_str(&text)
-            .map_err(|error| EmbeddedError::NotJson(crate::text::clean(&error.to_string()).into_owned()))?;
-        let Value::Object(mut graph) = value else { return Err(EmbeddedError::NotAGraph) };
+        let mut graph = parsed(&lenient::mended(text))?;
         if !graph.values().any(|node| node.get("class_type").is_some_and(Value::is_string)) {
             return Err(EmbeddedError::NotAGraph);
         }

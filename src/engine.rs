@@ -257,6 +257,7 @@ pub async fn run(options: Options) -> Result<(), EngineError> {
     driver.pending.extend(effects);
     driver.flush();
     if !options.look_only {
+        driver.tell_of_profiles();
         driver.watch_inboxes()?;
     }
     let faces = faces(&events);

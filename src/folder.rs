@@ -23,7 +23,7 @@ use thiserror::Error;
 pub use collecting::{Collecting, Part};
 pub use disk::{disk_free, is_network_disk, refuse_network_disk};
 pub use inputs::KeptInput;
-pub use intake::{Ending, Finished, dropped_name, number_of};
+pub use intake::{Ending, Finished, dropped_name, is_text, number_of};
 pub use seat::Seat;
 pub use stamp::Stamp;
 pub use workflows::{WorkflowFileError, WorkflowText};

@@ -36,12 +36,12 @@ pub use until::{Until, Varied};
 
 pub use write::text_of;
 
-use crate::text;
+use crate::{text, weigh};
 
 /// Larger job files are refused unread.
-pub const MAX_BYTES: u64 = 16 << 20;
-/// What the values and keys of a job file may weigh ([`crate::weigh`]): some 50 MB in memory, with all that is made of them.
-const MOST_WEIGHT: usize = 200_000;
+pub const MAX_BYTES: u64 = 4 << 20;
+/// What the values and keys of a job file may weigh ([`crate::weigh`]): some 40 MB in memory, with all that is made of them.
+const MOST_WEIGHT: usize = weigh::MOST;
 /// More jobs than this in one file are refused.
 pub const MAX_JOBS: usize = 1000;
 /// The longest job name, in characters.
@@ -51,7 +51,7 @@ pub const MAX_PRIORITY: i64 = 1_000_000;
 /// So many faults of a file are told, and that there are more.
 pub const MAX_ERRORS: usize = 100;
 /// The jobs that `repeat`, `sweep` and lists of seeds make of a file's entries take no more room than this, in bytes.
-const MOST_COPIED: usize = 16 << 20;
+const MOST_COPIED: usize = 8 << 20;
 /// What all the tries of a file's jobs may take, one after another: as long as that, nobody is answered.
 const MOST_TRIED: usize = 256 << 20;
 
@@ -86,6 +86,30 @@ pub struct JobSpec {
     pub entry: usize,
     /// What tells it from the others of its entry, where that makes several jobs.
     pub variant: Option<Variant>,
+}
+
+impl JobSpec {
+    /// A job that asks for nothing but this.
+    pub fn of(workflow: Source) -> Self {
+        Self {
+            workflow,
+            name: None,
+            slots: Map::new(),
+            set: Map::new(),
+            priority: 0,
+            note: None,
+            server: None,
+            hold: false,
+            after: Vec::new(),
+            tags: Vec::new(),
+            extra_data: None,
+            until: None,
+            repair: false,
+            textual: false,
+            entry: 0,
+            variant: None,
+        }
+    }
 }
 
 /// One of the jobs that `repeat`, `sweep` or a list of seeds makes of an entry.
@@ -215,6 +239,13 @@ pub fn parse(format: Format, bytes: &[u8]) -> Result<Vec<JobSpec>, Vec<JobFileEr
     Ok(bases.into_iter().flat_map(|(job, ways)| ways.jobs(job)).collect())
 }
 
+/// What a job is called: as it says, else as its file.
+pub fn job_name(own: Option<&str>, file: &str) -> String {
+    let names = [own.unwrap_or_default(), Format::stem(file), "job"];
+    let mut names = names.into_iter().map(text::clean).filter(|name| !name.is_empty());
+    names.next().unwrap_or_default().into_owned()
+}
+
 fn without_bom(bytes: &[u8]) -> &[u8] {
     bytes.strip_prefix(b"\xEF\xBB\xBF").unwrap_or(bytes)
 }
@@ -244,7 +275,12 @@ fn decode(format: Format, bytes: &[u8]) -> Result<&str, JobFileError> {
         JobFileError::whole(format!("the file is not UTF-8 text (line {line}): save it as UTF-8"))
     })?;
     if format.is_too_heavy(file) {
-        return Err(JobFileError::whole("the file holds more than can be read into memory at once: split it"));
+        // one job can't be split
+        let is_one = format == Format::Json && !file.trim_start().starts_with('[');
+        let (than, split) = if is_one { ("any graph that people make, and than ", "") } else { ("", "; split it") };
+        return Err(JobFileError::whole(format!(
+            "the file holds more than {than}can be read into memory at once: {MOST_WEIGHT} values and keys{split}"
+        )));
     }
     Ok(file)
 }

@@ -142,6 +142,9 @@ pub enum Request {
     /// Small pictures of the job's main output, made where they are not there yet.
     Pictures {
         job: JobId,
+        /// Of this attempt; none: of the one that the job shows.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        attempt: Option<u32>,
         what: Pictures,
     },
     /// This face wants to see what the sampler is at, or no more; see [`Update::Preview`].
@@ -287,6 +290,8 @@ pub enum Answer {
     /// The pictures, or why there are none.
     Pictures {
         job: JobId,
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        attempt: Option<u32>,
         what: Pictures,
         album: Result<Album, String>,
     },

@@ -340,7 +340,7 @@ fn add_one(talk: &mut Talk, file: &Path, no_preflight: bool, out: &mut dyn Write
 /// The body of a POST, from a file that ComfyUI made: its graph, and beside it the page's own.
 fn carried(path: &Path) -> Result<String, embedded::EmbeddedError> {
     let found = embedded::read(&mut std::fs::File::open(path)?)?;
-    let mut body = serde_json::json!({ "prompt": found.graph()? });
+    let mut body = serde_json::json!({ "prompt": found.job_graph()? });
     let page = found.workflow.and_then(|page| crate::lenient::parse::<serde_json::Value>(page.as_bytes()).ok());
     if let (Some(page), Some(body)) = (page, body.as_object_mut()) {
         body.insert("extra_data".to_owned(), serde_json::json!({ "extra_pnginfo": { "workflow": page } }));

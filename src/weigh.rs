@@ -8,8 +8,8 @@ use std::fmt;
 
 use serde_json::{Map, Value};
 
-/// What a workflow may weigh.
-pub const MOST: usize = 600_000;
+/// What a graph in API format may weigh: some 10,000 nodes.
+pub const MOST: usize = 200_000;
 
 /// Whether the values and keys in a JSON text are more than `most`. What is wrong with the text is said when it is
 /// read; up to there it is counted.

@@ -2,9 +2,11 @@
 //!
 //! Pure: texts in, graphs out. It never opens a file (`folder.rs` does) and never asks a server.
 //! The parts: [`graph`] (the format and the edits), [`slots`] (the `.toml` beside a workflow), [`fill`]
-//! (a job put in), [`tries`] (what its later tries change), [`from_graph`] (size and seed, as a graph tells them), [`mod@infer`] (slots where there is no
+//! (a job put in), [`tries`] (what its later tries change), [`asked`] (a job held against
+//! what is there), [`from_graph`] (size and seed, as a graph tells them), [`mod@infer`] (slots where there is no
 //! `.toml`), [`object_info`] (the node classes of a server), [`preflight`] (a graph held against them).
 
+pub mod asked;
 pub mod convert;
 pub mod fill;
 pub mod from_graph;
@@ -14,6 +16,8 @@ pub mod object_info;
 pub mod preflight;
 pub mod slots;
 pub mod tries;
+
+use std::sync::Arc;
 
 use serde_json::Value;
 use thiserror::Error;
@@ -57,7 +61,8 @@ pub const EXAMPLES: &[(&str, &[u8])] = &[
 pub struct Workflow {
     pub name: String,
     pub description: String,
-    pub graph: Graph,
+    /// Shared with the job file that brought it.
+    pub graph: Arc<Graph>,
     /// As declared; for a graph without a `.toml` as [`mod@infer`] finds them.
     pub slots: Vec<Slot>,
 }
@@ -74,8 +79,10 @@ pub enum WorkflowError {
     /// Several lines: a fault each.
     #[error("this graph of ComfyUI's page can't be made fit to run: {0}")]
     Convert(#[from] convert::ConvertError),
-    #[error("it holds more than any graph that people make: more than can be read into memory at once")]
-    TooMuch,
+    #[error(
+        "it holds more than any graph that people make, and than can be read into memory at once: {0} values and keys"
+    )]
+    TooMuch(usize),
     #[error("the graph has no nodes")]
     NoNodes,
     /// Each with its id and title.
@@ -104,9 +111,12 @@ impl Workflow {
         info: Option<&ObjectInfo>,
         when: When,
     ) -> Result<Self, WorkflowError> {
-        let graph = read(json)?;
+        let mut graph = read(json)?;
         match info.filter(|_| job_file::is_page_graph(&graph)) {
-            Some(info) => Self::from_page(name, &graph, slots_toml, info, when),
+            Some(info) => {
+                convert::slim(&mut graph);
+                Self::from_page(name, &graph, slots_toml, info, when)
+            }
             None => Self::from_graph(name, graph)?.with_slots(slots_toml),
         }
     }
@@ -134,7 +144,8 @@ impl Workflow {
     }
 
     /// A graph without a `.toml`: one that a job file brought along.
-    pub fn from_graph(name: &str, graph: Graph) -> Result<Self, WorkflowError> {
+    pub fn from_graph(name: &str, graph: impl Into<Arc<Graph>>) -> Result<Self, WorkflowError> {
+        let graph = graph.into();
         graph::check(&graph)?;
         let slots = infer::infer(&graph);
         Ok(Self { name: name.to_owned(), description: String::new(), graph, slots })
@@ -158,15 +169,18 @@ impl Workflow {
 /// The object that a workflow's text is.
 fn read(json: &str) -> Result<Graph, WorkflowError> {
     let json = json.strip_prefix('\u{feff}').unwrap_or(json);
-    if weigh::json_is_over(json, weigh::MOST) {
-        return Err(WorkflowError::TooMuch);
-    }
+    // a graph of the page weighs twice what comes of it
+    let most = convert::MOST_WEIGHT;
+    let left = weigh::left_of(json, most).ok_or(WorkflowError::TooMuch(most))?;
     let value: Value = serde_json::from_str(json).map_err(|error| {
         let full = error.to_string();
         let message = text::clean(full.split(" at line ").next().unwrap_or(&full)).into_owned();
         WorkflowError::NotJson { line: error.line(), column: error.column(), message }
     })?;
     match value {
+        Value::Object(graph) if most - left > weigh::MOST && !job_file::is_page_graph(&graph) => {
+            Err(WorkflowError::TooMuch(weigh::MOST))
+        }
         Value::Object(graph) => Ok(graph),
         other => Err(WorkflowError::NotAGraph(job_file::kind(&other))),
     }

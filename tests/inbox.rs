@@ -169,7 +169,7 @@ fn a_file_too_big_is_said_to_be() {
     file.set_len(17 << 20).expect("sized");
     loop {
         match inbox.next() {
-            Event::TooBig { why, .. } => break assert!(why.contains("16 MiB"), "{why}"),
+            Event::TooBig { why, .. } => break assert!(why.contains("4 MiB"), "{why}"),
             // seen between its making and its growing
             Event::Offer { last_call: false, .. } => {}
             other => panic!("too big, not {other:?}"),

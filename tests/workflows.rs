@@ -81,7 +81,7 @@ fn the_built_in_workflows_pass_what_both_recorded_servers_ask() {
         let info = ObjectInfo::of(version);
         for (name, ..) in BUILT_IN {
             let workflow = built_in(name);
-            for (id, node) in &workflow.graph {
+            for (id, node) in &*workflow.graph {
                 let class = node["class_type"].as_str().expect("a class");
                 let place = format!("{version} {name} {id} {class}");
                 let declared = info.0.get(class).unwrap_or_else(|| panic!("{place}: no such class"));

@@ -3,6 +3,7 @@
 use std::cell::LazyCell;
 use std::io::Write;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use super::place::{Place, Trouble};
 use super::{runtime, shown};
@@ -52,9 +53,9 @@ pub(super) fn check(
     };
     let ground = Ground {
         folder: &folder,
+        config: &place.config,
         servers: &names,
-        workflow: place.config.inboxes.first().and_then(|inbox| inbox.workflow.as_deref()),
-        info: info.as_ref().map(|info| (info, "the server")),
+        info: info.map(|info| (Arc::new(info), "the server")),
         preflight,
     };
     Ok(written(jobs::check(&ground, files, out)))
@@ -63,11 +64,10 @@ pub(super) fn check(
 pub(super) fn dry_run(place: &Place, files: &[PathBuf], out: &mut dyn Write) -> Result<Code, Trouble> {
     let folder = place.folder()?;
     let names: Vec<String> = servers(place).iter().map(ServerConfig::label).collect();
-    let workflow = place.config.inboxes.first().and_then(|inbox| inbox.workflow.as_deref());
     // for graphs of the page; what is wrong at the server is `check`'s to say
     let told = asked(&place.config.servers);
-    let info = told.as_ref().map(|info| (info, "the server"));
-    let ground = Ground { folder: &folder, servers: &names, workflow, info, preflight: info.is_some() };
+    let info = told.map(|info| (Arc::new(info), "the server"));
+    let ground = Ground { folder: &folder, config: &place.config, servers: &names, info, preflight: true };
     Ok(written(jobs::dry_run(&ground, files, out)))
 }
 
@@ -111,14 +111,20 @@ pub(super) fn new(
     Ok(Code::Ok)
 }
 
-pub(super) fn extract(file: &Path, page: bool, out: &mut dyn Write) -> Code {
-    match extracting::run(file, page, out) {
+pub(super) fn extract(
+    file: &Path,
+    page: bool,
+    object_info: Option<&Path>,
+    out: &mut dyn Write,
+) -> Result<Code, Trouble> {
+    let info = object_info.map(convert::object_info).transpose()?;
+    Ok(match extracting::run(file, page, info.as_ref(), out) {
         Ok(()) => Code::Ok,
         Err(error) => {
             eprintln!("comfytop: {}: {error}", shown(file));
             Code::No
         }
-    }
+    })
 }
 
 pub(super) fn workflows(place: &Place, out: &mut dyn Write) -> Result<Code, Trouble> {

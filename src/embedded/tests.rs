@@ -54,6 +54,9 @@ fn a_file_without_a_prompt_says_so() {
     assert!(matches!(read(&mut Cursor::new(b"")), Err(EmbeddedError::Unknown)));
     let page = Embedded { workflow: Some("{}".to_owned()), prompt: None };
     assert!(matches!(page.graph(), Err(EmbeddedError::OnlyPage)));
+    assert!(matches!(page.job_graph(), Err(EmbeddedError::NotAGraph)));
+    let page = Embedded { workflow: Some(r#"{"nodes": [], "links": []}"#.to_owned()), prompt: None };
+    assert!(page.job_graph().is_ok_and(|graph| graph.contains_key("nodes")), "a server makes it fit to run");
     for (text, words) in [("{", "not JSON"), ("[]", "no graph"), ("{\"a\": 1}", "no graph")] {
         let it = Embedded { prompt: Some(text.to_owned()), workflow: None };
         assert!(it.graph().expect_err("refused").to_string().contains(words), "{text}");

@@ -29,6 +29,7 @@ use crate::job_file::Format;
 use crate::protocol::{Answer, Level};
 use crate::store::{FileRow, NewFile, Place, StoreError, Write};
 use crate::text;
+use crate::workflow::asked;
 
 use numbering::{Batch, hash};
 use reading::{Draft, Drafts, LARGE, Missing, Reader, Wait, rejection};
@@ -160,8 +161,8 @@ impl Driver {
                 }
                 inbox::Event::Unreadable { path, why, .. } | inbox::Event::TooBig { path, why, .. } => {
                     let mut drop = Drop::at(path, Vec::new());
-                    let jobs = vec![Draft::rejected(&drop.name, rejection(why, ""))];
-                    let file = self.number(&mut drop, Drafts { jobs, named: Vec::new() }, &unread);
+                    let drafts = Drafts::alone(Draft::rejected(&drop.name, rejection(why, "")));
+                    let file = self.number(&mut drop, drafts, &unread);
                     unread.add(drop.path, file);
                 }
                 inbox::Event::Gone { path } => {
@@ -382,6 +383,10 @@ impl Driver {
             Err(Wait::Copies(paths)) => return Ok(Made::Copies(paths)),
             Err(Wait::Unread(why)) => return Ok(Made::Unread(why)),
         };
+        for doubt in &drafts.doubts {
+            let text = format!("{}: {doubt}", text::clean(&drop.name));
+            self.step(Input::Notice { level: Level::Warning, text });
+        }
         Ok(Made::File(self.number(drop, drafts, batch)))
     }
 
@@ -411,8 +416,8 @@ impl Driver {
                 Ok(None)
             }
             Err(why) => {
-                let jobs = vec![Draft::rejected(&drop.name, why)];
-                Ok(Some(Made::File(self.number(drop, Drafts { jobs, named: Vec::new() }, batch))))
+                let drafts = Drafts::alone(Draft::rejected(&drop.name, why));
+                Ok(Some(Made::File(self.number(drop, drafts, batch))))
             }
         }
     }
@@ -456,11 +461,38 @@ impl Driver {
         self.step(Input::Returned { file: OpenFile { id: file.id, name: file.name, jobs: all }, jobs });
     }
 
+    /// Says at the start what would otherwise be said of every picture that is dropped.
+    pub(super) fn tell_of_profiles(&mut self) {
+        for inbox in self.config.inboxes.clone() {
+            let Some(name) = &inbox.workflow else { continue };
+            let faults = match self.intake.shelf.workflow(&self.folder, name, None) {
+                Ok(Ok(workflow)) => asked::profile_faults(&inbox, &workflow),
+                Ok(Err(unfit)) if unfit.wants_server => continue,
+                Ok(Err(unfit)) => vec![unfit.words],
+                Err(error) => vec![error.to_string()],
+            };
+            let path = inbox.path.display();
+            for why in faults {
+                self.warn(&format!(
+                    "the inbox {path} rejects what is dropped: {why}; mend its [[inbox]] in comfytop.toml"
+                ));
+            }
+        }
+    }
+
+    /// The settings of what a verb hands in: as if it were dropped.
+    fn inbox_of(&self, dir: &Path) -> InboxConfig {
+        let inbox = self.config.inboxes.get(self.folder.inbox_of(dir)).cloned().unwrap_or_default();
+        // it is a job file, whatever it is called
+        InboxConfig { slot: None, extract: false, ..inbox }
+    }
+
     /// A job file's text from a verb.
     pub(super) fn add(&mut self, name: &str, dir: &Path, text: &str, no_preflight: bool) -> Result<Answer, String> {
         let name = dropped_name(text::clean(name).replace(['/', '\\', ':'], "-").as_ref());
         let drop = Drop::at(PathBuf::from(&name), text.as_bytes().to_vec());
-        let mut drop = Drop { name, dir: dir.to_owned(), path: None, no_preflight, ..drop };
+        let inbox = self.inbox_of(dir);
+        let mut drop = Drop { name, dir: dir.to_owned(), path: None, inbox, no_preflight, ..drop };
         let mut batch = Batch::default();
         let made = self.make(&mut drop, &batch).map_err(|e| e.to_string())?;
         if let Made::Unread(why) = made {

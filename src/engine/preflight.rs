@@ -8,7 +8,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::Timestamp;
-use serde_json::{Map, Value};
 use tokio::sync::OnceCell;
 use tokio::time::Instant;
 
@@ -18,10 +17,9 @@ use crate::comfy::Client;
 use crate::config::shown_url;
 use crate::job::{Failure, FailureKind, JobId};
 use crate::store::Prompt;
+use crate::workflow::InputRef;
 use crate::workflow::object_info::ObjectInfo;
 use crate::workflow::preflight::{self, Fault};
-use crate::workflow::tries::vary;
-use crate::workflow::{Graph, InputRef};
 
 /// What was asked so lately is believed.
 const FRESH: Duration = Duration::from_secs(10);
@@ -67,25 +65,7 @@ fn brought(prompt: &Prompt) -> HashSet<InputRef> {
 
 /// What is wrong with a prompt, at one server; with any of its tries.
 pub(super) fn faults(prompt: &Prompt, info: &ObjectInfo) -> Vec<Fault> {
-    let brought = brought(prompt);
-    let extra = prompt.extra_data.as_ref();
-    let mut faults = faults_of(&prompt.graph, extra, info, &brought);
-    for edits in &prompt.variations {
-        let mut graph = prompt.graph.clone();
-        vary(&mut graph, edits);
-        let more = faults_of(&graph, extra, info, &brought).into_iter();
-        faults.extend(more.filter(|fault| !faults.contains(fault)).collect::<Vec<_>>());
-    }
-    faults
-}
-
-pub(super) fn faults_of(
-    graph: &Graph,
-    extra_data: Option<&Map<String, Value>>,
-    info: &ObjectInfo,
-    brought: &HashSet<InputRef>,
-) -> Vec<Fault> {
-    preflight::check(graph, info, brought, &preflight::packs(graph, extra_data))
+    preflight::check_tries(&prompt.graph, &prompt.variations, prompt.extra_data.as_ref(), info, &brought(prompt))
 }
 
 /// All of it as the reason of a failure.

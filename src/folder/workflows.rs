@@ -24,7 +24,7 @@ pub enum WorkflowFileError {
     Unknown { name: String, names: Vec<String>, hint: String },
     #[error("`{0}` is no name of a workflow: name one in workflows/, without a path")]
     BadName(String),
-    #[error("{} has {bytes} bytes; a workflow has at most 16 MiB", path.display())]
+    #[error("{} has {bytes} bytes; a workflow has at most {} MiB", path.display(), MAX_BYTES >> 20)]
     TooBig { path: PathBuf, bytes: u64 },
     #[error("can't read {}: {source}", path.display())]
     Read {

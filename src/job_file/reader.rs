@@ -49,24 +49,7 @@ impl Reader<'_> {
             return None;
         };
         let before = self.errors.len();
-        let mut spec = JobSpec {
-            workflow: Source::Named(None),
-            name: None,
-            slots: Map::new(),
-            set: Map::new(),
-            priority: 0,
-            note: None,
-            server: None,
-            hold: false,
-            after: Vec::new(),
-            tags: Vec::new(),
-            extra_data: None,
-            until: None,
-            repair: false,
-            textual: self.textual,
-            entry: self.entry,
-            variant: None,
-        };
+        let mut spec = JobSpec { textual: self.textual, entry: self.entry, ..JobSpec::of(Source::Named(None)) };
         if is_page_graph(&map) {
             spec.workflow = Source::Page(Arc::new(map));
             return Some((spec, Ways::one()));

@@ -53,8 +53,8 @@ fn a_list_is_several_jobs_each_with_its_place() {
 
 #[test]
 fn a_large_file_is_walked_once_and_not_for_each_of_its_jobs() {
-    // 16 MB on one line: walked for each job, this takes minutes
-    let job = format!("{{\"prompt\": \"{}\", \"sed\": 1}}", "x".repeat(16_000));
+    // 4 MB on one line: walked for each job, this takes minutes
+    let job = format!("{{\"prompt\": \"{}\", \"sed\": 1}}", "x".repeat(4_000));
     let file = format!("[{}]", vec![job.as_str(); MAX_JOBS].join(", "));
     assert_eq!(parse(Format::Json, file.as_bytes()).expect("jobs").len(), MAX_JOBS);
     let places = Places::new(Format::Json, file.as_bytes());
@@ -156,7 +156,7 @@ fn files_that_are_no_text_are_refused() {
     }
     let mut huge = b"{\"a\": \"".to_vec();
     huge.resize(17 << 20, b'x');
-    assert!(error(huge).message.contains("16 MiB"));
+    assert!(error(huge).message.contains("4 MiB"));
     let many = format!("[{}]", vec!["{\"a\":1}"; MAX_JOBS + 1].join(","));
     assert!(error(many).message.contains("1001 jobs"));
     let deep = "[".repeat(100_000);
@@ -359,7 +359,7 @@ fn jobs_that_are_copies_are_weighed_before_they_are_made() {
     let long = "x".repeat(100_000);
     let refused = |text: String| parse(Format::Json, text.as_bytes()).expect_err("refused").remove(0).message;
     let repeat = refused(format!(r#"{{"workflow": "w", "prompt": "{long}", "repeat": 1000}}"#));
-    assert!(repeat.starts_with("its 1000 jobs take 97 MB together; at most 16 MB are taken"), "{repeat}");
+    assert!(repeat.starts_with("its 1000 jobs take 97 MB together; at most 8 MB are taken"), "{repeat}");
     let tags = vec!["\"a\""; 100_000].join(",");
     assert!(
         refused(format!(r#"{{"tags": [{tags}], "sweep": {{"seed": [{}1]}}}}"#, "1,".repeat(99))).contains("together")
@@ -371,8 +371,8 @@ fn jobs_that_are_copies_are_weighed_before_they_are_made() {
     let tried = refused(format!(r#"{{"prompt": "{long}", {vary}, "repeat": 120}}"#));
     assert!(tried.contains("`vary` tries"), "{tried}");
     // what is no copy is not weighed so
-    let list = vec![format!(r#"{{"workflow": "w", "prompt": "{long}"}}"#); 100].join(",");
-    assert_eq!(parse(Format::Json, format!("[{list}]").as_bytes()).expect("jobs").len(), 100);
+    let list = vec![format!(r#"{{"workflow": "w", "prompt": "{long}"}}"#); 40].join(",");
+    assert_eq!(parse(Format::Json, format!("[{list}]").as_bytes()).expect("jobs").len(), 40);
     let head = format!("prompt = \"{long}\"\n{}", "[[job]]\n".repeat(300));
     let told = parse(Format::Toml, head.as_bytes()).expect_err("refused").remove(0).message;
     assert!(told.contains("before the first [[job]]"), "{told}");

@@ -35,8 +35,10 @@ pub enum Trouble {
     NotJson { path: PathBuf, line: usize, column: usize, message: String },
     #[error("{path}: {source}", path = shown(.path))]
     Graph { path: PathBuf, source: ConvertError },
-    #[error("{path}: it holds more than can be read into memory at once", path = shown(.0))]
-    TooMuch(PathBuf),
+    #[error("{path}: it holds more than can be read into memory at once{}", .most.map(|most| format!(
+        ", which is {most} values and keys, some {} nodes", most / 55
+    )).unwrap_or_default(), path = shown(.path))]
+    TooMuch { path: PathBuf, most: Option<usize> },
     #[error("{0}")]
     Server(String),
 }
@@ -56,16 +58,21 @@ pub fn run(
     out: &mut dyn Write,
     notes: &mut dyn Write,
 ) -> Result<(), Trouble> {
-    let graph = {
+    let page = {
         let text = read(file, LARGEST_GRAPH)?;
         let text = lenient::mended(&text);
         if convert::is_too_large(&text) {
-            return Err(Trouble::TooMuch(file.to_owned()));
+            return Err(Trouble::TooMuch { path: file.to_owned(), most: Some(convert::MOST_WEIGHT) });
         }
-        parse(&text, file, |text| serde_json::from_str::<Value>(text))?
+        let mut graph = parse(&text, file, |text| serde_json::from_str::<Value>(text))?;
+        if let Some(graph) = graph.as_object_mut() {
+            convert::slim(graph);
+        }
+        graph
     };
     let Converted { graph, warnings } =
-        convert::convert(&graph, info, when).map_err(|source| Trouble::Graph { path: file.to_owned(), source })?;
+        convert::convert(&page, info, when).map_err(|source| Trouble::Graph { path: file.to_owned(), source })?;
+    drop(page);
     for warning in warnings {
         let _ = writeln!(notes, "comfytop: {}: {warning}", shown(file));
     }
@@ -157,7 +164,7 @@ fn parse<T>(text: &str, path: &Path, read: impl Fn(&str) -> Result<T, serde_json
     read(text).map_err(|error| {
         // what was refused before it was read has no place
         if error.line() == 0 {
-            return Trouble::TooMuch(path.to_owned());
+            return Trouble::TooMuch { path: path.to_owned(), most: None };
         }
         let full = error.to_string();
         let message = clean(full.split(" at line ").next().unwrap_or(&full)).into_owned();

@@ -9,6 +9,7 @@ use std::process::{Command, Stdio};
 
 use serde_json::json;
 
+use super::workflows::profile_faults;
 use crate::comfy::{Client, Device, SystemStats};
 use crate::config::{Config, DEFAULT_SERVER, ServerConfig};
 use crate::folder::{Folder, disk_free, refuse_network_disk};
@@ -63,6 +64,7 @@ fn bad(what: &str, words: impl Into<String>, advice: impl Into<String>) -> Findi
 pub async fn examine(patient: &Patient<'_>) -> Vec<Finding> {
     let mut found = Vec::new();
     found.extend(folders(patient.folder));
+    found.extend(profiles(patient));
     found.push(store(patient.folder));
     found.push(engine(patient));
     found.extend(disk(patient));
@@ -124,6 +126,13 @@ fn folders(folder: &Folder) -> Vec<Finding> {
         });
     }
     found
+}
+
+/// Inboxes that would reject every picture.
+fn profiles(patient: &Patient<'_>) -> impl Iterator<Item = Finding> {
+    let advice = "mend this [[inbox]] in comfytop.toml: every picture that is dropped there would be rejected";
+    let faults = profile_faults(patient.folder, &patient.config.inboxes);
+    faults.into_iter().map(move |(path, why)| bad("inbox", format!("{path}: {why}"), advice))
 }
 
 /// `false`: it is not there.

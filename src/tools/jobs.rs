@@ -9,22 +9,24 @@ use std::sync::Arc;
 use serde_json::Value;
 
 use super::workflows::{self, now_for_pages, read_workflow};
+use crate::config::{Config, InboxConfig};
 use crate::embedded;
-use crate::folder::Folder;
-use crate::job_file::{self, Format, JobFileError, JobSpec, MAX_BYTES, MAX_ERRORS, Places, Source};
+use crate::folder::{Folder, is_text};
+use crate::job_file::{self, Format, JobFileError, JobSpec, MAX_BYTES, MAX_ERRORS, Places, Source, job_name};
 use crate::text::{clean, clean_lines};
+use crate::workflow::asked::{self, Sames, no_file, no_picture};
+use crate::workflow::convert::When;
 use crate::workflow::object_info::ObjectInfo;
-use crate::workflow::{self, FileInput, FileValue, Filled, Graph, InputRef, SeedChoice, Workflow, preflight};
+use crate::workflow::{self, FileInput, FileValue, Filled, Graph, InputRef, SeedChoice, SlotType, Workflow, preflight};
 
 /// What job files are held against.
 pub struct Ground<'a> {
     pub folder: &'a Folder,
+    pub config: &'a Config,
     /// Names of the servers, for `"server"` in a job.
     pub servers: &'a [String],
-    /// The workflow of jobs that name none.
-    pub workflow: Option<&'a str>,
     /// What a server says of its nodes, and its name.
-    pub info: Option<(&'a ObjectInfo, &'a str)>,
+    pub info: Option<(Arc<ObjectInfo>, &'a str)>,
     /// The graphs are held against it, too.
     pub preflight: bool,
 }
@@ -43,14 +45,16 @@ struct Planned {
 pub fn check(ground: &Ground<'_>, files: &[PathBuf], out: &mut dyn Write) -> io::Result<bool> {
     let mut well = true;
     for file in files {
-        match ground.plan(file) {
-            Ok(jobs) => {
-                let words = if jobs.len() == 1 { "1 job".to_owned() } else { format!("{} jobs", jobs.len()) };
+        let mut count = 0;
+        match ground.plan(file, &mut |_| count += 1) {
+            Ok(doubts) => {
+                let words = if count == 1 { "1 job".to_owned() } else { format!("{count} jobs") };
+                tell(file, "note: ", &doubts, out)?;
                 writeln!(out, "{}: {words}, nothing wrong", shown(file))?;
             }
             Err(errors) => {
                 well = false;
-                tell(file, &errors, out)?;
+                tell(file, "", &errors, out)?;
             }
         }
     }
@@ -64,25 +68,29 @@ pub fn check(ground: &Ground<'_>, files: &[PathBuf], out: &mut dyn Write) -> io:
 pub fn dry_run(ground: &Ground<'_>, files: &[PathBuf], out: &mut dyn Write) -> io::Result<bool> {
     let mut well = true;
     for file in files {
-        match ground.plan(file) {
-            Ok(jobs) => {
-                for job in &jobs {
-                    difference(file, job, out)?;
-                }
+        let mut said = Vec::new();
+        let planned = ground.plan(file, &mut |job| {
+            // Writing to memory can't fail.
+            let _ = difference(file, job, &mut said);
+        });
+        match planned {
+            Ok(doubts) => {
+                out.write_all(&said)?;
+                tell(file, "note: ", &doubts, out)?;
             }
             Err(errors) => {
                 well = false;
-                tell(file, &errors, out)?;
+                tell(file, "", &errors, out)?;
             }
         }
     }
     Ok(well)
 }
 
-fn tell(file: &Path, errors: &[JobFileError], out: &mut dyn Write) -> io::Result<()> {
+fn tell(file: &Path, mark: &str, errors: &[JobFileError], out: &mut dyn Write) -> io::Result<()> {
     for error in errors {
         let place = error.place.map(|p| format!(":{}:{}", p.line, p.column)).unwrap_or_default();
-        writeln!(out, "{}{place}: {}", shown(file), error.message)?;
+        writeln!(out, "{}{place}: {mark}{}", shown(file), error.message)?;
         for line in error.excerpt.lines() {
             writeln!(out, "    {line}")?;
         }
@@ -112,17 +120,73 @@ fn read(file: &Path) -> Result<(Format, Vec<u8>), JobFileError> {
     Ok((Format::of(&name).unwrap_or(Format::Json), bytes))
 }
 
+/// One file, while it is read.
+struct Reading<'a> {
+    ground: &'a Ground<'a>,
+    dir: &'a Path,
+    workflows: HashMap<String, Arc<Workflow>>,
+    /// What its jobs are called, in their order.
+    names: Vec<String>,
+    /// The job that is read.
+    at: usize,
+}
+
+impl asked::Ground for Reading<'_> {
+    fn servers(&self) -> Vec<String> {
+        self.ground.servers.to_vec()
+    }
+
+    fn workflow_names(&self) -> Vec<String> {
+        workflows::names(self.ground.folder)
+    }
+
+    fn workflow(&mut self, name: &str, _: Option<&str>) -> Result<Arc<Workflow>, String> {
+        if let Some(known) = self.workflows.get(name) {
+            return Ok(Arc::clone(known));
+        }
+        let info = || self.ground.info.as_ref().map(|(info, _)| &**info);
+        let workflow = Arc::new(read_workflow(self.ground.folder, name, &info)?);
+        self.workflows.insert(name.to_owned(), Arc::clone(&workflow));
+        Ok(workflow)
+    }
+
+    fn nodes(&mut self, _: Option<&str>) -> Option<Arc<ObjectInfo>> {
+        self.ground.info.as_ref().map(|(info, _)| Arc::clone(info))
+    }
+
+    fn when(&self) -> When {
+        now_for_pages()
+    }
+
+    /// Which jobs were taken before only the engine knows; of this file the later ones were not.
+    fn after(&self, job: &str) -> Result<(), String> {
+        let is_it = |name: &String| name == job;
+        let first = self.names.iter().position(is_it);
+        if first.is_none_or(|first| first < self.at) { Ok(()) } else { Err(asked::no_job(job, [])) }
+    }
+}
+
 impl Ground<'_> {
-    fn plan(&self, file: &Path) -> Result<Vec<Planned>, Vec<JobFileError>> {
+    /// Reads a file and hands on each of its jobs; the answer is what its owner may not have meant.
+    fn plan(&self, file: &Path, each: &mut dyn FnMut(&Planned)) -> Result<Vec<JobFileError>, Vec<JobFileError>> {
         let (format, bytes) = read(file).map_err(|error| vec![error])?;
-        let specs = job_file::parse(format, &bytes)?;
+        let mut specs = job_file::parse(format, &bytes)?;
         let places = Places::new(format, &bytes);
-        let dir = file.parent().unwrap_or(Path::new("."));
-        let mut workflows = HashMap::new();
-        let (mut jobs, mut errors) = (Vec::new(), Vec::new());
-        for spec in specs {
-            match self.job(spec, dir, &places, &mut workflows) {
-                Ok(job) => jobs.push(job),
+        let dir = file.parent().filter(|dir| !dir.as_os_str().is_empty()).unwrap_or(Path::new("."));
+        let usual = InboxConfig::default();
+        let inbox = self.config.inboxes.get(self.folder.inbox_of(dir)).unwrap_or(&usual);
+        let own = file.file_name().unwrap_or_default().to_string_lossy();
+        let names = specs.iter().map(|spec| job_name(spec.name.as_deref(), &own)).collect();
+        let mut reading = Reading { ground: self, dir, workflows: HashMap::new(), names, at: 0 };
+        let (mut sames, mut errors) = (Sames::default(), Vec::new());
+        for (at, mut spec) in specs.drain(..).enumerate() {
+            reading.at = at;
+            asked::take_profile(&mut spec, inbox);
+            match reading.job(spec, &places) {
+                Ok(job) => {
+                    sames.see(&job.spec, &job.filled);
+                    each(&job);
+                }
                 // the jobs of a sweep have their faults in common
                 Err(more) => errors.extend(more.into_iter().filter(|e| !errors.contains(e)).collect::<Vec<_>>()),
             }
@@ -130,102 +194,57 @@ impl Ground<'_> {
                 break;
             }
         }
-        if errors.is_empty() { Ok(jobs) } else { Err(job_file::at_most(errors)) }
+        if errors.is_empty() {
+            Ok(sames.words().map(|(entry, words)| places.error(entry, &["repeat"], &words)).collect())
+        } else {
+            Err(job_file::at_most(errors))
+        }
     }
 
-    /// Whether the server lists its inputs, and not this one; it lists none of its subfolders.
-    fn lacks(&self, graph: &Graph, file: &FileInput, name: &str) -> bool {
+    /// Whether the server lists this name among its inputs; `None`: it says nothing of that, or of such a name.
+    fn lists(&self, graph: &Graph, file: &FileInput, name: &str) -> Option<bool> {
         let class = graph.get(&file.node).and_then(workflow::graph::class).unwrap_or_default();
-        let listed = self.info.and_then(|(info, _)| preflight::choices(info, class, &file.input));
-        let is_plain = !name.contains(['/', '\\']) && !preflight::is_elsewhere(name);
-        is_plain && listed.is_some_and(|names| !names.iter().any(|known| known.as_str() == Some(name)))
+        let (info, _) = self.info.as_ref()?;
+        // it lists none of its subfolders
+        if name.contains(['/', '\\']) || preflight::is_elsewhere(name) {
+            return None;
+        }
+        let listed = preflight::choices(info, class, &file.input)?;
+        Some(listed.iter().any(|known| known.as_str() == Some(name)))
     }
+}
 
-    fn job(
-        &self,
-        spec: JobSpec,
-        dir: &Path,
-        places: &Places<'_>,
-        known: &mut HashMap<String, Arc<Workflow>>,
-    ) -> Result<Planned, Vec<JobFileError>> {
+impl Reading<'_> {
+    fn job(&mut self, spec: JobSpec, places: &Places<'_>) -> Result<Planned, Vec<JobFileError>> {
         let at = |path: &[&str], words: &str| places.error(spec.entry, path, words);
+        let server = self.ground.info.as_ref().filter(|_| self.ground.preflight);
+        let filled = asked::fill(&spec, "graph", self);
+        let (workflow, filled) = filled.map_err(|wrong| {
+            let mut errors: Vec<_> = wrong
+                .iter()
+                .map(|wrong| at(&wrong.path.iter().map(String::as_str).collect::<Vec<_>>(), &wrong.words))
+                .collect();
+            // a link to nothing hides none of the others
+            if let (Source::Graph(graph), Some((info, server))) = (&spec.workflow, server)
+                && wrong.iter().any(|wrong| wrong.path.is_empty())
+            {
+                let packs = preflight::packs(graph, spec.extra_data.as_ref());
+                let more = preflight::check(graph, info, &HashSet::new(), &packs);
+                let more = more.iter().filter(|fault| !fault.is_loose);
+                errors.extend(more.map(|fault| at(&[], &format!("{server} would refuse it: {fault}"))));
+            }
+            errors
+        })?;
         let mut errors = Vec::new();
-        if let Some(server) = spec.server.as_ref().filter(|name| !self.servers.contains(name)) {
-            let hint = crate::text::did_you_mean(server, self.servers.iter().map(String::as_str));
-            errors.push(at(
-                &["server"],
-                &format!("no server `{}`{hint}; there are: {}", clean(server), self.servers.join(", ")),
-            ));
-        }
-        let workflow = match &spec.workflow {
-            Source::Graph(graph) => Workflow::from_graph("graph", (**graph).clone()).map(Arc::new).map_err(|error| {
-                // a link to nothing hides none of the others
-                if let Some((info, server)) = self.info.filter(|_| self.preflight) {
-                    let packs = preflight::packs(graph, spec.extra_data.as_ref());
-                    let more = preflight::check(graph, info, &HashSet::new(), &packs);
-                    let more = more.iter().filter(|fault| !fault.is_loose);
-                    errors.extend(more.map(|fault| at(&[], &format!("{server} would refuse it: {fault}"))));
-                }
-                at(&[], &error.to_string())
-            }),
-            Source::Page(page) => match self.info {
-                None => Err(at(&[], job_file::PAGE_GRAPH)),
-                Some((info, _)) => Workflow::from_page("graph", page, None, info, now_for_pages())
-                    .map(Arc::new)
-                    .map_err(|error| at(&[], &error.to_string())),
-            },
-            Source::Named(name) => match name.as_deref().or(self.workflow) {
-                None => Err(at(
-                    &[],
-                    &format!("`workflow` is missing: name one of {}", workflows::names(self.folder).join(", ")),
-                )),
-                Some(name) => match known.get(name) {
-                    Some(workflow) => Ok(Arc::clone(workflow)),
-                    None => read_workflow(self.folder, name, &|| self.info.map(|(info, _)| info))
-                        .map(|workflow| {
-                            let workflow = Arc::new(workflow);
-                            known.insert(name.to_owned(), Arc::clone(&workflow));
-                            workflow
-                        })
-                        .map_err(|words| at(&["workflow"], &words)),
-                },
-            },
-        };
-        let workflow = match workflow {
-            Ok(workflow) => workflow,
-            Err(error) => {
-                errors.push(error);
-                return Err(errors);
-            }
-        };
-        let filled = match workflow.fill(&spec) {
-            Ok(filled) => filled,
-            Err(faults) => {
-                errors.extend(faults.iter().map(|fault| at(&fault.path(), &fault.to_string())));
-                return Err(errors);
-            }
-        };
         for file in &filled.files {
-            match &file.value {
-                FileValue::Local(path) if !dir.join(path).is_file() => {
-                    errors.push(at(&[&file.slot], &format!("there is no file {}", shown(&dir.join(path)))));
-                }
-                FileValue::Perhaps(name) if !dir.join(name).is_file() && self.lacks(&filled.graph, file, name) => {
-                    let words = format!("`{}` is neither beside the file nor among the server's inputs", clean(name));
-                    errors.push(at(&[&file.slot], &words));
-                }
-                _ => {}
+            if let Some(words) = self.lacks(&filled.graph, file) {
+                errors.push(at(&[&file.slot], &words));
             }
         }
-        if let Some((info, server)) = self.info.filter(|_| self.preflight) {
-            let graphs = std::iter::once(filled.graph.clone()).chain(filled.tries.edits.iter().map(|edits| {
-                let mut graph = filled.graph.clone();
-                workflow::tries::vary(&mut graph, edits);
-                graph
-            }));
+        if let Some((info, server)) = server {
             let brought: HashSet<_> = filled.files.iter().map(|file| InputRef::new(&file.node, &file.input)).collect();
-            let packs = preflight::packs(&filled.graph, spec.extra_data.as_ref());
-            for fault in graphs.flat_map(|graph| preflight::check(&graph, info, &brought, &packs)) {
+            let extra = spec.extra_data.as_ref();
+            for fault in preflight::check_tries(&filled.graph, &filled.tries.edits, extra, info, &brought) {
                 let path = place_of(&fault, &spec, &workflow);
                 let path: Vec<&str> = path.iter().map(String::as_str).collect();
                 let error = at(&path, &format!("{server} would refuse it: {fault}"));
@@ -235,6 +254,27 @@ impl Ground<'_> {
             }
         }
         if errors.is_empty() { Ok(Planned { spec, workflow, filled }) } else { Err(errors) }
+    }
+
+    /// Why an input's file can't be had.
+    fn lacks(&self, graph: &Graph, file: &FileInput) -> Option<String> {
+        let is_there = |name: &str| self.dir.join(name).is_file();
+        match &file.value {
+            FileValue::Job(job) => asked::Ground::after(self, job).err(),
+            // one of the server's may be meant
+            FileValue::Local(path) if !is_there(path) && self.ground.lists(graph, file, path) != Some(true) => {
+                Some(no_file(&self.dir.join(path)))
+            }
+            FileValue::Perhaps(name) if !is_there(name) && self.ground.lists(graph, file, name) == Some(false) => {
+                Some(format!("`{}` is neither beside the file nor among the server's inputs", clean(name)))
+            }
+            FileValue::Local(name) | FileValue::Perhaps(name)
+                if file.takes == SlotType::Image && is_text(&self.dir.join(name)) =>
+            {
+                Some(no_picture(name))
+            }
+            _ => None,
+        }
     }
 }
 
@@ -275,7 +315,9 @@ fn difference(file: &Path, job: &Planned, out: &mut dyn Write) -> io::Result<()>
         writeln!(out, "    {place} {title}: {} → {}", short(before), short(after))
     };
     for place in places(&workflow.graph) {
-        let value = |graph: &Graph| workflow::input(graph, &place.node, &place.input).map(Value::to_string);
+        let value = |graph: &'_ Graph| workflow::input(graph, &place.node, &place.input).map(shortened);
+        let is_same = workflow::input(&workflow.graph, &place.node, &place.input)
+            == workflow::input(&filled.graph, &place.node, &place.input);
         let (before, after) = (value(&workflow.graph).unwrap_or_default(), value(&filled.graph).unwrap_or_default());
         let brought = filled.files.iter().find(|file| file.node == place.node && file.input == place.input);
         let after = match brought.map(|file| &file.value) {
@@ -287,9 +329,10 @@ fn difference(file: &Path, job: &Planned, out: &mut dyn Write) -> io::Result<()>
                 SeedChoice::Next(_) => "one more than the last seed".to_owned(),
                 SeedChoice::None => after,
             },
+            _ if is_same => continue,
             _ => after,
         };
-        if before != after {
+        if before != after || !is_same {
             line(&place, &before, &after)?;
         }
     }
@@ -313,12 +356,20 @@ fn difference(file: &Path, job: &Planned, out: &mut dyn Write) -> io::Result<()>
     Ok(())
 }
 
-fn places(graph: &Graph) -> Vec<InputRef> {
-    let inputs = |(id, node): (&String, &Value)| {
-        let names = node.get("inputs").and_then(Value::as_object).into_iter().flat_map(|inputs| inputs.keys().cloned());
-        names.map(|name| InputRef::new(id, name)).collect::<Vec<_>>()
-    };
-    graph.iter().flat_map(inputs).collect()
+fn places(graph: &Graph) -> impl Iterator<Item = InputRef> {
+    graph.iter().flat_map(|(id, node)| {
+        let names = node.get("inputs").and_then(Value::as_object).into_iter().flat_map(serde_json::Map::keys);
+        names.map(move |name| InputRef::new(id, name))
+    })
+}
+
+/// A value as JSON; of a long text the beginning, as it is cut anyway.
+fn shortened(value: &Value) -> String {
+    const MOST: usize = 1000;
+    match value.as_str().and_then(|text| text.char_indices().nth(MOST).and_then(|(at, _)| text.get(..at))) {
+        Some(head) => Value::from(head).to_string(),
+        None => value.to_string(),
+    }
 }
 
 fn short(value: &str) -> String {

@@ -5,9 +5,11 @@ use std::path::Path;
 
 use serde_json::Value;
 
+use crate::config::InboxConfig;
 use crate::folder::Folder;
-use crate::job_file::MAX_BYTES;
+use crate::job_file::{MAX_BYTES, PAGE_GRAPH};
 use crate::text::{self, clean};
+use crate::workflow::asked;
 use crate::workflow::convert::When;
 use crate::workflow::object_info::ObjectInfo;
 use crate::workflow::{self, BUILT_IN, Slot, Workflow, WorkflowError, slots_toml};
@@ -51,6 +53,21 @@ fn read_text(name: &str, json: &str, toml: Option<&str>, info: Info<'_>) -> Resu
 /// What the page would take from the clock and from chance.
 pub(super) fn now_for_pages() -> When {
     When { now: jiff::Zoned::now().datetime(), seed: fastrand::u64(..) }
+}
+
+/// What is wrong with the profiles of the inboxes, each with the inbox: what is dropped there would be rejected. A graph of
+/// the page is left to the engine, which knows a server.
+pub fn profile_faults(folder: &Folder, inboxes: &[InboxConfig]) -> Vec<(String, String)> {
+    let faults = inboxes.iter().filter_map(|inbox| {
+        let workflow = read_workflow(folder, inbox.workflow.as_ref()?, &|| None);
+        let faults = match workflow {
+            Ok(workflow) => asked::profile_faults(inbox, &workflow),
+            Err(why) if why.contains(PAGE_GRAPH) => Vec::new(),
+            Err(why) => vec![why],
+        };
+        Some(faults.into_iter().map(|fault| (inbox.path.display().to_string(), fault)))
+    });
+    faults.flatten().collect()
 }
 
 /// Lists the workflows: name, what it needs, what it is.

@@ -93,7 +93,7 @@ impl Workflow {
         let raw = !matches!(job.workflow, Source::Named(_));
         let mut filling = Filling {
             workflow: self,
-            graph: self.graph.clone(),
+            graph: (*self.graph).clone(),
             seed: None,
             seed_inputs: self.seed_inputs().to_vec(),
             files: Vec::new(),
@@ -224,7 +224,7 @@ impl Filling<'_> {
 
     /// The files that a graph of its own names: they may lie beside it.
     fn own_files(&mut self) {
-        for (id, node) in &self.workflow.graph {
+        for (id, node) in &*self.workflow.graph {
             let class = graph::class(node);
             for (_, input, kind) in LOADERS.iter().filter(|(loader, ..)| Some(*loader) == class) {
                 let is_given = self.files.iter().any(|file| file.node == *id && file.input == *input);

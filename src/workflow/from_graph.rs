@@ -6,10 +6,27 @@ use serde_json::Value;
 
 use crate::job::Shape;
 
-use super::graph::{Graph, class, input};
+use super::graph::{Graph, class, input, link};
 use super::slots::InputRef;
 
-/// The inputs that take the seed: `seed` and `noise_seed` with a number in them, but not of a sampler
+/// Inputs of nodes that only hand a value on.
+pub(super) const VALUES: &[&str] = &["value", "text", "string", "int", "float", "number", "Value", "Number"];
+/// How far a linked value is followed.
+const HOPS: usize = 8;
+
+/// The value of an input, or of the input behind the nodes that only hand it on.
+pub(super) fn behind<'g>(graph: &'g Graph, node: &str, name: &str) -> Option<(InputRef, &'g Value)> {
+    let mut at = InputRef::new(node, name);
+    for _ in 0..HOPS {
+        let value = input(graph, &at.node, &at.input)?;
+        let Some(from) = link(value) else { return Some((at, value)) };
+        let next = VALUES.iter().find(|name| input(graph, from, name).is_some_and(|v| !v.is_object()))?;
+        at = InputRef::new(from, *next);
+    }
+    None
+}
+
+/// The inputs that take the seed: `seed` and `noise_seed` with a number in them or behind them, but not of a sampler
 /// that adds no noise (its seed has no effect).
 pub(super) fn seed_inputs(graph: &Graph) -> Vec<InputRef> {
     let mut found = Vec::new();
@@ -18,8 +35,10 @@ pub(super) fn seed_inputs(graph: &Graph) -> Vec<InputRef> {
             continue;
         }
         for name in ["seed", "noise_seed"] {
-            if input(graph, id, name).is_some_and(Value::is_u64) {
-                found.push(InputRef::new(id, name));
+            if let Some((at, _)) = behind(graph, id, name).filter(|(_, value)| value.is_u64())
+                && !found.contains(&at)
+            {
+                found.push(at);
             }
         }
     }
@@ -64,8 +83,12 @@ mod tests {
             "15": {"class_type": "KSampler", "inputs": {"seed": ["16", 0]}},
             "16": {"class_type": "Seeds", "inputs": {"seed": 9}},
             "17": {"class_type": "Odd", "inputs": {"seed": -1}},
+            "18": {"class_type": "KSampler", "inputs": {"seed": ["20", 0]}},
+            "19": {"class_type": "RandomNoise", "inputs": {"noise_seed": ["20", 0]}},
+            "20": {"class_type": "PrimitiveInt", "inputs": {"value": 10}},
         }));
-        assert_eq!(seed_inputs(&graph), [InputRef::new("13", "noise_seed"), InputRef::new("16", "seed")]);
+        let places = [("13", "noise_seed"), ("16", "seed"), ("20", "value")].map(|(id, name)| InputRef::new(id, name));
+        assert_eq!(seed_inputs(&graph), places);
     }
 
     #[test]

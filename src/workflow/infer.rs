@@ -4,8 +4,7 @@
 //! be edited with `set`. Every slot is optional, and its default is what the graph has.
 
 mod declared;
-
-use std::collections::{HashMap, HashSet};
+mod prompts;
 
 use serde_json::Value;
 
@@ -26,10 +25,6 @@ pub const LOADERS: &[(&str, &str, SlotType)] = &[
     ("VHS_LoadAudioUpload", "audio", SlotType::Audio),
 ];
 
-/// Inputs that hold the words of a prompt.
-const TEXTS: &[&str] = &["text", "prompt", "text_g", "text_l", "clip_l", "clip_g", "t5xxl", "llama"];
-/// Inputs of nodes that only hand a value on.
-const VALUES: &[&str] = &["value", "text", "string", "int", "float", "number", "Value", "Number"];
 const LENGTHS: &[&str] = &["length", "num_frames", "video_frames", "frames", "frame_count"];
 const RATES: &[&str] = &["fps", "frame_rate"];
 /// Inputs that name a model file, and what its slot is called.
@@ -46,8 +41,6 @@ const MODELS: &[(&str, &str)] = &[
 ];
 /// So many slots are found at most: a graph that has more is nobody's to fill by name.
 const MOST: usize = 200;
-/// How far a linked value is followed.
-const HOPS: usize = 8;
 
 /// The slots of a graph, in the order in which people think of them.
 pub fn infer(graph: &Graph) -> Vec<Slot> {
@@ -61,13 +54,6 @@ pub fn infer(graph: &Graph) -> Vec<Slot> {
     found.models();
     found.prefixes();
     found.slots
-}
-
-/// Which of the two prompts.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-enum Side {
-    Positive,
-    Negative,
 }
 
 struct Found<'g> {
@@ -103,14 +89,7 @@ impl Found<'_> {
 
     /// The value of an input, or of the input behind the nodes that only hand it on.
     fn value(&self, node: &str, name: &str) -> Option<(InputRef, &Value)> {
-        let mut at = InputRef::new(node, name);
-        for _ in 0..HOPS {
-            let value = input(self.graph, &at.node, &at.input)?;
-            let Some(from) = link(value) else { return Some((at, value)) };
-            let next = VALUES.iter().find(|name| input(self.graph, from, name).is_some_and(|v| !v.is_object()))?;
-            at = InputRef::new(from, *next);
-        }
-        None
+        from_graph::behind(self.graph, node, name)
     }
 
     fn number(&self, node: &str, name: &str) -> Option<(InputRef, f64)> {
@@ -153,114 +132,6 @@ impl Found<'_> {
         let name =
             names.find(|name| name.contains('_') && name.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_'))?;
         (!crate::job_file::OWN_KEYS.contains(&name)).then(|| name.to_owned())
-    }
-
-    // ---- prompts --------------------------------------------------------------------------------
-
-    fn prompts(&mut self) {
-        let mut sides: HashMap<Side, Vec<InputRef>> = HashMap::new();
-        // what was walked for one sampler need not be for the next
-        let mut seen = HashSet::new();
-        for (id, node) in self.graph {
-            let guider = class(node).is_some_and(|class| class.contains("Guider"));
-            let named = |name: &str| {
-                let both = [(Side::Positive, "positive"), (Side::Negative, "negative")];
-                let side = both.into_iter().find(|(_, word)| name == *word || name == format!("{word}_prompt"));
-                side.map(|(side, _)| side).or((guider && name == "conditioning").then_some(Side::Positive))
-            };
-            for (name, value) in node.get("inputs").and_then(Value::as_object).into_iter().flatten() {
-                let Some(side) = named(name) else { continue };
-                let texts = if value.is_string() {
-                    vec![InputRef::new(id, name)]
-                } else {
-                    self.texts_behind(value, side, &mut seen)
-                };
-                let all = sides.entry(side).or_default();
-                all.extend(texts.into_iter().filter(|at| !all.contains(at)).collect::<Vec<_>>());
-            }
-        }
-        let mut positive = sides.remove(&Side::Positive).unwrap_or_default();
-        let mut negative = sides.remove(&Side::Negative).unwrap_or_default();
-        if positive.is_empty() && negative.is_empty() {
-            (positive, negative) = self.texts_by_title();
-        }
-        // One text for both (its negative is zeroed out, or it is the same node): it is what is wanted.
-        negative.retain(|at| !positive.contains(at));
-        for (name, words, texts) in
-            [("prompt", "what is to be seen", positive), ("negative", "what is not to be seen", negative)]
-        {
-            // Inputs that hold the same words are one slot: the two encoders of one prompt.
-            let mut groups: Vec<(&Value, Vec<InputRef>)> = Vec::new();
-            for at in texts.into_iter().take(MOST) {
-                let Some(value) = input(self.graph, &at.node, &at.input) else { continue };
-                match groups.iter_mut().find(|(words, _)| *words == value) {
-                    Some((_, group)) => group.push(at),
-                    None => groups.push((value, vec![at])),
-                }
-            }
-            let groups: Vec<_> = groups.into_iter().map(|(_, group)| group).collect();
-            for group in groups {
-                self.add(name, SlotType::String, group, words);
-            }
-        }
-    }
-
-    /// The texts that a conditioning is made from, however many nodes it goes through.
-    fn texts_behind(
-        &self,
-        start: &Value,
-        side: Side,
-        seen: &mut HashSet<(Side, String, Option<u64>)>,
-    ) -> Vec<InputRef> {
-        let mut texts = Vec::new();
-        let mut line = vec![start.clone()];
-        while let Some(value) = line.pop() {
-            let Some(id) = link(&value) else { continue };
-            let output = value.get(1).and_then(Value::as_u64);
-            let Some(inputs) = self.graph.get(id).and_then(|node| node.get("inputs")?.as_object()) else { continue };
-            if !seen.insert((side, id.to_owned(), output)) {
-                continue;
-            }
-            let before = texts.len();
-            for name in TEXTS {
-                if let Some((at, value)) = self.value(id, name)
-                    && value.is_string()
-                    && !texts.contains(&at)
-                {
-                    texts.push(at);
-                }
-            }
-            if texts.len() > before || self.graph.get(id).and_then(class) == Some("ConditioningZeroOut") {
-                continue;
-            }
-            let through = match (inputs.get("positive"), inputs.get("negative"), output) {
-                (Some(positive), Some(_), Some(0)) => vec![positive],
-                (Some(_), Some(negative), Some(1)) => vec![negative],
-                (Some(positive), _, _) if side == Side::Positive => vec![positive],
-                (_, Some(negative), _) if side == Side::Negative => vec![negative],
-                _ => inputs.iter().filter(|(name, _)| name.starts_with("cond")).map(|(_, value)| value).collect(),
-            };
-            line.extend(through.into_iter().rev().cloned());
-        }
-        texts
-    }
-
-    fn texts_by_title(&self) -> (Vec<InputRef>, Vec<InputRef>) {
-        let (mut positive, mut negative) = (Vec::new(), Vec::new());
-        for (id, title) in &self.titles {
-            let title = title.to_lowercase();
-            let text = TEXTS.iter().chain(VALUES).find_map(|name| {
-                let (at, value) = self.value(id, name)?;
-                value.is_string().then_some(at)
-            });
-            let Some(at) = text else { continue };
-            if title.contains("negative") {
-                negative.push(at);
-            } else if title.contains("positive") || title.contains("prompt") {
-                positive.push(at);
-            }
-        }
-        (positive, negative)
     }
 
     // ---- numbers --------------------------------------------------------------------------------

@@ -13,6 +13,7 @@ use serde_json::{Map, Number, Value};
 use super::graph::{self, Graph, class, link};
 use super::object_info::{Class, Form, Input, ObjectInfo, Widget};
 use super::slots::InputRef;
+use super::tries::{self, Edits};
 use crate::job_file::kind;
 use crate::text;
 
@@ -42,6 +43,25 @@ impl fmt::Display for Fault {
             None => f.write_str(&self.words),
         }
     }
+}
+
+/// What is wrong with a graph, or with what any of its later tries makes of it.
+pub fn check_tries(
+    graph: &Graph,
+    tries: &[Edits],
+    extra_data: Option<&Map<String, Value>>,
+    info: &ObjectInfo,
+    brought: &HashSet<InputRef>,
+) -> Vec<Fault> {
+    let packs = packs(graph, extra_data);
+    let mut faults = check(graph, info, brought, &packs);
+    for edits in tries {
+        let mut graph = graph.clone();
+        tries::vary(&mut graph, edits);
+        let more = check(&graph, info, brought, &packs).into_iter();
+        faults.extend(more.filter(|fault| !faults.contains(fault)).collect::<Vec<_>>());
+    }
+    faults
 }
 
 /// Everything that is wrong with a graph. `brought`: inputs whose files are uploaded with it. `packs`: which extension

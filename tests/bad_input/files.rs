@@ -174,8 +174,8 @@ fn an_image_that_is_nowhere_is_named() {
 fn a_file_that_is_too_big_is_not_read() {
     let stage = impatient(&Wish::default());
     let mut big = b"{\"workflow\": \"".to_vec();
-    big.resize((16 << 20) + 1, b'a');
-    rejected(&stage, "big.json", &big, &["16 MiB"]);
+    big.resize((4 << 20) + 1, b'a');
+    rejected(&stage, "big.json", &big, &["4 MiB"]);
     // The verb as well.
     let path = stage.at("big.json");
     fs::write(&path, &big).unwrap();
@@ -184,7 +184,7 @@ fn a_file_that_is_too_big_is_not_read() {
     assert!(ran.err.contains("too many"), "{}", ran.err);
     // What is just not too big is read.
     stage.put_image();
-    let large = format!("{}{}", " ".repeat(15 << 20), job("large", 1));
+    let large = format!("{}{}", " ".repeat(3 << 20), job("large", 1));
     stage.drop_file("large.json", large);
     stage.until_state(2, "done");
 }

@@ -51,6 +51,20 @@ fn loader(id: usize) -> Value {
     })
 }
 
+fn in_a_row(id: usize, is_last: bool) -> Value {
+    let (class, input, values) = match id {
+        0 => return loader(0),
+        _ if is_last => ("SaveImage", "images", json!(["x"])),
+        _ => ("ImageScaleBy", "image", json!(["lanczos", 1.0])),
+    };
+    json!({
+        "id": id, "type": class, "pos": [100, 200], "size": [315, 314], "flags": {}, "order": id, "mode": 0,
+        "inputs": [{"name": input, "type": "IMAGE", "link": id}],
+        "outputs": [{"name": "IMAGE", "type": "IMAGE", "links": [id + 1]}],
+        "properties": {"Node name for S&R": class}, "widgets_values": values,
+    })
+}
+
 fn page(nodes: &[Value], subgraphs: &[Value]) -> String {
     json!({"nodes": nodes, "links": [], "definitions": {"subgraphs": subgraphs}, "version": 0.4}).to_string()
 }
@@ -59,9 +73,32 @@ fn page(nodes: &[Value], subgraphs: &[Value]) -> String {
 fn graphs_of_the_page() {
     let stage = Stage::bare();
     let many = |count: usize| page(&(0..count).map(loader).collect::<Vec<_>>(), &[]);
-    let graph: Value = serde_json::from_str(&converted(&stage, &many(5_000)).well()).expect("a graph");
-    assert_eq!(graph.as_object().map(serde_json::Map::len), Some(5_000));
+    let graph: Value = serde_json::from_str(&converted(&stage, &many(4_500)).well()).expect("a graph");
+    assert_eq!(graph.as_object().map(serde_json::Map::len), Some(4_500));
     assert!(converted(&stage, &many(12_000)).err.contains("graph.json: "));
+
+    // as the page saves them, each linked to the one before
+    let linked = |count: usize| {
+        let nodes: Vec<_> = (0..count).map(|id| in_a_row(id, id + 1 == count)).collect();
+        let links: Vec<_> = (1..count).map(|id| json!([id, id - 1, 0, id, 0, "IMAGE"])).collect();
+        json!({"nodes": nodes, "links": links, "version": 0.4}).to_string()
+    };
+    let graph: Value = serde_json::from_str(&converted(&stage, &linked(4_500)).well()).expect("a graph");
+    assert_eq!(graph["4499"]["inputs"]["images"], json!(["4498", 0]));
+    assert!(converted(&stage, &linked(10_000)).err.contains("260000 values and keys"));
+    // and dropped
+    let dropped = |count: usize| {
+        fs::write(stage.temp().join("graph.json"), linked(count)).expect("written");
+        let root = stage.root.display().to_string();
+        confined(&stage, &["--dir", &root, "check", "graph.json", "--object-info", &own_info()])
+    };
+    assert!(dropped(3_600).well().contains("1 job"));
+    let refused = dropped(10_000);
+    assert!(
+        refused.out.contains("than any graph that people make") && !refused.out.contains("split"),
+        "{}",
+        refused.out
+    );
 
     let lean = |id: usize| json!({"id": id, "type": "LoadImage", "widgets_values": ["example.png"]});
     let graph = converted(&stage, &page(&(0..10_000).map(lean).collect::<Vec<_>>(), &[])).well();
@@ -133,10 +170,31 @@ fn job_files_and_what_carries_a_prompt() {
         ("a.csv", "a\n", "b\n", ""),
         ("a.csv", "a\n\"", "\n", ""),
     ] {
-        let text = format!("{head}{}{tail}", piece.repeat((16 << 20) / piece.len() - 8));
+        let text = format!("{head}{}{tail}", piece.repeat((4 << 20) / piece.len() - 24));
         fs::write(stage.temp().join(name), text).expect("written");
         let ran = confined(&stage, &["--dir", &root, "check", name]);
         assert_eq!(ran.code, 1, "{name} {piece}: {} {}", ran.out, ran.err);
+    }
+
+    // nothing wrong, but much: one long text, a thousand long ones, a thousand times the same, and 10,000 nodes in a row
+    let job =
+        |prompt: usize| json!({"workflow": "wan2.2-i2v-loop", "image": "input:a.png", "prompt": "x".repeat(prompt)});
+    let mut same = job(7 << 10);
+    same["repeat"] = 1000.into();
+    let scaled = |id: usize| {
+        let image = if id == 0 { json!("a.png") } else { json!([(id - 1).to_string(), 0]) };
+        json!({"class_type": "ImageScaleBy", "inputs": {"image": image, "upscale_method": "lanczos", "scale_by": 1.0},
+            "_meta": {"title": "scale it"}})
+    };
+    let mut row: serde_json::Map<_, _> = (0..10_000).map(|id| (id.to_string(), scaled(id))).collect();
+    row.insert("save".to_owned(), json!({"class_type": "SaveImage", "inputs": {"images": ["9999", 0]}}));
+    let long = json!({"1": {"class_type": "CLIPTextEncode", "inputs": {"text": "x".repeat(4_100_000)}},
+        "2": {"class_type": "SaveImage", "inputs": {"images": ["1", 0], "filename_prefix": "x"}}});
+    let jobs: Value = (0..1000).map(|_| job(4 << 10)).collect();
+    for job in [job(4_100_000), jobs, same, Value::Object(row), long] {
+        fs::write(stage.temp().join("a.json"), job.to_string()).expect("written");
+        assert!(confined(&stage, &["--dir", &root, "check", "a.json"]).well().contains("nothing wrong"));
+        assert!(!confined(&stage, &["--dir", &root, "add", "--dry-run", "a.json"]).well().is_empty());
     }
 
     let carrying = |prompt: &[u8]| {

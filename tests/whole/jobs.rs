@@ -204,11 +204,19 @@ fn the_verbs_about_job_files_and_workflows() {
 
     stage.run(&["new", "wan2.2-i2v", "-o", &path("mine.toml")]).well();
     assert_ne!(stage.run(&["new", "wan2.2-i2v", "-o", &path("mine.toml")]).code, 0, "nothing is replaced");
+    let inbox = stage.run(&["new", "wan2.2-i2v", "-o", &path("jobs/mine.toml")]);
+    assert!(inbox.code != 0 && inbox.err.contains("is an inbox"), "{}", inbox.err);
+    let other = stage.run(&["new", "wan2.2-i2v", "-o", &path("mine.json")]);
+    assert!(other.code != 0 && other.err.contains("mine.toml"), "{}", other.err);
     let text = fs::read_to_string(stage.at("mine.toml")).expect("there");
     let image = text.lines().find(|line| line.starts_with("image = ")).expect("to be filled").to_owned();
     fs::write(stage.at("mine.toml"), text.replace(&image, "image = \"start.png\"\nseed = 5")).expect("written");
     let checked = stage.run(&["check", &path("mine.toml")]).well();
     assert!(checked.contains("1 job, nothing wrong"), "{checked}");
+    fs::write(stage.at("same.json"), r#"{"workflow": "wan2.2-i2v", "image": "start.png", "seed": 5, "repeat": 4}"#)
+        .expect("written");
+    let same = stage.run(&["check", &path("same.json")]).well();
+    assert!(same.contains("same.json:1:") && same.contains("renders the same 4 times"), "{same}");
     let dry = stage.run(&["add", "--dry-run", &path("mine.toml")]).well();
     assert!(dry.contains("13.noise_seed") && dry.contains("→ 5") && dry.contains("start.png (uploaded)"), "{dry}");
 

@@ -60,7 +60,8 @@ impl Driver {
         let name = if is_json { format!("{}.json", Format::stem(&name)) } else { name };
         let dir = file.and_then(|f| f.origin).and_then(|path| path.parent().map(std::path::Path::to_owned));
         let dir = dir.or_else(|| self.folder.inboxes.first().cloned()).unwrap_or_default();
-        let drop = Drop { name, dir, path: None, ..Drop::at(std::path::PathBuf::new(), text.into_bytes()) };
+        let inbox = self.inbox_of(&dir);
+        let drop = Drop { name, dir, path: None, inbox, ..Drop::at(std::path::PathBuf::new(), text.into_bytes()) };
         let batch = Batch::default();
         let reader = Reader::new(&self.folder, &self.state, &batch, id, &drop, &mut self.intake.shelf);
         let mut drafts = match reader.knowing(&self.preflight).editing(Some(&before)).drafts() {

@@ -20,7 +20,7 @@ pub(super) fn job_text(inbox: &InboxConfig, path: &Path) -> Result<String, Failu
     if inbox.extract {
         let graph = std::fs::File::open(path)
             .map_err(embedded::EmbeddedError::Read)
-            .and_then(|mut file| embedded::read(&mut file)?.graph())
+            .and_then(|mut file| embedded::read(&mut file)?.job_graph())
             .map_err(|error| rejection(format!("{}: {error}", text::clean(&name)), ""))?;
         job.insert("workflow".to_owned(), Value::Object(graph));
     } else if let Some(slot) = &inbox.slot {

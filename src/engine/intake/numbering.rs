@@ -66,7 +66,7 @@ impl Batch {
 impl Driver {
     /// Gives the drafts their numbers, ranks, seeds and states.
     pub(super) fn number(&mut self, drop: &mut Drop, drafts: Drafts, batch: &Batch) -> NewFile {
-        let Drafts { jobs: drafts, named } = drafts;
+        let Drafts { jobs: drafts, named, .. } = drafts;
         let now = Timestamp::now();
         let first = self.take_numbers(drafts.len() as u64);
         let text = std::mem::take(&mut drop.bytes);
@@ -165,6 +165,14 @@ pub(super) fn short_hash(parts: &[&[u8]]) -> String {
     text::hex(&sha.finalize()[..16])
 }
 
+/// Of a graph's JSON, which is not written down for it.
+fn digest(graph: &Map<String, Value>) -> Vec<u8> {
+    let mut sha = Sha256::new();
+    // A map of values is always JSON, and a digest takes all.
+    let _ = serde_json::to_writer(&mut sha, graph);
+    sha.finalize().to_vec()
+}
+
 /// What makes two jobs the same: the filled graph, the bytes of its inputs, and what is wanted of the outputs.
 pub(super) fn fingerprint(
     graph: &Map<String, Value>,
@@ -172,9 +180,7 @@ pub(super) fn fingerprint(
     goal: Option<&Goal>,
     repair: bool,
 ) -> String {
-    // A map of values is always JSON.
-    let graph = serde_json::to_string(graph).unwrap_or_default();
-    let mut parts: Vec<Vec<u8>> = vec![graph.into_bytes()];
+    let mut parts: Vec<Vec<u8>> = vec![digest(graph)];
     for file in files {
         // Inputs are kept under the hash of their bytes.
         let name = file.stored.as_ref().and_then(|p| p.file_name()).map(|n| n.as_encoded_bytes().to_vec());

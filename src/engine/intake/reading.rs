@@ -12,7 +12,7 @@ use serde_json::{Map, Value};
 
 use super::Drop;
 use super::numbering::{Batch, fingerprint};
-use super::shelf::{Shelf, no_server, now_for_pages};
+use super::shelf::{Shelf, now_for_pages};
 use crate::engine::core::State;
 use crate::engine::preflight::{Known, Preflight};
 use crate::folder::Folder;
@@ -20,6 +20,9 @@ use crate::job::{Failure, FailureKind, Goal, JobId, Shape};
 use crate::job_file::{self, Format, JobFileError, JobSpec, Places, Source, Variant};
 use crate::store::Prompt;
 use crate::text;
+use crate::workflow::asked::{self, Ground, Sames};
+use crate::workflow::convert::When;
+use crate::workflow::object_info::ObjectInfo;
 use crate::workflow::{Filled, SeedChoice, Workflow};
 use inputs::NoInput;
 
@@ -77,12 +80,18 @@ pub(super) enum Wait {
 /// All that was read of a file.
 pub(super) struct Drafts {
     pub jobs: Vec<Draft>,
+    /// What its owner may not have meant, fit to show.
+    pub doubts: Vec<String>,
     /// The files beside it that it names.
     pub named: Vec<PathBuf>,
 }
 
-/// What a job asked for, slot by slot.
-type Slots = Vec<(String, Value)>;
+impl Drafts {
+    /// Of a file that is one job.
+    pub fn alone(job: Draft) -> Self {
+        Self { jobs: vec![job], doubts: Vec::new(), named: Vec::new() }
+    }
+}
 
 pub(super) fn rejection(message: impl Into<String>, detail: impl Into<String>) -> Failure {
     Failure { kind: FailureKind::JobFile, node: None, message: message.into(), detail: detail.into() }
@@ -92,7 +101,7 @@ impl Draft {
     /// For a file that can't be read.
     pub fn rejected(file: &str, why: Failure) -> Self {
         Self {
-            name: job_name(None, file),
+            name: job_file::job_name(None, file),
             workflow: String::new(),
             server: None,
             priority: 0,
@@ -104,13 +113,6 @@ impl Draft {
             filled: Err(why),
         }
     }
-}
-
-/// What a job is called: as it says, else as its file.
-fn job_name(own: Option<&str>, file: &str) -> String {
-    let names = [own.unwrap_or_default(), Format::stem(file), "job"];
-    let mut names = names.into_iter().map(text::clean).filter(|name| !name.is_empty());
-    names.next().unwrap_or_default().into_owned()
 }
 
 /// Reads one dropped file.
@@ -130,10 +132,13 @@ pub(super) struct Reader<'a> {
     missing: Missing,
     /// Why a workflow that is there can't be read now.
     unread: Option<String>,
+    /// The job that is read asks what only a server can say, and none has.
+    wants_server: bool,
     named: Vec<PathBuf>,
     /// The names of its jobs so far, and which each means: a job that is rendered already, or itself.
     names: Vec<(String, JobId)>,
     graphs: usize,
+    sames: Sames,
     /// What an edited job was before: what it names unchanged is what was kept then.
     before: Option<&'a Prompt>,
     /// What is known of the servers.
@@ -160,9 +165,11 @@ impl<'a> Reader<'a> {
             large: Vec::new(),
             missing: Missing::default(),
             unread: None,
+            wants_server: false,
             named: Vec::new(),
             names: Vec::new(),
             graphs: 0,
+            sames: Sames::default(),
             before: None,
             servers: &[],
         }
@@ -180,7 +187,7 @@ impl<'a> Reader<'a> {
 
     /// All its jobs.
     pub fn drafts(mut self) -> Result<Drafts, Wait> {
-        let rejected = |why| Drafts { jobs: vec![Draft::rejected(&self.drop.name, why)], named: Vec::new() };
+        let rejected = |why| Drafts::alone(Draft::rejected(&self.drop.name, why));
         let specs = match job_file::parse(self.drop.format(), &self.drop.bytes) {
             Ok(specs) => specs,
             Err(errors) => return Ok(rejected(all(errors.into_iter().map(placed)))),
@@ -190,10 +197,7 @@ impl<'a> Reader<'a> {
             jobs.push(self.draft(spec)?);
             if self.graphs > MOST_GRAPHS {
                 let why = "its graphs are too large together: split it into several files";
-                return Ok(Drafts {
-                    jobs: vec![Draft::rejected(&self.drop.name, rejection(why, ""))],
-                    named: Vec::new(),
-                });
+                return Ok(rejected(rejection(why, "")));
             }
         }
         if let Some(why) = self.unread {
@@ -202,51 +206,48 @@ impl<'a> Reader<'a> {
         if !self.missing.files.is_empty() {
             return Err(Wait::NotThereYet(self.missing));
         }
-        if self.large.is_empty() { Ok(Drafts { jobs, named: self.named }) } else { Err(Wait::Copies(self.large)) }
+        if !self.large.is_empty() {
+            return Err(Wait::Copies(self.large));
+        }
+        let doubts =
+            self.sames.words().map(|(entry, words)| self.place(entry, &["repeat"], &words).to_string()).collect();
+        Ok(Drafts { jobs, doubts, named: self.named })
     }
 
     fn draft(&mut self, mut spec: JobSpec) -> Result<Draft, Wait> {
-        self.profile(&mut spec);
+        asked::take_profile(&mut spec, &self.drop.inbox);
         let named = match &spec.workflow {
-            Source::Named(named) => named.clone().or_else(|| self.drop.inbox.workflow.clone()),
-            Source::Graph(_) | Source::Page(_) => Some(Format::stem(&self.drop.name).to_owned()),
+            Source::Named(named) => named.clone().unwrap_or_default(),
+            Source::Graph(_) | Source::Page(_) => Format::stem(&self.drop.name).to_owned(),
         };
-        let (mut after, mut wrong) = (Vec::new(), None);
-        for name in &spec.after {
-            match self.jobs_called(name) {
-                Ok(jobs) => after.extend(jobs),
-                Err(why) => {
-                    wrong = Some(self.at(spec.entry, &["after"], &why));
-                    break;
-                }
-            }
+        self.wants_server = false;
+        let filled = asked::fill(&spec, &self.drop.name, self);
+        // A server may say so any moment; only who waits for an answer is told so at once.
+        if filled.is_err() && self.wants_server && self.drop.can_wait() {
+            let words = "a server that says what its nodes can do".to_owned();
+            return Err(Wait::NotThereYet(Missing { words, files: Vec::new() }));
         }
-        let mut filled = self.fill(&spec, named.as_deref());
-        if let Err(why) = &mut filled
-            && why.kind == FailureKind::Server
-        {
-            // A server may say so any moment; only who waits for an answer is told so at once.
-            if self.drop.can_wait() {
-                let words = "a server that says what its nodes can do".to_owned();
-                return Err(Wait::NotThereYet(Missing { words, files: Vec::new() }));
+        let mut after: Vec<JobId> = spec.after.iter().flat_map(|name| self.jobs_called(name)).flatten().collect();
+        let filled = match filled {
+            Ok((workflow, filled)) => {
+                self.sames.see(&spec, &filled);
+                self.ready(&spec, &workflow, filled, &mut after)
             }
-            why.kind = FailureKind::JobFile;
-        }
-        let filled = match (wrong, filled) {
-            (Some(why), Err(more)) => Err(all([why, more])),
-            (Some(why), Ok(_)) | (None, Err(why)) => Err(why),
-            (None, Ok((slots, filled))) => self.ready(&spec, slots, filled, &mut after),
+            Err(wrong) => Err(all(wrong.iter().map(|wrong| {
+                let path: Vec<&str> = wrong.path.iter().map(String::as_str).collect();
+                self.at(spec.entry, &path, &wrong.words)
+            }))),
         };
         after.sort_unstable();
         after.dedup();
-        let name = job_name(spec.name.as_deref(), &self.drop.name);
+        let name = job_file::job_name(spec.name.as_deref(), &self.drop.name);
         let own = JobId(self.first.0 + self.names.len() as u64);
         let is_set = |ready: &&Ready| matches!(ready.seed, SeedChoice::Given(_) | SeedChoice::None);
         let same = filled.as_ref().ok().filter(is_set).and_then(|ready| self.state.same_as(&ready.fingerprint));
         self.names.push((name.clone(), same.unwrap_or(own)));
         Ok(Draft {
             name,
-            workflow: text::clean(&named.unwrap_or_default()).into_owned(),
+            workflow: text::clean(&named).into_owned(),
             server: spec.server,
             priority: spec.priority,
             note: spec.note,
@@ -256,24 +257,6 @@ impl<'a> Reader<'a> {
             variant: spec.variant,
             filled,
         })
-    }
-
-    /// What the inbox says of jobs of its own workflow that don't say it themselves.
-    fn profile(&self, spec: &mut JobSpec) {
-        let inbox = &self.drop.inbox;
-        let is_own = matches!(&spec.workflow, Source::Named(named) if named.is_none() || *named == inbox.workflow);
-        if !is_own {
-            return;
-        }
-        let fill = |own: &mut Map<String, Value>, more: &Map<String, Value>| {
-            for (key, value) in more {
-                if !own.contains_key(key) {
-                    own.insert(key.clone(), value.clone());
-                }
-            }
-        };
-        fill(&mut spec.slots, &inbox.slots);
-        fill(&mut spec.set, &inbox.set);
     }
 
     /// The jobs that go by this name: of this file, of those that come with it, of those that are there.
@@ -288,8 +271,7 @@ impl<'a> Reader<'a> {
         }
         if found.is_empty() {
             let names = self.names.iter().map(|(name, _)| name.as_str()).chain(self.state.job_names());
-            let hint = text::did_you_mean(name, names);
-            return Err(format!("no job `{}`{hint}: it must have been taken before this one", text::clean(name)));
+            return Err(asked::no_job(name, names));
         }
         Ok(found)
     }
@@ -297,7 +279,7 @@ impl<'a> Reader<'a> {
     fn ready(
         &mut self,
         spec: &JobSpec,
-        slots: Slots,
+        workflow: &Workflow,
         filled: Filled,
         after: &mut Vec<JobId>,
     ) -> Result<Ready, Failure> {
@@ -319,11 +301,12 @@ impl<'a> Reader<'a> {
         let goal = filled.tries.goal;
         let fingerprint = fingerprint(&filled.graph, &files, goal.as_ref(), spec.repair);
         let text = self.before.is_some().then(|| String::from_utf8_lossy(&self.drop.bytes).into_owned());
+        let slots = workflow.values(&filled.graph).into_iter();
         let prompt = Prompt {
+            slots: slots.map(|(slot, value)| (slot.to_owned(), value.clone())).collect(),
             graph: filled.graph,
             seed_inputs: filled.seed_inputs,
             files,
-            slots,
             text,
             variations: filled.tries.edits,
             extra_data: spec.extra_data.clone().or_else(|| page_beside(&spec.workflow)),
@@ -335,65 +318,52 @@ impl<'a> Reader<'a> {
 
     /// A rejection that names the place in the file.
     fn at(&self, entry: usize, path: &[&str], message: &str) -> Failure {
+        placed(self.place(entry, path, message))
+    }
+
+    fn place(&self, entry: usize, path: &[&str], message: &str) -> JobFileError {
         let places = self.places.get_or_init(|| Places::new(self.drop.format(), &self.drop.bytes));
-        placed(places.error(entry, path, message))
+        places.error(entry, path, message)
+    }
+}
+
+impl Ground for Reader<'_> {
+    fn servers(&self) -> Vec<String> {
+        self.state.server_names().map(str::to_owned).collect()
     }
 
-    /// The filled graph, and its slots for people.
-    fn fill(&mut self, spec: &JobSpec, named: Option<&str>) -> Result<(Slots, Filled), Failure> {
-        let wrong = self.no_such_server(spec);
-        match (self.fill_known(spec, named), wrong) {
-            (Err(more), Some(wrong)) => Err(all([wrong, more])),
-            (Ok(_), Some(wrong)) => Err(wrong),
-            (filled, None) => filled,
-        }
+    fn workflow_names(&self) -> Vec<String> {
+        self.folder.workflow_names().unwrap_or_default()
     }
 
-    /// What is said of a job for a server that is not there.
-    fn no_such_server(&self, spec: &JobSpec) -> Option<Failure> {
-        if let Some(server) = &spec.server
-            && !self.state.server_names().any(|name| name == server)
-        {
-            let hint = text::did_you_mean(server, self.state.server_names());
-            let there = self.state.server_names().collect::<Vec<_>>().join(", ");
-            let message = format!("no server `{}`{hint}; there are: {there}", text::clean(server));
-            return Some(self.at(spec.entry, &["server"], &message));
-        }
-        None
-    }
-
-    fn fill_known(&mut self, spec: &JobSpec, named: Option<&str>) -> Result<(Slots, Filled), Failure> {
-        let entry = spec.entry;
-        let workflow = match (&spec.workflow, named) {
-            (Source::Graph(graph), _) => {
-                let workflow = Workflow::from_graph(&self.drop.name, (**graph).clone());
-                Arc::new(workflow.map_err(|e| rejection(e.to_string(), ""))?)
-            }
-            (Source::Page(page), _) => {
-                let info = self.info_for(spec.server.as_deref()).ok_or_else(no_server)?;
-                let workflow = Workflow::from_page(&self.drop.name, page, None, &info, now_for_pages());
-                Arc::new(workflow.map_err(|e| rejection(e.to_string(), ""))?)
-            }
-            (Source::Named(_), Some(name)) => {
-                let info = self.info_for(spec.server.as_deref());
-                let read = self.shelf.workflow(self.folder, name, info.as_deref());
-                if let Err(error) = &read
-                    && error.may_pass()
-                {
+    fn workflow(&mut self, name: &str, server: Option<&str>) -> Result<Arc<Workflow>, String> {
+        let nodes = self.info_for(server);
+        match self.shelf.workflow(self.folder, name, nodes.as_deref()) {
+            Ok(read) => read.map_err(|wrong| {
+                self.wants_server |= wrong.wants_server;
+                wrong.words
+            }),
+            Err(error) => {
+                if error.may_pass() {
                     self.unread = Some(error.to_string());
                 }
-                read.map_err(|e| self.at(entry, &["workflow"], &e.to_string()))??
+                Err(error.to_string())
             }
-            (Source::Named(_), None) => {
-                let there = self.folder.workflow_names().unwrap_or_default().join(", ");
-                return Err(self.at(entry, &[], &format!("`workflow` is missing: name one of {there}")));
-            }
-        };
-        let filled = workflow
-            .fill(spec)
-            .map_err(|faults| all(faults.iter().map(|f| self.at(entry, &f.path(), &f.to_string()))))?;
-        let values = workflow.values(&filled.graph).into_iter();
-        Ok((values.map(|(slot, value)| (slot.to_owned(), value.clone())).collect(), filled))
+        }
+    }
+
+    fn nodes(&mut self, server: Option<&str>) -> Option<Arc<ObjectInfo>> {
+        let nodes = self.info_for(server);
+        self.wants_server |= nodes.is_none();
+        nodes
+    }
+
+    fn when(&self) -> When {
+        now_for_pages()
+    }
+
+    fn after(&self, job: &str) -> Result<(), String> {
+        self.jobs_called(job).map(|_| ())
     }
 }
 

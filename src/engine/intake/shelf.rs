@@ -9,9 +9,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::SystemTime;
 
-use super::reading::rejection;
 use crate::folder::{Folder, KeptInput, Stamp, WorkflowFileError};
-use crate::job::{Failure, FailureKind};
 use crate::workflow::convert::When;
 use crate::workflow::object_info::ObjectInfo;
 use crate::workflow::{Workflow, WorkflowError};
@@ -26,7 +24,15 @@ pub(super) struct Shelf {
 }
 
 /// A workflow, or what is wrong with it.
-type Parsed = Result<Arc<Workflow>, Failure>;
+type Parsed = Result<Arc<Workflow>, Unfit>;
+
+/// A workflow that can't be used.
+#[derive(Debug, Clone)]
+pub(super) struct Unfit {
+    pub words: String,
+    /// It is a graph of the page, and no server has said yet what it can do.
+    pub wants_server: bool,
+}
 
 impl Shelf {
     /// A workflow by its name.
@@ -44,13 +50,15 @@ impl Shelf {
             return Ok(parsed.clone());
         }
         let file = folder.read_workflow(name)?;
-        let wrong = |e: WorkflowError| rejection(format!("the workflow `{}`: {e}", file.name), "");
-        let read = Workflow::parse_any(&file.name, &file.json, file.toml.as_deref(), info, now_for_pages());
-        let parsed = match read {
-            Err(WorkflowError::PageFormat) => return Ok(Err(no_server())),
-            read => read.map_err(wrong),
+        let wrong = |error: WorkflowError| Unfit {
+            wants_server: error == WorkflowError::PageFormat,
+            words: format!("the workflow `{}`: {error}", file.name),
         };
-        let parsed = parsed.map(Arc::new);
+        let read = Workflow::parse_any(&file.name, &file.json, file.toml.as_deref(), info, now_for_pages());
+        let parsed = read.map(Arc::new).map_err(wrong);
+        if parsed.as_ref().is_err_and(|unfit| unfit.wants_server) {
+            return Ok(parsed);
+        }
         let now = SystemTime::now();
         if let Some(stamps) = before.filter(|(graph, slots)| {
             graph.is_sharp(now) && slots.is_none_or(|s| s.is_sharp(now)) && folder.workflow_stamps(name) == before
@@ -89,11 +97,6 @@ impl Shelf {
 /// What the page would take from the clock and from chance.
 pub(super) fn now_for_pages() -> When {
     When { now: jiff::Zoned::now().datetime(), seed: fastrand::u64(..) }
-}
-
-/// A graph of the page, and no server has said yet what it can do.
-pub(super) fn no_server() -> Failure {
-    Failure { kind: FailureKind::Server, ..rejection(crate::job_file::PAGE_GRAPH, "") }
 }
 
 fn make_room<K, V>(shelf: &mut HashMap<K, V>) {

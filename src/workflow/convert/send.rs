@@ -103,6 +103,9 @@ impl<'s, 'a> Sender<'s, 'a> {
     fn prompt(&mut self, place: usize, node: usize, row: usize, prompt: &str) -> String {
         let key = (self.unfolded.places[place].sheet, node, row);
         let dice = &mut self.dice;
+        if place == 0 {
+            return resolve_choices(prompt, dice);
+        }
         self.texts.entry(key).or_insert_with(|| resolve_choices(prompt, dice)).clone()
     }
 

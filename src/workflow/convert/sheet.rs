@@ -204,6 +204,7 @@ impl<'a> Sheet<'a> {
     fn read(value: &'a Map<String, Value>) -> Result<Self, Fault> {
         let list = |key: &str| value.get(key).and_then(Value::as_array).map_or(&[][..], Vec::as_slice);
         let mut sheet = Self { name: text(value, "name").unwrap_or("a subgraph"), ..Self::default() };
+        sheet.nodes.reserve_exact(list("nodes").len());
         for (at, node) in list("nodes").iter().enumerate() {
             let node =
                 Node::read(node).ok_or_else(|| Fault::new(&format!("number {}", at + 1), "", Problem::Shapeless))?;
@@ -309,7 +310,7 @@ impl Link {
 impl<'a> Node<'a> {
     pub fn read(value: &'a Value) -> Option<Self> {
         let map = value.as_object()?;
-        let list = |key: &str| map.get(key).and_then(Value::as_array).into_iter().flatten();
+        let list = |key: &str| map.get(key).and_then(Value::as_array).map_or(&[][..], Vec::as_slice).iter();
         Some(Self {
             id: id(map.get("id")?)?,
             class: text(map, "type").unwrap_or_default(),

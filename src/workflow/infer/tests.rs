@@ -56,6 +56,67 @@ fn prompts_are_traced_through_what_lies_between() {
     );
 }
 
+/// The slot `prompt` of a graph whose encoder takes its text from node 1.
+fn prompt_of(more: &Value) -> Vec<(String, String)> {
+    let mut graph = json!({
+        "8": {"class_type": "CLIPTextEncode", "inputs": {"text": ["1", 0]}},
+        "9": {"class_type": "KSampler", "inputs": {"positive": ["8", 0]}},
+    });
+    let nodes = more.as_object().expect("an object").clone();
+    graph.as_object_mut().expect("an object").extend(nodes);
+    places(&slots(graph))
+}
+
+fn prompts(list: &[(&str, &str)]) -> Vec<(String, String)> {
+    list.iter().map(|(name, at)| ((*name).to_owned(), (*at).to_owned())).collect()
+}
+
+#[test]
+fn a_text_that_is_put_together_is_that_which_a_person_writes() {
+    let trigger = prompt_of(&json!({
+        "1": {"class_type": "StringConcatenate", "inputs": {"string_a": ["2", 0], "string_b": ["3", 0], "delimiter": ", "}},
+        "2": {"class_type": "PrimitiveStringMultiline", "inputs": {"value": "in the style of x"}, "_meta": {"title": "Trigger Word"}},
+        "3": {"class_type": "PrimitiveStringMultiline", "inputs": {"value": "a cat"}, "_meta": {"title": "Prompt"}},
+    }));
+    assert_eq!(trigger, prompts(&[("prompt", "3.value")]));
+    let beside = prompt_of(&json!({
+        "1": {"class_type": "StringConcatenate", "inputs": {"string_a": "relight,", "string_b": ["3", 0]}},
+        "3": {"class_type": "PrimitiveString", "inputs": {"value": "a cat"}},
+    }));
+    assert_eq!(beside, prompts(&[("prompt", "3.value")]));
+    let both = prompt_of(&json!({
+        "1": {"class_type": "StringConcatenate", "inputs": {"string_a": "a cat", "string_b": "of candy"}},
+    }));
+    assert_eq!(both, prompts(&[("prompt", "1.string_a"), ("prompt_2", "1.string_b")]));
+}
+
+#[test]
+fn a_text_that_another_node_may_rewrite_is_the_one_before() {
+    let refined = prompt_of(&json!({
+        "1": {"class_type": "ComfySwitchNode", "inputs": {"on_true": ["2", 0], "on_false": ["4", 0], "switch": false}},
+        "2": {"class_type": "TextGenerate", "inputs": {"prompt": ["3", 0]}},
+        "3": {"class_type": "StringConcatenate", "inputs": {"string_a": "You are a helpful assistant.", "string_b": ["4", 0]}},
+        "4": {"class_type": "PrimitiveStringMultiline", "inputs": {"value": "a cat"}},
+    }));
+    assert_eq!(refined, prompts(&[("prompt", "4.value")]));
+    let always = prompt_of(&json!({
+        "1": {"class_type": "RegexReplace", "inputs": {"string": ["2", 0], "regex_pattern": "x", "replace": "y"}},
+        "2": {"class_type": "TextGenerate", "inputs": {"prompt": "a cat"}},
+    }));
+    assert_eq!(always, prompts(&[("prompt", "2.prompt")]));
+}
+
+#[test]
+fn a_service_that_does_all_the_work_has_a_prompt_too() {
+    let found = slots(json!({
+        "1": {"class_type": "SomeVideoNode", "inputs": {"prompt": "a cat", "seed": ["2", 0]}},
+        "2": {"class_type": "PrimitiveInt", "inputs": {"value": 5}},
+        "3": {"class_type": "OtherVideoNode", "inputs": {"model": "x", "model.prompt": "a dog"}},
+    }));
+    let wanted = [("prompt", "1.prompt"), ("prompt_2", "3.model.prompt"), ("seed", "2.value")];
+    assert_eq!(places(&found), prompts(&wanted));
+}
+
 #[test]
 fn a_negative_that_is_zeroed_out_is_none() {
     let found = slots(json!({

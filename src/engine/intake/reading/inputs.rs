@@ -1,14 +1,15 @@
 //! Where the files of a job's inputs come from: kept now, waited for, or the server's own.
 
-use std::io::Read as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use super::{LARGE, Reader};
+use crate::folder::is_text;
 use crate::job::JobId;
 use crate::job_file::JobSpec;
 use crate::store::InputFile;
 use crate::text;
+use crate::workflow::asked::{no_file, no_picture};
 use crate::workflow::graph::{self, Graph};
 use crate::workflow::object_info::ObjectInfo;
 use crate::workflow::slots::SlotType;
@@ -87,7 +88,7 @@ impl Reader<'_> {
         if path.is_file() {
             // A job file may name any file that we can read: what is no picture is not carried to a server.
             if file.takes == SlotType::Image && is_text(&path) {
-                return Err(NoInput::Never(format!("`{}` is a text, not a picture", text::clean(written))));
+                return Err(NoInput::Never(no_picture(written)));
             }
             let kept = match self.drop.copies.get(&path) {
                 Some(kept) => kept.clone(),
@@ -116,7 +117,7 @@ impl Reader<'_> {
             // Perhaps one of the server's: it is asked before the job is posted.
             return input(None, written.clone(), None);
         }
-        Err(NoInput::Never(format!("there is no file {}", text::clean(&path.display().to_string()))))
+        Err(NoInput::Never(no_file(&path)))
     }
 
     fn miss(&mut self, written: &str, path: PathBuf) {
@@ -127,22 +128,4 @@ impl Reader<'_> {
             self.missing.files.push(path);
         }
     }
-}
-
-/// Neither called like a picture nor begun like one, but text.
-fn is_text(path: &Path) -> bool {
-    const PICTURES: [&str; 9] = ["png", "jpg", "jpeg", "webp", "gif", "bmp", "tif", "tiff", "avif"];
-    let ending = path.extension().and_then(|ending| ending.to_str()).unwrap_or_default();
-    if PICTURES.iter().any(|picture| ending.eq_ignore_ascii_case(picture)) {
-        return false;
-    }
-    let mut start = Vec::new();
-    let read = std::fs::File::open(path).and_then(|file| file.take(512).read_to_end(&mut start));
-    let words = match std::str::from_utf8(&start) {
-        Ok(words) => words,
-        // Cut within a letter.
-        Err(error) if error.error_len().is_none() => "",
-        Err(_) => return false,
-    };
-    read.is_ok() && !words.is_empty() && words.chars().all(|c| !c.is_control() || c.is_whitespace())
 }
