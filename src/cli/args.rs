@@ -97,7 +97,7 @@ pub enum Verb {
     },
     #[command(about = "Print the graph that rendered a PNG, WebP, FLAC, MP4 or WebM of ComfyUI's")]
     Extract {
-        /// A PNG, WebP, FLAC, MP4 or WebM
+        /// A picture, clip or sound of ComfyUI's
         file: PathBuf,
         /// The graph of ComfyUI's page instead
         #[arg(long)]
