@@ -5,6 +5,7 @@
 //! filter does, so that the numbers are those people already compare with. [`Watch`] sees the frames of
 //! a clip one after another, [`judge`](fn@judge) says how it loops; docs/verdict.md explains each number.
 
+mod across;
 pub mod colour;
 mod judge;
 mod measurement;

@@ -70,6 +70,16 @@ impl World {
         (world, effects)
     }
 
+    /// This engine dies, and the next one has found its server.
+    fn next_engine(&self) -> Self {
+        let mut next = Self::with(2);
+        let seats = vec![ServerSeat { name: "s".to_owned(), url: "s".to_owned(), in_flight: 2 }];
+        let remembered = Remembered { jobs: self.state.jobs().cloned().collect(), ..Remembered::default() };
+        next.state = State::new(Policy::default(), EngineRow::default(), seats, remembered, 2, next.now);
+        next.step(Input::Up { server: 0, about: About::default() });
+        next
+    }
+
     fn take(&mut self, id: u64) -> Vec<Effect> {
         let file = OpenFile { id, name: format!("{id}.json"), jobs: vec![JobId(id)] };
         self.step(Input::Taken { file, jobs: vec![job(id)] })
@@ -561,12 +571,7 @@ fn what_a_dead_engine_was_taking_back_is_not_taken_for_deleted_by_a_person() {
         .any(|e| matches!(e, Effect::Write(Write::Job { job, change: Change::Recall, .. }) if job.id == JobId(2)));
     assert!(written && looks(&effects) == [(First::Delete, vec![2])], "written before it is deleted: {effects:?}");
     // The engine dies here; the next one finds it nowhere.
-    let jobs = [1, 2].map(|id| w.state.job(JobId(id)).unwrap().clone());
-    let mut next = World::with(2);
-    let seats = vec![ServerSeat { name: "s".to_owned(), url: "s".to_owned(), in_flight: 2 }];
-    let remembered = Remembered { jobs: jobs.into(), ..Remembered::default() };
-    next.state = State::new(Policy::default(), EngineRow::default(), seats, remembered, 2, next.now);
-    next.step(Input::Up { server: 0, about: About::default() });
+    let mut next = w.next_engine();
     let found =
         vec![(JobId(1), next.prompt(1), Look::Running { copies: 1 }), (JobId(2), next.prompt(2), Look::Unknown)];
     let asked = next.answered();
@@ -574,6 +579,37 @@ fn what_a_dead_engine_was_taking_back_is_not_taken_for_deleted_by_a_person() {
     next.wait(11);
     next.nowhere(2);
     assert_eq!(next.word(2), "submitting", "posted again, under its own id");
+}
+
+#[test]
+fn a_cancel_that_a_dead_engine_left_behind_waits_for_a_post_that_may_still_arrive() {
+    let (mut w, _) = World::up(2, 1);
+    w.ask(Request::Cancel { jobs: vec![JobId(1)] });
+    let mut next = w.next_engine();
+    next.looked(1, Look::Unknown);
+    assert_eq!(next.word(1), "cancelling", "its POST may be on its way");
+    assert!(looks(&next.wait(11)).contains(&(First::Cancel, vec![1])));
+    next.looked(1, Look::Unknown);
+    assert_eq!(next.word(1), "cancelled");
+    // One that is found there is cancelled at once.
+    let mut next = w.next_engine();
+    next.looked(1, Look::Pending { copies: 1 });
+    assert_eq!(looks(&next.wait(0)), [(First::Cancel, vec![1])]);
+}
+
+#[test]
+fn a_cancel_of_what_was_posted_twice_waits_for_the_first_of_them() {
+    let (mut w, _) = World::up(2, 1);
+    w.posted(1, PostResult::Unsure { why: "cut".to_owned(), refused: false, nodes: Vec::new() });
+    w.looked(1, Look::Unknown);
+    w.wait(11);
+    w.nowhere(1);
+    w.ask(Request::Cancel { jobs: vec![JobId(1)] });
+    w.posted(1, PostResult::NotSent("refused".to_owned()));
+    assert_eq!(w.word(1), "cancelling");
+    assert!(looks(&w.wait(11)).contains(&(First::Cancel, vec![1])));
+    w.looked(1, Look::Unknown);
+    assert_eq!(w.word(1), "cancelled");
 }
 
 #[test]
@@ -610,20 +646,20 @@ fn nothing_is_sent_while_a_forgotten_file_cannot_be_looked_for() {
 }
 
 #[test]
-fn what_is_taken_back_after_a_long_silence_may_have_been_rendered_in_it() {
+fn what_is_taken_back_may_have_been_rendered_unheard() {
     let (mut w, _) = World::up(2, 2);
     w.accept(1);
     w.accept(2);
     w.begin(1);
-    // The machine sleeps for hours; on waking, the server is heard again before anybody looks.
-    w.now = w.now.checked_add(SignedDuration::from_hours(6)).unwrap();
-    w.hear(Heard::Remaining(1));
     w.ask(Request::Stop);
+    // Nowhere, and nothing says that it was deleted rather than rendered a moment before, with its history late.
     let effects = w.looked(2, Look::Unknown);
     assert_eq!(collects(&effects), [(2, true)], "its file may be there");
     let prompt_id = w.prompt(2);
     w.step(Input::Collected { job: JobId(2), prompt_id, result: Ok(clip()) });
     assert_eq!(w.word(2), "measuring");
+    let notes = &w.state.job(JobId(2)).unwrap().attempt().unwrap().notes;
+    assert_eq!(notes[..], ["its end was not heard; this file was found whole on the server"]);
 }
 
 #[test]
@@ -667,9 +703,32 @@ fn what_is_being_taken_back_and_seen_once_more_is_still_being_taken_back() {
     let found = vec![(JobId(2), w.prompt(2), Look::Pending { copies: 1 })];
     w.step(Input::Looked { server: 0, asked: 0, found });
     assert_eq!(looks(&w.wait(3)), [(First::Delete, vec![2])]);
-    let effects = w.looked(2, Look::Unknown);
+    let effects = w.looked(2, Look::Deleted);
     assert_eq!(w.word(2), "queued");
     assert!(effects.contains(&Effect::Exit));
+}
+
+#[test]
+fn a_slow_answer_during_a_stop_makes_nothing_pending_that_was_deleted() {
+    let (mut w, _) = World::up(2, 2);
+    w.accept(1);
+    w.accept(2);
+    w.begin(1);
+    w.ask(Request::Stop);
+    let asked = w.asked.take().unwrap();
+    // The link is opened anew, and all is looked for while the deletion is on its way.
+    w.step(Input::Up { server: 0, about: About::default() });
+    let deleted = vec![(JobId(2), w.prompt(2), Look::Deleted)];
+    let effects = w.step(Input::Looked { server: 0, asked, found: deleted });
+    assert!(w.word(2) == "queued" && effects.contains(&Effect::Exit), "it came once, and is gone");
+
+    let (mut w, _) = World::up(1, 1);
+    w.posted(1, PostResult::Unsure { why: "cut".to_owned(), refused: false, nodes: Vec::new() });
+    w.ask(Request::Stop);
+    w.looked(1, Look::Unknown);
+    let found = vec![(JobId(1), w.prompt(1), Look::Pending { copies: 1 })];
+    w.step(Input::Looked { server: 0, asked: 0, found });
+    assert_eq!(w.word(1), "submitting", "the next engine looks for it, and takes its absence for no person's doing");
 }
 
 #[test]
@@ -787,7 +846,7 @@ fn a_stop_takes_back_what_waits_and_leaves_what_runs() {
     let effects = w.ask(Request::Stop);
     assert_eq!(looks(&effects), [(First::Delete, vec![2])]);
     assert!(!effects.contains(&Effect::Exit));
-    let effects = w.looked(2, Look::Unknown);
+    let effects = w.looked(2, Look::Deleted);
     assert_eq!((w.word(1), w.word(2), w.word(3)), ("running", "queued", "queued"));
     assert!(w.state.job(JobId(2)).unwrap().attempts.is_empty(), "it never ran: no try is counted");
     assert!(submitted(&effects).is_empty());

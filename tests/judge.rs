@@ -201,6 +201,12 @@ fn a_swing_may_rest_where_it_turns() {
 fn colours_that_go_round_may_not_stand_at_the_seam() {
     let hues = |fault| Clip { frames: 36, ..clip(Texture::Clouds(16.0), Motion::Hues, fault) };
     all_right([Fault::None, Fault::DoubledLast, Fault::FirstHeld(3), Fault::StartHeld(2)].map(hues), Clip::frames);
+    // A picture that only brightens, until its white gets no whiter: without the light nothing has changed.
+    let brighter = |n: usize| {
+        let level = |x: usize| (40 + 3 * (x % 64) + n).min(255) as u8;
+        Rgb::from_packed::<3>(64, 64, &(0..64 * 64).flat_map(|x| [level(x); 3]).collect::<Vec<_>>()).unwrap()
+    };
+    assert_eq!(judged((0..30).map(brighter)).0.verdict, Some(Verdict::Pulses));
     // One colour all over: there is nothing but light.
     let plain = |turn: f32| {
         let level = |n: f32| (128.0 + 80.0 * (turn + 2.0 * n).sin()) as u8;
@@ -260,13 +266,20 @@ fn sizes_from_tiny_to_large() {
     all_right(clips, Clip::frames);
 }
 
+fn there_is_ffmpeg() -> bool {
+    let found = Command::new("ffmpeg").arg("-version").stdout(Stdio::null()).stderr(Stdio::null()).status();
+    let found = found.is_ok_and(|status| status.success());
+    assert!(found || std::env::var("CI").as_deref() != Ok("true"), "CI must have ffmpeg installed");
+    if !found {
+        println!("no ffmpeg here: nothing is compressed");
+    }
+    found
+}
+
 /// As `x264` leaves them. Not compared where there is no ffmpeg.
 #[test]
 fn compression_makes_no_difference() {
-    let found = Command::new("ffmpeg").arg("-version").stdout(Stdio::null()).stderr(Stdio::null()).status();
-    if !found.is_ok_and(|status| status.success()) {
-        assert_ne!(std::env::var("CI").as_deref(), Ok("true"), "CI must have ffmpeg installed");
-        println!("no ffmpeg here: nothing is compressed");
+    if !there_is_ffmpeg() {
         return;
     }
     let folder = tempfile::tempdir().unwrap();
@@ -280,6 +293,31 @@ fn compression_makes_no_difference() {
             let (known, _) = examine(&file, &Limits::default(), &Thresholds::default()).unwrap();
             all.extend(wrong(&clip, &known).map(|words| format!("crf {crf}: {words}")));
         }
+    }
+    assert!(all.is_empty(), "{}", all.join("\n"));
+}
+
+/// So gentle that the seam's own step drowns in what compression does to its two frames.
+#[test]
+fn a_gentle_clip_is_judged_by_the_frames_about_its_seam() {
+    if !there_is_ffmpeg() {
+        return;
+    }
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("clip.mp4");
+    let mut all = Vec::new();
+    for (fault, crf) in
+        [Fault::None, Fault::DoubledLast, Fault::Overrun(2)].into_iter().flat_map(|f| [(f, 20), (f, 23)])
+    {
+        let clip = Clip {
+            width: 240,
+            height: 320,
+            frames: 49,
+            ..clip(Texture::Clouds(8.0), Motion::Circle { speed: 0.2 }, fault)
+        };
+        encode(&clip, crf, &file);
+        let (known, _) = examine(&file, &Limits::default(), &Thresholds::default()).unwrap();
+        all.extend(wrong(&clip, &known).map(|words| format!("crf {crf}: {words}")));
     }
     assert!(all.is_empty(), "{}", all.join("\n"));
 }

@@ -180,7 +180,7 @@ fn step() -> impl Strategy<Value = Step> {
         3 => Just(Step::Up),
         1 => Just(Step::Down),
         6 => (job(), 0..10_u8).prop_map(|(job, kind)| Step::Answer { job, kind }),
-        4 => (job(), 0..6_u8).prop_map(|(job, kind)| Step::Look { job, kind }),
+        4 => (job(), 0..7_u8).prop_map(|(job, kind)| Step::Look { job, kind }),
         8 => (job(), 0..7_u8).prop_map(|(job, kind)| Step::Hear { job, kind }),
         5 => (job(), 0..4_u8).prop_map(|(job, well)| Step::Collected { job, well }),
         4 => job().prop_map(|job| Step::Measured { job }),
@@ -306,6 +306,7 @@ impl World {
                     1 => Look::Running { copies: 2 },
                     2 => Look::Ended { ending: Found::Success, seconds: Some(3.0) },
                     3 => Look::Ended { ending: Found::Interrupted, seconds: None },
+                    4 => Look::Deleted,
                     _ => Look::Unknown,
                 };
                 let asked = self.asked;

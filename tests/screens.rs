@@ -178,7 +178,7 @@ fn pictures_are_asked_for_only_where_they_are_shown() {
     press(&mut app, "kk");
     assert_eq!(pictures(world::serve(&mut app, None)), [], "they are off");
     let asked = press(&mut app, "i").into_iter().next();
-    let ends = |job| Request::Pictures { job: JobId(job), what: comfytop::protocol::Pictures::Ends };
+    let ends = |job| Request::Pictures { job: JobId(job), attempt: None, what: comfytop::protocol::Pictures::Ends };
     assert_eq!(pictures(world::serve(&mut app, asked)), [ends(47)]);
     // Passed by: only where the cursor rests.
     let asked = press(&mut app, "kkj").into_iter().next();
@@ -221,7 +221,7 @@ fn a_clip_is_played_at_its_own_pace_and_skips_what_the_line_does_not_bear() {
     let first = press(&mut app, "P").into_iter().next();
     let mut asked = world::serve(&mut app, first);
     asked.extend(world::serve(&mut app, None));
-    let clip = Request::Pictures { job: JobId(47), what: comfytop::protocol::Pictures::Play };
+    let clip = Request::Pictures { job: JobId(47), attempt: None, what: comfytop::protocol::Pictures::Play };
     assert!(asked.contains(&clip), "{asked:?}");
     let number = |app: &mut comfytop::tui::App| {
         let shown = world::picture(app);
@@ -302,6 +302,31 @@ fn ranking(width: u16, height: u16) -> comfytop::tui::App {
 #[test]
 fn attempts_side_by_side() {
     held!("ranking", ranking);
+}
+
+#[test]
+fn the_ranking_shows_pictures_of_the_attempt_under_its_cursor() {
+    let of = |attempt, what| Request::Pictures { job: JobId(48), attempt: Some(attempt), what };
+    let shown = |w, h| {
+        let mut app = ranking(w, h);
+        let asked = press(&mut app, "i").into_iter().next();
+        let asked = world::serve(&mut app, asked);
+        (app, asked)
+    };
+    held!("ranking_pictures", |w, h| shown(w, h).0);
+    use comfytop::protocol::Pictures::{Ends, Play};
+    let (mut app, asked) = shown(120, 40);
+    assert!(asked.contains(&of(2, Ends)), "{asked:?}");
+    assert!(world::picture(&mut app).contains('▀'));
+    // Another attempt has other pictures; and it plays there.
+    press(&mut app, "j");
+    assert_eq!(world::serve(&mut app, None), [of(1, Ends)]);
+    let asked = press(&mut app, "P").into_iter().next();
+    assert_eq!(world::serve(&mut app, asked), [of(1, Play)]);
+    // Those of the list come back with it.
+    press_code(&mut app, KeyCode::Esc);
+    let job = Request::Pictures { job: JobId(47), attempt: None, what: Ends };
+    assert_eq!(world::serve(&mut app, None), [job]);
 }
 
 #[test]

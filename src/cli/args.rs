@@ -30,6 +30,7 @@ pub struct Args {
 
 /// Which render folder, and which server.
 #[derive(Debug, Clone, Group)]
+#[command(next_help_heading = "Of the render folder")]
 pub struct PlaceArgs {
     /// The render folder [default: the nearest parent with comfytop.toml or .comfytop/, else here]
     #[arg(long, global = true, value_name = "FOLDER")]
@@ -67,6 +68,7 @@ pub enum Verb {
     },
     /// Take job files from anywhere, or what ComfyUI made to render it again; prints the new numbers
     Add {
+        /// Job files, workflows, or pictures and clips of ComfyUI's
         #[arg(required = true)]
         files: Vec<PathBuf>,
         /// Only say what would be submitted, as a difference to the workflow
@@ -75,6 +77,7 @@ pub enum Verb {
     },
     /// Say all that is wrong with job files, with file, line and column; takes nothing
     Check {
+        /// Job files
         #[arg(required = true)]
         files: Vec<PathBuf>,
         #[arg(
@@ -94,6 +97,7 @@ pub enum Verb {
     },
     #[command(about = "Print the graph that rendered a PNG, WebP, FLAC, MP4 or WebM of ComfyUI's")]
     Extract {
+        /// A PNG, WebP, FLAC, MP4 or WebM
         file: PathBuf,
         /// The graph of ComfyUI's page instead
         #[arg(long)]
@@ -108,6 +112,7 @@ pub enum Verb {
     },
     /// Cancel jobs, waiting or rendering
     Cancel {
+        /// Their numbers
         #[arg(required = true)]
         jobs: Vec<u64>,
         /// And all others of their groups (sweeps, repetitions)
@@ -116,6 +121,7 @@ pub enum Verb {
     },
     /// Render ended jobs once more
     Requeue {
+        /// Their numbers
         #[arg(required = true)]
         jobs: Vec<u64>,
         /// And all others of their groups (sweeps, repetitions)
@@ -127,6 +133,7 @@ pub enum Verb {
     },
     /// Keep waiting jobs back until they are released
     Hold {
+        /// Their numbers
         #[arg(required = true)]
         jobs: Vec<u64>,
         /// And all others of their groups (sweeps, repetitions)
@@ -135,6 +142,7 @@ pub enum Verb {
     },
     /// Let held jobs go
     Release {
+        /// Their numbers
         #[arg(required = true)]
         jobs: Vec<u64>,
         /// And all others of their groups (sweeps, repetitions)
@@ -145,6 +153,7 @@ pub enum Verb {
     Queue(QueueVerb),
     /// Wait until jobs have ended: 0 all done, 1 any not, 3 timed out
     Wait {
+        /// Their numbers; all where none is named
         jobs: Vec<u64>,
         /// All jobs (as when none is named)
         #[arg(long, conflicts_with = "jobs")]
@@ -155,6 +164,7 @@ pub enum Verb {
     },
     /// How well clips loop: SSIM, seam, verdict, best cut; needs no engine
     Measure {
+        /// Clips, or animated pictures
         #[arg(required = true)]
         files: Vec<PathBuf>,
         /// SSIM frame by frame, too
@@ -216,17 +226,25 @@ pub enum QueueVerb {
         servers: Vec<String>,
     },
     /// Go on after a pause or a drain
-    Resume { servers: Vec<String> },
+    Resume {
+        /// Only these servers, by name
+        servers: Vec<String>,
+    },
     /// Send no more work, let end what the servers have, then pause
-    Drain { servers: Vec<String> },
+    Drain {
+        /// Only these servers, by name
+        servers: Vec<String>,
+    },
     /// Move waiting jobs in the queue
     #[command(group(clap::ArgGroup::new("to").required(true).args(["top", "bottom", "before"])))]
     Move {
+        /// Their numbers
         #[arg(required = true)]
         jobs: Vec<u64>,
         /// Rendered next
         #[arg(long)]
         top: bool,
+        /// Rendered last
         #[arg(long)]
         bottom: bool,
         /// Rendered before this job
@@ -240,9 +258,13 @@ pub enum QueueVerb {
         jobs: Vec<i64>,
     },
     /// Edit a job's text in $EDITOR; one that has ended is rendered again
-    Edit { job: u64 },
+    Edit {
+        /// Its number
+        job: u64,
+    },
     /// What happened to a job, a line an event
     Log {
+        /// Its number
         job: u64,
         /// One JSON object a line
         #[arg(long)]
@@ -255,11 +277,18 @@ pub enum WorkflowVerb {
     /// List the workflows
     Ls,
     /// The slots of a workflow, and what each takes
-    Show { name: String },
+    Show {
+        /// As `workflow ls` lists it
+        name: String,
+    },
     /// Print the .toml that declares the slots that a graph seems to have
-    Infer { file: PathBuf },
+    Infer {
+        /// A graph, in API format or as the page saves it
+        file: PathBuf,
+    },
     /// Print a graph that ComfyUI's page saved in the format that a server runs; needs no engine
     Convert {
+        /// As the page saves it
         file: PathBuf,
         #[arg(
             long,
@@ -272,6 +301,7 @@ pub enum WorkflowVerb {
 
 #[derive(Debug, Clone, Group)]
 pub struct RepairArgs {
+    /// A clip
     pub file: PathBuf,
     /// Leave the last N frames out
     #[arg(long, value_name = "N", conflicts_with = "way")]
@@ -342,6 +372,7 @@ pub struct DemoArgs {
 
 #[derive(Debug, Clone, Group)]
 pub struct SimArgs {
+    /// Where it listens, on this machine only
     #[arg(long, default_value_t = 8188)]
     pub port: u16,
     /// How long a warm render of the Wan workflow takes
@@ -405,5 +436,29 @@ impl SimArgs {
             ..sim::Options::default()
         };
         Ok((options, self.port))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::{Command, CommandFactory};
+
+    use super::Args;
+
+    fn without_help(command: &Command, path: &str, found: &mut Vec<String>) {
+        let path = format!("{path} {}", command.get_name());
+        let shown = command.get_arguments().filter(|arg| !arg.is_hide_set());
+        found.extend(shown.filter(|arg| arg.get_help().is_none()).map(|arg| format!("{path}: {}", arg.get_id())));
+        for verb in command.get_subcommands().filter(|verb| !verb.is_hide_set()) {
+            without_help(verb, &path, found);
+        }
+    }
+
+    #[test]
+    fn every_argument_says_what_it_is() {
+        let mut found = Vec::new();
+        without_help(&Args::command(), "", &mut found);
+        assert!(found.is_empty(), "{found:#?}");
+        Args::command().debug_assert();
     }
 }

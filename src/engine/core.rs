@@ -7,6 +7,8 @@
 
 mod after;
 mod amend;
+mod asked;
+mod change;
 mod collecting;
 mod commands;
 mod flow;
@@ -14,6 +16,7 @@ mod looking;
 mod marks;
 mod order;
 mod plan;
+mod policy;
 mod recover;
 mod retry;
 mod servers;
@@ -24,6 +27,7 @@ mod words;
 
 pub use amend::HOLD_KEY;
 pub use flow::{FLOW_KEY, KeptFlow};
+pub use policy::Policy;
 pub use retry::Retries;
 pub use words::{About, CollectFailure, Collected, Effect, First, Found, Heard, Input, Look, OpenFile, PostResult};
 
@@ -34,8 +38,7 @@ use jiff::{SignedDuration, Timestamp};
 
 use crate::estimate::{Node, NodeTimes, Run};
 use crate::job::{Change, FailureKind, Job, JobId, JobState};
-use crate::protocol::{EngineRow, Flow, Level, Link, Notice, Progress, Sample, ServerRow, Update};
-use crate::store::Write;
+use crate::protocol::{EngineRow, Flow, Level, Link, Notice, Sample, Update};
 
 /// How often a POST may be answered with a 5xx, and the prompt then be nowhere.
 const MAX_REFUSALS: u32 = 3;
@@ -50,44 +53,6 @@ const DEAF_WITHIN: Duration = Duration::from_mins(5);
 const RANK_STEP: i64 = 1 << 20;
 /// Pending rows that show their place.
 const SHOWN_PLACES: usize = 20;
-
-/// What does not change while the engine runs.
-#[derive(Debug, Clone)]
-pub struct Policy {
-    /// After a POST whose answer never came, wait this long before posting again.
-    pub post_grace: Duration,
-    /// Nothing heard this long while our job runs: ask.
-    pub quiet: Duration,
-    /// Take and submit nothing.
-    pub look_only: bool,
-    pub retries: Retries,
-    /// So many failures of one kind in a row pause the queue; 0 = never.
-    pub pause_after: u32,
-    /// Fewer free bytes on the disk pause it.
-    pub min_free: u64,
-    /// After a restart, of the engine or of a server, wait for a person.
-    pub pause_after_restart: bool,
-    /// A render without a step for so long is flagged, where nothing better was learnt.
-    pub stall: Duration,
-    /// And interrupted.
-    pub stall_interrupts: bool,
-}
-
-impl Default for Policy {
-    fn default() -> Self {
-        Self {
-            post_grace: Duration::from_secs(10),
-            quiet: Duration::from_secs(20),
-            look_only: false,
-            retries: Retries::default(),
-            pause_after: 3,
-            min_free: 2_000_000_000,
-            pause_after_restart: false,
-            stall: Duration::from_mins(10),
-            stall_interrupts: false,
-        }
-    }
-}
 
 #[derive(Debug)]
 struct Server {
@@ -129,8 +94,6 @@ struct Server {
     lost_at: Option<Timestamp>,
     /// When the socket was last found deaf.
     deaf_at: VecDeque<Timestamp>,
-    /// How often it was heard again after a long silence, in which much may have ended.
-    silences: u64,
 }
 
 /// When a server took a prompt, by the order of all that servers took. No clock: it may jump.
@@ -145,8 +108,6 @@ struct Sent {
     looks: u64,
     /// Posted before, and nowhere: the first may still arrive.
     again: bool,
-    /// How many long silences of its server there had been when it was last seen there.
-    silences: u64,
 }
 
 /// A render that is being watched.
@@ -325,7 +286,6 @@ impl State {
                 freed: false,
                 lost_at: None,
                 deaf_at: VecDeque::new(),
-                silences: 0,
             })
             .collect();
         let mut state = Self {
@@ -408,146 +368,6 @@ impl State {
         self.jobs.insert(id, job);
         self.note_pending(id);
         self.note_after(id);
-    }
-
-    // ---- what the driver and the intake ask -------------------------------------------------
-
-    /// When [`Input::Tick`] is due next.
-    pub fn next_wake(&self) -> Option<Timestamp> {
-        self.timers.first().map(|(at, _)| *at)
-    }
-
-    /// A place at the end of the queue.
-    pub fn take_rank(&mut self) -> i64 {
-        let rank = self.next_rank;
-        self.next_rank = rank.saturating_add(RANK_STEP);
-        rank
-    }
-
-    /// A seed for a job that leaves it to chance: below 2^48, so that every tool and JSON reader keeps it whole.
-    pub fn draw_seed(&mut self) -> u64 {
-        self.rng.u64(1..1 << 48)
-    }
-
-    /// A job that counts as the one of its kind goes before one that failed or was cancelled.
-    fn know_twin(&mut self, fingerprint: String, job: &Job) {
-        let known = self.fingerprints.get(&fingerprint).and_then(|id| self.jobs.get(id));
-        if known.is_none_or(|known| known.id == job.id || !counts(known)) {
-            self.fingerprints.insert(fingerprint, job.id);
-        }
-    }
-
-    /// The job that renders, has rendered or will render the same.
-    pub fn same_as(&self, fingerprint: &str) -> Option<JobId> {
-        let id = *self.fingerprints.get(fingerprint)?;
-        let job = self.jobs.get(&id)?;
-        counts(job).then_some(id)
-    }
-
-    pub fn jobs_of_file(&self, file: u64) -> Vec<JobId> {
-        // Numbers of one file follow each other.
-        self.jobs.range(JobId(file)..).take_while(|(_, j)| j.file == Some(file)).map(|(id, _)| *id).collect()
-    }
-
-    /// Drops jobs whose file was never taken after all.
-    pub fn forget(&mut self, file: u64, jobs: &[JobId]) {
-        self.files.remove(&file);
-        for id in jobs {
-            if let Some(job) = self.jobs.remove(id) {
-                self.queue.remove(&job.order());
-            }
-        }
-        self.fingerprints.retain(|_, id| !jobs.contains(id));
-    }
-
-    /// All jobs, in the order of their numbers.
-    pub fn jobs(&self) -> impl Iterator<Item = &Job> {
-        self.jobs.values()
-    }
-
-    pub fn job(&self, id: JobId) -> Option<&Job> {
-        self.jobs.get(&id)
-    }
-
-    /// The nodes of a graph that is about to be posted: its start may be heard before the POST's answer.
-    pub fn know_nodes(&mut self, id: JobId, nodes: Vec<Node>) {
-        self.nodes.insert(id, nodes);
-    }
-
-    /// Cancelled, or to be taken back, while its files were uploaded: it need not be posted any more.
-    pub fn is_wanted(&self, id: JobId) -> bool {
-        self.stopping.is_none()
-            && !self.taking_back.contains(&id)
-            && self.jobs.get(&id).is_some_and(|j| matches!(j.state, JobState::Submitting))
-    }
-
-    /// Names of the servers, for `"server"` in a job file.
-    pub fn server_names(&self) -> impl Iterator<Item = &str> {
-        self.servers.iter().map(|s| s.name.as_str())
-    }
-
-    /// The version of a server that has been found.
-    pub fn server_version(&self, server: usize) -> Option<String> {
-        self.servers.get(server).map(|s| s.about.version.clone())
-    }
-
-    pub fn is_server_up(&self, server: usize) -> bool {
-        self.is_up(server)
-    }
-
-    /// True while something of ours renders or waits at this server: it is asked more often then.
-    pub fn is_busy(&self, server: usize) -> bool {
-        self.servers.get(server).is_some_and(|s| s.remaining > 0) || self.at_server(server).next().is_some()
-    }
-
-    /// Rows of the servers whose counts or link changed since the last call. Their samples went
-    /// out one by one and are not repeated.
-    pub fn take_server_rows(&mut self) -> Vec<ServerRow> {
-        let dirty = std::mem::take(&mut self.dirty_servers);
-        let bare = |row: ServerRow| ServerRow { samples: Vec::new(), ..row };
-        dirty.into_iter().filter_map(|server| self.server_row(server).map(bare)).collect()
-    }
-
-    /// A look-only engine takes and submits from now on.
-    pub fn take_up_work(&mut self, now: Timestamp) {
-        self.policy.look_only = false;
-        self.row.look_only = false;
-        self.begin_paused(now);
-        self.publish(Update::Engine(self.row.clone()));
-    }
-
-    /// Some progress has not been taken yet.
-    pub fn has_progress(&self) -> bool {
-        !self.dirty_progress.is_empty()
-    }
-
-    /// Something of ours renders.
-    pub fn renders(&self) -> bool {
-        !self.watches.is_empty()
-    }
-
-    /// Nothing is at a server, being collected or measured, and nothing waits to be sent.
-    pub fn is_idle(&self) -> bool {
-        self.queue.is_empty()
-            && self
-                .jobs
-                .values()
-                .all(|j| !j.state.is_at_server() && !matches!(j.state, JobState::Collecting | JobState::Measuring))
-    }
-
-    /// Progress of the jobs whose progress changed since the last call.
-    pub fn take_progress(&mut self, now: Timestamp) -> Vec<(JobId, Progress)> {
-        let dirty = std::mem::take(&mut self.dirty_progress);
-        dirty.into_iter().filter_map(|id| Some((id, self.progress(id, now)?))).collect()
-    }
-
-    /// Marks all running renders, whose bars move with time alone.
-    pub fn touch_progress(&mut self) {
-        self.dirty_progress.extend(self.watches.keys());
-    }
-
-    pub fn engine_row(&self) -> &EngineRow {
-        &self.row
     }
 
     // ---- the step ---------------------------------------------------------------------------
@@ -676,142 +496,5 @@ impl State {
     fn after(&mut self, now: Timestamp, wait: Duration, timer: Timer) {
         self.timers.retain(|(_, other)| *other != timer);
         self.timers.insert((plus(now, wait), timer));
-    }
-
-    /// The one way a job changes: applied, written, shown, and its file finished with the last of its jobs.
-    fn change(&mut self, id: JobId, change: Change, now: Timestamp) -> bool {
-        let attempt = self.jobs.get(&id).and_then(Job::attempt);
-        let pending_was = attempt.and_then(|a| Some((self.seat(a)?, a.submitted_at)));
-        let Some(job) = self.jobs.get_mut(&id) else { return false };
-        let (before, waited) = (job.order(), job.state.is_waiting());
-        let had_prompt = job.attempt().map(|a| a.prompt_id.clone());
-        if let Err(error) = job.apply(&change) {
-            tracing::warn!("{error}");
-            return false;
-        }
-        self.queue.remove(&before);
-        self.recovering.remove(&id);
-        let result = match &change {
-            Change::Rendered { .. } | Change::Salvaged { .. } => Some(None),
-            // What waited failed for what it waited for, or was looked at and never sent.
-            Change::Failed { why, .. } if !waited || why.kind == FailureKind::Validation => Some(Some(why.kind)),
-            _ => None,
-        };
-        if matches!(change, Change::TakenBack)
-            && let Some((seat, at)) = pending_was
-            && let Some(server) = self.servers.get_mut(seat)
-        {
-            server.pending.remove(&(at, id));
-        }
-        if matches!(job.state, JobState::Queued) {
-            self.queue.insert(job.order());
-            if job.wants_alone() {
-                self.recovering.insert(id);
-            }
-        }
-        self.reordered |= matches!(job.state, JobState::Queued) || matches!(change, Change::Move { .. });
-        let (ended, waiting) = (job.state.is_ended(), job.state.is_waiting());
-        let prompt = job.attempt().map(|a| a.prompt_id.clone());
-        let job = Box::new(job.clone());
-        let file = job.file;
-        let at_server = job.state.is_at_server();
-        self.out.push(Effect::Write(Write::Job { job, change, at: now }));
-        if let Some(old) = had_prompt {
-            self.prompts.remove(&old);
-        }
-        if let Some(new) = prompt
-            && !ended
-            && !waiting
-        {
-            self.prompts.insert(new, id);
-        }
-        if at_server {
-            self.held.insert(id);
-        } else {
-            self.held.remove(&id);
-        }
-        if let Some(job) = self.jobs.get(&id).filter(|job| counts(job))
-            && let Some(print) = job.fingerprint.clone()
-            && self.same_as(&print).is_none()
-        {
-            self.fingerprints.insert(print, id);
-        }
-        self.dirty_jobs.insert(id);
-        self.note_after(id);
-        if let Some(server) = self.server_of(id) {
-            self.dirty_servers.insert(server);
-        }
-        if self.note_pending(id) {
-            self.place_anew(id);
-        }
-        if !at_server {
-            self.watches.remove(&id);
-            self.unsure.remove(&id);
-            self.taking_back.remove(&id);
-            self.behind.remove(&id);
-            self.stalled.remove(&id);
-            self.sent.remove(&id);
-            self.deleted.remove(&id);
-        }
-        if !self.when_back.is_empty() {
-            self.came_back(id, now);
-        }
-        if ended || waiting {
-            self.nodes.remove(&id);
-            self.collecting.remove(&id);
-        }
-        self.troubles.remove(&id);
-        if ended {
-            if let Some(file) = file {
-                self.finish_file(file, now);
-            }
-            if !self.waits.is_empty() {
-                self.after(now, Duration::ZERO, Timer::Waits);
-            }
-        }
-        if let Some(failed) = result {
-            self.count_streak(failed, now);
-        }
-        true
-    }
-
-    /// Keeps the servers' pending lists; true if they changed.
-    fn note_pending(&mut self, id: JobId) -> bool {
-        let Some(job) = self.jobs.get(&id) else { return false };
-        let pending = matches!(job.state, JobState::Pending);
-        let Some(attempt) = job.attempt() else { return false };
-        let (at, seat) = (attempt.submitted_at, self.seat(attempt));
-        let Some(server) = seat.and_then(|seat| self.servers.get_mut(seat)) else { return false };
-        if pending { server.pending.insert((at, id)) } else { server.pending.remove(&(at, id)) }
-    }
-
-    /// The places behind this job have changed: the rows that show one go out again.
-    fn place_anew(&mut self, id: JobId) {
-        if let Some(server) = self.server_of(id).and_then(|s| self.servers.get(s)) {
-            self.dirty_jobs.extend(server.pending.iter().take(SHOWN_PLACES).map(|(_, id)| *id));
-        }
-    }
-
-    /// New jobs, written already.
-    fn taken(&mut self, file: OpenFile, jobs: Vec<Job>, now: Timestamp) {
-        let id = file.id;
-        self.files.insert(id, file);
-        for job in jobs {
-            self.dirty_jobs.insert(job.id);
-            self.remember(job);
-        }
-        self.finish_file(id, now);
-    }
-
-    fn finish_file(&mut self, file: u64, now: Timestamp) {
-        let Some(open) = self.files.get(&file) else { return };
-        let ended = |id: &JobId| self.jobs.get(id).is_none_or(|j| j.state.is_ended());
-        if !open.jobs.iter().all(ended) {
-            return;
-        }
-        let Some(open) = self.files.remove(&file) else { return };
-        let rows: Vec<_> = open.jobs.iter().filter_map(|id| self.job_row(*id, now)).collect();
-        let failed = !rows.iter().all(|r| matches!(r.state, JobState::Done | JobState::Duplicate { .. }));
-        self.out.push(Effect::FinishFile { file: open, failed, rows });
     }
 }

@@ -157,7 +157,7 @@ impl Driver {
                 self.look_for_previews();
                 Ok(Answer::Done)
             }
-            Request::Pictures { job, what } => return self.pictures(face, id, job, what),
+            Request::Pictures { job, attempt, what } => return self.pictures((face, id), job, attempt, what),
             Request::Requeue { jobs, new_seed } => {
                 let (jobs, lacking) = self.with_their_files(jobs);
                 self.refused.insert(self.next_ask, lacking);

@@ -89,6 +89,14 @@ pub fn standing(queue: &Queue, id: &str) -> Option<Look> {
     }
 }
 
+/// Whether a prompt was deleted between these two, and had not begun. One that is in neither queue nor history may as
+/// well have ended a moment ago; but nothing begins while something else renders.
+pub fn was_deleted(before: &Queue, after: &Queue, id: &str) -> bool {
+    let renders = |queue: &Queue| queue.running.iter().map(|item| item.prompt_id.clone()).collect::<Vec<_>>();
+    let waited = before.pending.iter().any(|item| item.prompt_id == id);
+    waited && standing(after, id).is_none() && !before.running.is_empty() && renders(before) == renders(after)
+}
+
 /// What the answer to a POST means. `nodes`: of the graph that was posted.
 pub fn posted(
     answer: Result<Accepted, ComfyError>,
@@ -150,4 +158,26 @@ pub fn nodes_of(graph: &Map<String, Value>) -> Vec<Node> {
             class: node.get("class_type").and_then(Value::as_str).unwrap_or_default().to_owned(),
         })
         .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn queue(running: &[&str], pending: &[&str]) -> Queue {
+        let item = |id: &&str| QueueItem { number: 0.0, prompt_id: (*id).to_owned(), client_id: None };
+        Queue { running: running.iter().map(item).collect(), pending: pending.iter().map(item).collect() }
+    }
+
+    #[test]
+    fn what_waited_behind_the_same_render_was_deleted_and_anything_else_may_have_ended() {
+        let before = queue(&["a"], &["b", "c"]);
+        assert!(was_deleted(&before, &queue(&["a"], &["c"]), "b"));
+        for (after, id) in [(queue(&["c"], &[]), "b"), (queue(&[], &[]), "b"), (queue(&["a"], &["b"]), "b")] {
+            assert!(!was_deleted(&before, &after, id), "{after:?}");
+        }
+        assert!(!was_deleted(&before, &queue(&["a"], &["c"]), "a"), "it runs");
+        assert!(!was_deleted(&before, &queue(&["a"], &["b", "c"]), "d"), "it was not there");
+        assert!(!was_deleted(&queue(&[], &["b"]), &queue(&[], &[]), "b"), "it may have begun and ended");
+    }
 }

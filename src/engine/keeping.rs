@@ -73,7 +73,11 @@ impl Driver {
             }
             Box::new(repaired)
         });
+        let is_made = result.is_ok();
         self.step(Input::Repaired { ask, job, attempt, result });
+        if is_made {
+            self.tell_result_again(job);
+        }
     }
 
     /// Moves the files of a discarded attempt out of the way.

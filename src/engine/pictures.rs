@@ -73,9 +73,13 @@ fn name_of(path: &Path) -> std::io::Result<String> {
 }
 
 impl Driver {
-    /// Answers once the pictures of a job's main output are there.
-    pub(super) fn pictures(&mut self, face: u64, id: u64, job: JobId, what: Pictures) {
-        let output = self.state.job(job).and_then(|job| Some(job.shown()?.outputs.first()?.path.clone()));
+    /// Answers once the pictures of a job's main output are there, or of one of its attempts'.
+    pub(super) fn pictures(&mut self, (face, id): (u64, u64), job: JobId, attempt: Option<u32>, what: Pictures) {
+        let shown = self.state.job(job).and_then(|job| match attempt {
+            Some(number) => job.attempts.iter().find(|attempt| attempt.number == number),
+            None => job.shown(),
+        });
+        let output = shown.and_then(|attempt| Some(attempt.outputs.first()?.path.clone()));
         let (studio, events) = (self.studio.clone(), self.events.clone());
         let path = output.map(|output| self.folder.resolve(&output));
         tokio::spawn(async move {
@@ -84,7 +88,8 @@ impl Driver {
                 Some(path) => errands::blocking(move || studio.draw(&path, what)).await.and_then(|album| album),
                 None => Err("it has no output".to_owned()),
             };
-            let _ = events.send(Event::Drawn { face, id, answer: Box::new(Answer::Pictures { job, what, album }) });
+            let answer = Box::new(Answer::Pictures { job, attempt, what, album });
+            let _ = events.send(Event::Drawn { face, id, answer });
         });
     }
 

@@ -120,14 +120,7 @@ impl Folder {
         let name = queued.file_name().ok_or_else(|| io::Error::new(io::ErrorKind::InvalidInput, "no file name"))?;
         let dir = put_away_dir(queued, ending);
         fs::create_dir_all(&dir).map_err(|error| named(&dir, &error))?;
-        let sidecar = self.sidecar_path(queued, ending);
-        // whole or not at all, and over the one of an earlier round: it is ours, numbered
-        let draft = self.hidden(&dir, "text");
-        faults::step("folder.sidecar.write", || fs::write(&draft.path, sidecar_text))
-            .map_err(|error| named(&sidecar, &error))?;
-        faults::step("folder.sidecar.rename", || fs::rename(&draft.path, &sidecar))
-            .map_err(|error| named(&sidecar, &error))?;
-        draft.moved();
+        let sidecar = self.write_sidecar(queued, ending, sidecar_text)?;
         if ending == Ending::Done {
             // What was wrong with it in an earlier round is mended.
             let stale = self.sidecar_path(queued, Ending::Failed);
@@ -141,6 +134,27 @@ impl Folder {
             Err(error) => return Err(named(&target, &error)),
         };
         Ok(Finished { file, sidecar })
+    }
+
+    /// Writes the text beside a file that was put away anew, where it still is.
+    ///
+    /// # Errors
+    /// When the folder cannot be written to.
+    pub fn tell_again(&self, queued: &Path, ending: Ending, sidecar_text: &str) -> io::Result<()> {
+        let there = self.sidecar_path(queued, ending).exists();
+        if there { self.write_sidecar(queued, ending, sidecar_text).map(|_| ()) } else { Ok(()) }
+    }
+
+    /// Whole or not at all, and over the one of an earlier round: it is ours, numbered.
+    fn write_sidecar(&self, queued: &Path, ending: Ending, text: &str) -> io::Result<PathBuf> {
+        let sidecar = self.sidecar_path(queued, ending);
+        let draft = self.hidden(&put_away_dir(queued, ending), "text");
+        faults::step("folder.sidecar.write", || fs::write(&draft.path, text))
+            .map_err(|error| named(&sidecar, &error))?;
+        faults::step("folder.sidecar.rename", || fs::rename(&draft.path, &sidecar))
+            .map_err(|error| named(&sidecar, &error))?;
+        draft.moved();
+        Ok(sidecar)
     }
 
     /// Moves a file that was put away back to `queued/`, since one of its jobs is to run again, and removes what was
@@ -347,6 +361,11 @@ mod tests {
             assert_eq!(folder.finish(&queued, ending, "more").expect("finished").file, None);
             assert_eq!(fs::read_to_string(&finished.sidecar).expect("there"), "more");
             assert!(dir.path().join(at).is_file());
+            folder.tell_again(&queued, ending, "the last").expect("written");
+            assert_eq!(fs::read_to_string(&finished.sidecar).expect("there"), "the last");
+            fs::remove_file(&finished.sidecar).expect("removed");
+            folder.tell_again(&queued, ending, "gone").expect("it was taken away");
+            assert!(!finished.sidecar.exists());
         }
         assert!(folder.queued_files().expect("listed").is_empty());
     }

@@ -7,6 +7,7 @@ use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use super::{Address, LinkError, Talk};
+use crate::config::SPARING;
 
 /// How long a new engine may take until it listens.
 const PATIENCE: Duration = Duration::from_secs(15);
@@ -91,6 +92,11 @@ pub fn start(address: &Address, launch: &Launch, server: Option<&str>) -> Result
 fn spawn(program: &Path, launch: &Launch, log: File) -> std::io::Result<Child> {
     let mut command = Command::new(program);
     command.args(&launch.args).stdin(Stdio::null()).stdout(log.try_clone()?).stderr(log);
+    for (name, value) in SPARING {
+        if std::env::var_os(name).is_none() {
+            command.env(name, value);
+        }
+    }
     #[cfg(unix)]
     {
         use std::os::unix::process::CommandExt as _;

@@ -20,9 +20,11 @@ use super::{Dialect, clips, object_info, wire};
 
 /// Seconds of the warm run of recording 27: `render_seconds` is measured against it.
 pub(super) const WARM_SECONDS: f64 = 37.4;
-/// Where a sampler's first step begins and its last one ends, as parts of its time (recording 27).
+/// Where a sampler's first step begins and its last one ends, as parts of its time (recording 27: four steps at most).
+/// With more of them what comes before the first takes no longer.
 const SAMPLER_LEAD: f64 = 0.17;
 const SAMPLER_STEPS: f64 = 0.67;
+const FEW_STEPS: u64 = 4;
 /// 0.33.0 tells a step when this many milliseconds and half a percent have gone by (recordings 01, 13).
 const THIN_MS: f64 = 150.0;
 
@@ -236,12 +238,14 @@ impl State {
         let length = seconds(prompt, node, class, steps) * self.scale_ms * scatter;
         self.vram.node(class, cold, run.at, lead + length);
         let begin = run.at + lead;
+        let before = SAMPLER_LEAD * float(steps.min(FEW_STEPS)) / float(steps.max(1));
+        let in_steps = SAMPLER_STEPS + (SAMPLER_LEAD - before);
         Work {
             node: node.to_owned(),
             steps,
             step: 0,
-            first_ms: begin + length * SAMPLER_LEAD,
-            each_ms: if steps > 0 { length * SAMPLER_STEPS / float(steps) } else { 0.0 },
+            first_ms: begin + length * before,
+            each_ms: if steps > 0 { length * in_steps / float(steps) } else { 0.0 },
             end_ms: begin + length,
             told: (0, f64::NEG_INFINITY),
         }

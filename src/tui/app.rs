@@ -14,7 +14,7 @@ use ratatui::crossterm::event::{KeyCode, KeyEvent, KeyEventKind, KeyModifiers};
 use tui_input::{Input, InputRequest};
 
 use super::forecast::Forecast;
-use super::gallery::{Gallery, Subject};
+use super::gallery::Gallery;
 use super::graphics::Graphics;
 use super::keys::{self, Action, Mode};
 use super::layout::{self, Areas, Pane};
@@ -336,8 +336,7 @@ impl App {
             self.detail_scroll = 0;
             self.want_detail();
         }
-        let subject = self.jobs.selected().map(|e| Subject::of(&e.row, self.jobs.running().map(|e| e.row.id)));
-        self.gallery.turn_to(subject, self.now);
+        self.turn_pictures();
         command.or_else(|| self.ask_ranking_again()).or_else(|| self.ask_detail()).or_else(|| self.want_pictures())
     }
 
@@ -389,7 +388,14 @@ impl App {
 
     pub(super) fn areas(&self) -> Areas {
         let banners = u16::try_from(self.banners().len()).unwrap_or(u16::MAX);
-        layout::areas(self.size.0, self.size.1, banners, self.focus, self.zoomed, self.gallery.is_open())
+        let open = self.gallery.is_open();
+        let mut areas =
+            layout::areas(self.size.0, self.size.1, banners, self.focus, self.zoomed, open && self.ranking.is_none());
+        // It has pictures of its own.
+        if let Some(ranking) = &self.ranking {
+            areas.pictures = ranking.areas(self.size, open).pictures;
+        }
+        areas
     }
 
     pub(super) fn theme(&self) -> Theme {

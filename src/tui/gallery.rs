@@ -13,7 +13,7 @@ use jiff::Timestamp;
 use super::app::Command;
 use super::raster::Raster;
 use crate::job::JobId;
-use crate::protocol::{Album, JobRow, Pictures, Request, Still};
+use crate::protocol::{Album, JobRow, Pictures, Ranked, Request, Still};
 
 /// The cursor rests this long before pictures are made.
 pub(super) const RESTS: Duration = Duration::from_millis(150);
@@ -41,10 +41,12 @@ impl View {
     }
 }
 
-/// What pictures there may be of: the selected job, and the one that renders.
+/// What pictures there may be of: the selected job or attempt, and the job that renders.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Subject {
     pub job: JobId,
+    /// None: the one that the job shows.
+    pub attempt: Option<u32>,
     /// Another render of it has other pictures.
     pub output: Option<String>,
     /// Frames of the output, where that is known.
@@ -58,10 +60,25 @@ impl Subject {
         let itself = matches!(row.state, crate::job::JobState::Running).then_some(row.id);
         Self {
             job: row.id,
+            attempt: None,
             output: row.outputs.first().map(|output| output.path.clone()),
             frames: row.measured.as_ref().map(|known| known.frames).filter(|frames| *frames > 0),
             running: itself.or(running),
         }
+    }
+
+    pub fn of_attempt(row: &Ranked, running: Option<JobId>) -> Self {
+        Self {
+            job: row.job,
+            attempt: Some(row.attempt),
+            output: row.outputs.first().map(|output| output.path.clone()),
+            frames: row.measurement.as_ref().map(|known| known.frames).filter(|frames| *frames > 0),
+            running,
+        }
+    }
+
+    fn key(&self) -> (JobId, Option<u32>) {
+        (self.job, self.attempt)
     }
 }
 
@@ -114,7 +131,7 @@ pub struct Gallery {
     play: Option<Play>,
     /// What is on the screen, and of whom.
     pub(super) exhibit: Exhibit,
-    of: Option<(JobId, View)>,
+    of: Option<((JobId, Option<u32>), View)>,
     /// New pictures must wait.
     held: bool,
     /// They do wait.
@@ -131,7 +148,7 @@ impl Gallery {
         if self.subject == subject {
             return;
         }
-        let key = |subject: &Option<Subject>| subject.as_ref().map(|s| (s.job, s.output.clone()));
+        let key = |subject: &Option<Subject>| subject.as_ref().map(|s| (s.key(), s.output.clone()));
         if key(&self.subject) != key(&subject) {
             self.albums.clear();
             self.rasters.clear();
@@ -245,8 +262,8 @@ impl Gallery {
         }
     }
 
-    pub fn album_came(&mut self, job: JobId, what: Pictures, album: Result<Album, String>) {
-        if self.subject.as_ref().is_some_and(|subject| subject.job == job) {
+    pub fn album_came(&mut self, of: (JobId, Option<u32>), what: Pictures, album: Result<Album, String>) {
+        if self.subject.as_ref().is_some_and(|subject| subject.key() == of) {
             self.albums.insert(what, Some(album));
         }
     }
@@ -293,10 +310,10 @@ impl Gallery {
             if !may_ask || self.rests.is_some_and(|until| now < until) {
                 return None;
             }
-            let job = subject.job;
+            let (job, attempt) = subject.key();
             self.rests = None;
             self.albums.insert(what, None);
-            return Some(Command::Ask(Request::Pictures { job, what }));
+            return Some(Command::Ask(Request::Pictures { job, attempt, what }));
         }
         // One preview is read at a time; the newest is next.
         if live && self.rasters.values().any(Option::is_none) {
@@ -380,7 +397,7 @@ impl Gallery {
     /// the screen.
     pub fn hang(&mut self, known: bool) -> bool {
         self.waits = false;
-        let key = self.subject.as_ref().map(|subject| (subject.job, self.shown_view())).filter(|_| self.is_open());
+        let key = self.subject.as_ref().map(|subject| (subject.key(), self.shown_view())).filter(|_| self.is_open());
         let before = self.exhibit.clone();
         if key != self.of || key.is_none() {
             self.exhibit = Exhibit::default();

@@ -52,13 +52,16 @@ impl Default for Graphics {
     }
 }
 
-/// Bytes that a unit should not exceed.
-const UNIT: usize = 4096;
-
 impl Graphics {
-    /// A picture as units to be written one after the other, at most about `most` bytes in all, and how many pixels it
-    /// then has. `slot`: which of the pictures on the screen, from 0.
-    pub fn units(&self, raster: &Raster, area: Rect, slot: usize, most: usize) -> (Vec<Vec<u8>>, usize) {
+    /// A picture as units to be written one after the other, at most about `most` bytes in all and `unit` in each, and how
+    /// many pixels it then has. `slot`: which of the pictures on the screen, from 0.
+    pub fn units(
+        &self,
+        raster: &Raster,
+        area: Rect,
+        slot: usize,
+        (most, unit): (usize, usize),
+    ) -> (Vec<Vec<u8>>, usize) {
         if area.is_empty() || self.means == Means::Blocks {
             return (Vec::new(), 0);
         }
@@ -71,9 +74,9 @@ impl Graphics {
         };
         let scaled = raster.scaled(width, height);
         let units = match self.means {
-            Means::Kitty => kitty::units(&scaled, area, kitty::id(slot), self.tmux),
-            Means::Iterm2 => inline::units(&scaled, area),
-            _ => sixel::units(&scaled, area, self.cell.1),
+            Means::Kitty => kitty::units(&scaled, area, kitty::id(slot), self.tmux, unit),
+            Means::Iterm2 => inline::units(&scaled, area, unit),
+            _ => sixel::units(&scaled, area, self.cell.1, unit),
         };
         (units, width * height)
     }
@@ -145,6 +148,8 @@ pub fn base64(bytes: &[u8]) -> String {
 mod tests {
     use super::*;
 
+    pub const UNIT: usize = 4096;
+
     pub fn noise(width: usize, height: usize) -> Raster {
         let mut seed = 7_u32;
         let mut next = || {
@@ -166,15 +171,15 @@ mod tests {
         let area = Rect::new(3, 4, 20, 10);
         for means in [Means::Kitty, Means::Iterm2] {
             let graphics = Graphics { means, ..Graphics::default() };
-            let (units, pixels) = graphics.units(&noise(640, 640), area, 0, 1 << 20);
+            let (units, pixels) = graphics.units(&noise(640, 640), area, 0, (1 << 20, UNIT));
             assert_eq!(pixels, 200 * 200, "{means:?}: never more than the place has");
             // Noise does not get smaller: 4 bytes a pixel, and one row of cells is the least.
             assert!(units.iter().all(|unit| unit.len() < 5 * UNIT), "{means:?}");
-            let (_, fewer) = graphics.units(&noise(640, 640), area, 0, 8 << 10);
+            let (_, fewer) = graphics.units(&noise(640, 640), area, 0, (8 << 10, UNIT));
             assert!(fewer <= 4096, "{means:?}: {fewer}");
-            let (_, small) = graphics.units(&noise(20, 20), area, 0, 1 << 20);
+            let (_, small) = graphics.units(&noise(20, 20), area, 0, (1 << 20, UNIT));
             assert!(small <= 400, "{means:?}: nothing is blown up on our side of the line");
         }
-        assert_eq!(Graphics::default().units(&noise(9, 9), area, 0, 1 << 20), (Vec::new(), 0));
+        assert_eq!(Graphics::default().units(&noise(9, 9), area, 0, (1 << 20, UNIT)), (Vec::new(), 0));
     }
 }

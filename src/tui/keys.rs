@@ -244,14 +244,14 @@ pub const KEYS: &[Binding] = &[
         "discard",
     ),
     bind(
-        ON_JOB,
+        ON_OUTPUT,
         &[Key::char('i')],
         Action::Pictures,
         Heading::Outputs,
         "pictures: ends, difference, strip, live, off",
         "pictures",
     ),
-    bind(ON_JOB, &[Key::char('P')], Action::Play, Heading::Outputs, "play its clip in place, or stop", "play"),
+    bind(ON_OUTPUT, &[Key::char('P')], Action::Play, Heading::Outputs, "play its clip in place, or stop", "play"),
     bind(
         ON_OUTPUT,
         &[Key::char('o')],

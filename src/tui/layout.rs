@@ -95,6 +95,44 @@ pub fn areas(width: u16, height: u16, banners: u16, focus: Pane, zoomed: bool, p
     a
 }
 
+/// Where the ranking lies, over everything but the keys.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct RankingAreas {
+    pub frame: Rect,
+    /// Titles of the columns, and attempts.
+    pub head: Rect,
+    pub rows: Rect,
+    /// What is said of the one under the cursor.
+    pub about: Rect,
+    /// Its pictures, where they are wanted and there is room.
+    pub pictures: Rect,
+}
+
+/// Places the ranking of `count` attempts. With pictures it takes the whole height, and the list a third of that at most.
+pub fn ranking(width: u16, height: u16, count: u16, pictures: bool) -> RankingAreas {
+    /// The edges; the titles and what is said of one.
+    const EDGES: u16 = 2;
+    const TOLD: u16 = 1 + 3;
+    let (wide, most) = (width.min(120), height.saturating_sub(1));
+    let around = EDGES + TOLD;
+    let list = if pictures { count.min((most.saturating_sub(around) / 3).max(2)) } else { count };
+    let shown = most.saturating_sub(around + list);
+    let pictures = pictures && shown >= PICTURES_FROM.1 && wide >= PICTURES_FROM.0 + EDGES;
+    let list = if pictures { list } else { count };
+    let tall = if pictures { most } else { list.saturating_add(around).min(most) };
+    let frame = Rect { x: (width - wide) / 2, y: (most - tall) / 2, width: wide, height: tall };
+    let inner = inside(frame);
+    let part = |y: u16, height: u16| Rect { y: inner.y + y, height, ..inner }.intersection(inner);
+    let list = list.min(tall.saturating_sub(around));
+    RankingAreas {
+        frame,
+        head: part(0, 1),
+        rows: part(1, list),
+        about: part(1 + list, 3),
+        pictures: if pictures { part(TOLD + list, shown) } else { Rect::ZERO },
+    }
+}
+
 /// No boxes: every cell is needed.
 fn small(a: &mut Areas, body: Rect, focus: Pane, zoomed: bool, pictures: bool) {
     match focus {
@@ -182,6 +220,28 @@ fn inside(outer: Rect) -> Rect {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_rankings_parts_lie_within_it_and_apart() {
+        for (width, height) in (0..=150).flat_map(|w| (0..=60).map(move |h| (w, h))) {
+            for (count, pictures) in [(1, false), (3, true), (200, true), (200, false)] {
+                let RankingAreas { frame, head, rows, about, pictures: shown } =
+                    ranking(width, height, count, pictures);
+                assert_eq!(frame.intersection(Rect::new(0, 0, width, height)), frame);
+                assert!(pictures || shown.is_empty());
+                let parts = [head, rows, about, shown];
+                for (i, one) in parts.iter().enumerate() {
+                    assert!(one.is_empty() || inside(frame).intersection(*one) == *one, "{width}x{height}: {one:?}");
+                    let rest = &parts[i + 1..];
+                    assert!(
+                        rest.iter().all(|other| one.intersection(*other).is_empty()),
+                        "{width}x{height}: {parts:?}"
+                    );
+                }
+            }
+        }
+        assert!(ranking(120, 40, 4, true).pictures.height > 20, "they are what it is opened for");
+    }
 
     #[test]
     fn everything_lies_within_the_screen_and_apart_at_every_size() {

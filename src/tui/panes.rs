@@ -62,7 +62,8 @@ pub fn draw(app: &App, buf: &mut Buffer) {
     if !areas.detail_line.is_empty() {
         detail::line(app, buf, areas.detail_line);
     }
-    if !areas.pictures.is_empty() {
+    // The ranking shows them itself.
+    if !areas.pictures.is_empty() && app.ranking.is_none() {
         pictures::pictures(app, buf, areas.pictures);
     }
     if !areas.vram.is_empty() {

@@ -381,7 +381,7 @@ impl Screen {
             return Ok(());
         }
         if let Some((bytes, took)) = self.tty.drained() {
-            self.budget.learn(bytes, took);
+            self.budget.learn(bytes, took, Instant::now());
         }
         if self.due(app).is_some_and(|urgency| self.pause(urgency).is_zero()) {
             self.draw(app)?;
@@ -396,14 +396,14 @@ impl Screen {
             if !self.tty.is_flushed() || !self.budget.is_ready(now) {
                 return Ok(());
             }
-            self.posters.refine(self.budget.most());
+            self.posters.refine(self.budget.most(), self.budget.unit());
             let Some(unit) = self.posters.next_unit() else { return Ok(()) };
             self.budget.spend(unit.len(), now);
             self.painter.lose_place();
             self.tty.queue(&unit);
             self.tty.flush()?;
             if let Some((bytes, took)) = self.tty.drained() {
-                self.budget.learn(bytes, took);
+                self.budget.learn(bytes, took, Instant::now());
             }
         }
     }
@@ -416,7 +416,7 @@ impl Screen {
         if self.painter.is_lost() {
             self.posters.forget();
         }
-        for area in self.posters.hang(&app.posters(), self.budget.most()) {
+        for area in self.posters.hang(&app.posters(), self.budget.most(), self.budget.unit()) {
             self.painter.damage(area);
         }
         let links = app.links();

@@ -5,7 +5,8 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::motion::{Weights, median};
+use super::across;
+use super::motion::{NOISE, Weights, median};
 use super::series::{Doubled, Series};
 use super::watch::{MOST_JUDGED, Seen, Step};
 
@@ -15,6 +16,9 @@ pub const FEWEST_JUDGED: usize = 8;
 const UNMOVED: f32 = 0.3;
 /// Distances of grids below this, levels: nothing has changed.
 const UNCHANGED: f32 = 0.8;
+
+/// Of a step of light so great a share is left when it is taken out: white gets no brighter.
+const CLIPPED: f32 = 20.0;
 
 /// Where more than one of so many steps goes against both of those beside it, a step's direction says nothing.
 const WAVERS: usize = 10;
@@ -285,17 +289,22 @@ impl<'a> Clip<'a> {
         let (slower, faster) = (self.thresholds.slower as f32, 1.0 + self.thresholds.faster as f32);
         let beside = |series: &Series| series.beside(cut, &self.doubled.steps);
         let plain = beside(&self.plain);
+        // Of small steps compression shows what it likes: there those about the seam must agree.
+        let small = motion.is_some_and(|(motion, _)| motion.typical < NOISE);
+        let across = if small { self.across(cut) } else { None };
         let (leaps, stands) = match motion {
             Some((motion, seam)) => {
                 let beside = beside(motion);
+                let leaps = motion.leap(seam, beside) > faster && across.is_none_or(|steps| steps > faster);
+                let stands = || motion.stands(seam, beside, slower, UNMOVED / 10.0);
                 (
-                    motion.leap(seam, beside) > faster || self.is_lost(step) || self.turns_back(step, cut),
-                    motion.stands(seam, beside, slower, UNMOVED / 10.0),
+                    leaps || self.is_lost(step) || self.turns_back(step, cut),
+                    across.map_or_else(stands, |steps| steps < 1.0 - slower),
                 )
             }
             // Where all colours go round together the grids show it only with their light.
             None => (
-                self.plain.leap(step.plain - UNCHANGED / 2.0, plain) > faster,
+                self.plain.leap(step.plain - UNCHANGED / 2.0 - step.shift / CLIPPED, plain) > faster,
                 self.changes.stands(step.light, beside(&self.changes), 0.5, UNCHANGED / 4.0),
             ),
         };
@@ -311,6 +320,11 @@ impl<'a> Clip<'a> {
         } else {
             Kind::Ordinary
         }
+    }
+
+    /// The seam in steps like those about it; see [`across`].
+    fn across(&self, cut: (usize, usize)) -> Option<f32> {
+        across::steps(self.seen, &self.weights, cut, &self.doubled.steps)
     }
 
     /// A turn is no fault, but then it goes on from the step before it, or into the step behind it.

@@ -18,7 +18,7 @@ const BLOCKS: usize = 72;
 const NEARER: f32 = 0.002;
 
 /// A block is found with an error of this many pixels at most. Blocks that went farther apart went apart.
-const NOISE: f32 = 0.3;
+pub const NOISE: f32 = 0.3;
 
 /// The cosine of the angle (120°) beyond which one displacement goes against another.
 const AGAINST: f32 = -0.5;
@@ -271,7 +271,8 @@ impl Weights {
     }
 
     /// How far two pairs go along each other: the mean product of their displacements, pixels².
-    fn along(&self, one: &[Found], other: &[Found]) -> f32 {
+    #[must_use]
+    pub fn along(&self, one: &[Found], other: &[Found]) -> f32 {
         let products = one.iter().zip(other).map(|(one, other)| dot(one.moved, other.moved));
         self.of_blocks.iter().zip(products).map(|(weight, product)| weight * product).sum()
     }

@@ -89,8 +89,8 @@ impl Watch {
     /// `cut`: how many frames a cut may drop at most.
     #[must_use]
     pub fn new(cut: usize) -> Self {
-        // One more for the step beside the cut.
-        let kept = cut + 2;
+        // Some more for the steps beside the cut.
+        let kept = cut + 1 + super::across::STEPS;
         Self { kept, first: None, before: None, layout: None, seen: Seen::default(), next_far: 1 }
     }
 

@@ -15,6 +15,7 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
 use super::{LastFrame, Limits, VideoError};
+use crate::config::SPARING;
 use crate::protocol::{Album, Pictures};
 use crate::verdict::{Curves, Measurement, Repair, Thresholds};
 
@@ -125,6 +126,11 @@ fn ask<T: DeserializeOwned>(mut command: Command, time: Duration, work: &str) ->
     let deadline = Instant::now() + time;
     // Its standard input tells it that we are there; when we are gone it closes.
     command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::null());
+    for (name, value) in SPARING {
+        if std::env::var_os(name).is_some_and(|set| set == value) {
+            command.env_remove(name);
+        }
+    }
     #[cfg(unix)]
     {
         use std::os::unix::process::CommandExt;

@@ -74,6 +74,7 @@ pub(super) fn repair_again(
     }
     filter.push_str("[out]");
 
+    sweep(path, limits);
     let part = beside(path, &format!(".{}.part", how.word()), true, 0);
     let made = ffmpeg::write(path, &filter, &encoder.arguments(&about, keeps_time), &part, limits);
     let named = made.map_err(RepairError::from).and_then(|()| {
@@ -126,6 +127,28 @@ fn beside(path: &Path, word: &str, hidden: bool, number: u32) -> PathBuf {
         name.push(ending);
     }
     path.with_file_name(name)
+}
+
+/// Removes what repairs that were killed have left beside a clip: none takes so long, so nobody writes to it any more.
+fn sweep(path: &Path, limits: &Limits) {
+    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    for entry in std::fs::read_dir(folder).into_iter().flatten().flatten() {
+        let age = entry.metadata().and_then(|about| about.modified()).ok().and_then(|at| at.elapsed().ok());
+        if is_part(&entry.file_name().to_string_lossy()) && age.is_some_and(|age| age > limits.time) {
+            let _ = std::fs::remove_file(entry.path());
+        }
+    }
+}
+
+/// `.clip.cut.part4711.mp4`
+fn is_part(name: &str) -> bool {
+    const WORDS: [&str; 5] = ["cut", "undoubled", "boomerang", "crossfaded", "levelled"];
+    let parts = || {
+        let (stem, _) = name.strip_prefix('.')?.rsplit_once('.')?;
+        let (stem, number) = stem.rsplit_once(".part")?;
+        Some((stem.rsplit_once('.')?.1, number))
+    };
+    parts().is_some_and(|(word, number)| WORDS.contains(&word) && number.parse::<u32>().is_ok())
 }
 
 /// The filters of all repairs but levelling, frames counted from 0.
@@ -246,6 +269,23 @@ impl Encoder {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_a_killed_repair_left_is_swept_and_nothing_else() {
+        let folder = tempfile::tempdir().unwrap();
+        let clip = folder.path().join("a clip.mp4");
+        let left = beside(&clip, ".cut.part", true, 0);
+        let others = ["a clip.mp4", ".notes.part1.txt", ".clip.cut.mp4", "clip.cut.part7.mp4", ".clip.cut.party.mp4"];
+        for path in others.iter().map(|name| folder.path().join(name)).chain([left.clone()]) {
+            std::fs::write(path, "").unwrap();
+        }
+        sweep(&clip, &Limits::default());
+        assert!(left.exists(), "it may be being written");
+        std::thread::sleep(std::time::Duration::from_millis(5));
+        sweep(&clip, &Limits { time: std::time::Duration::ZERO, ..Limits::default() });
+        assert!(!left.exists());
+        assert!(others.iter().all(|name| folder.path().join(name).exists()));
+    }
 
     #[test]
     fn a_name_is_never_taken_twice() {

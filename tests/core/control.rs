@@ -99,7 +99,7 @@ fn a_pause_takes_back_what_has_not_begun_and_sends_nothing_more() {
     let effects = w.ask(pause());
     assert_eq!(looks(&effects), [(First::Delete, vec![2])]);
     assert!(World::kept(&effects).unwrap().engine.is_paused(), "it outlives the engine");
-    w.looked(2, Look::Unknown);
+    w.looked(2, Look::Deleted);
     assert_eq!((w.word(1), w.word(2), w.word(3)), ("running", "queued", "queued"));
     assert!(w.state.job(JobId(2)).unwrap().attempts.is_empty(), "it never ran: no try is counted");
     let effects = w.end(1);
@@ -135,7 +135,7 @@ fn a_post_that_is_under_way_is_taken_back_when_it_has_arrived() {
     let (mut w, _) = World::up(2, 1);
     assert!(looks(&w.ask(pause())).is_empty());
     assert_eq!(looks(&w.accept(1)), [(First::Delete, vec![1])]);
-    w.looked(1, Look::Unknown);
+    w.looked(1, Look::Deleted);
     assert_eq!(w.word(1), "queued");
 }
 
@@ -147,7 +147,7 @@ fn a_post_of_which_nothing_was_heard_is_waited_for_before_it_is_taken_back() {
     w.looked(1, Look::Unknown);
     assert_eq!(w.word(1), "submitting", "it may still arrive");
     assert!(looks(&w.wait(11)).contains(&(First::Delete, vec![1])));
-    w.looked(1, Look::Unknown);
+    w.nowhere(1);
     assert_eq!(w.word(1), "queued");
 }
 
@@ -233,7 +233,7 @@ fn a_server_that_was_restarted_is_paused_where_the_config_says_so() {
 fn a_bare_resume_leaves_the_server_paused_that_a_person_paused() {
     let mut w = World::busy(3);
     w.ask(Request::Pause { servers: vec!["s".to_owned()] });
-    w.looked(2, Look::Unknown);
+    w.looked(2, Look::Deleted);
     assert!(submitted(&w.ask(resume())).is_empty());
     assert_eq!(submitted(&w.ask(Request::Resume { servers: vec!["s".to_owned()] })), [2]);
 }
@@ -263,7 +263,7 @@ fn a_job_moved_to_the_top_goes_before_what_the_server_holds_already() {
     let effects = w.place(&[5], MoveTo::Top);
     assert_eq!(looks(&effects), [(First::Delete, vec![2])]);
     assert_eq!(w.line(), [5, 2, 3, 4]);
-    assert_eq!(submitted(&w.looked(2, Look::Unknown)), [5], "the window is one behind the running one");
+    assert_eq!(submitted(&w.looked(2, Look::Deleted)), [5], "the window is one behind the running one");
     assert_eq!(w.word(2), "queued");
 }
 
@@ -354,7 +354,7 @@ fn holding_what_a_server_holds_takes_it_back_first() {
     let mut w = World::busy(3);
     let effects = w.ask(Request::Hold { jobs: ids([2, 3]) });
     assert_eq!((looks(&effects), w.word(3)), (vec![(First::Delete, vec![2])], "held"));
-    w.looked(2, Look::Unknown);
+    w.looked(2, Look::Deleted);
     assert_eq!(w.word(2), "held");
     // One that began meanwhile goes on.
     w.ask(Request::Release { jobs: ids([2, 3]) });

@@ -640,9 +640,9 @@ pub fn serve(app: &mut App, first: Option<Command>) -> Vec<Request> {
     let mut idle = 0;
     while idle < 3 || next.is_some() {
         next = match next.take() {
-            Some(Command::Ask(Request::Pictures { job, what })) => {
-                asked.push(Request::Pictures { job, what });
-                let answer = Answer::Pictures { job, what, album: Ok(album(what)) };
+            Some(Command::Ask(Request::Pictures { job, attempt, what })) => {
+                asked.push(Request::Pictures { job, attempt, what });
+                let answer = Answer::Pictures { job, attempt, what, album: Ok(album(what)) };
                 app.update(Event::FromEngine(FromEngine::Answer { id: 0, result: Ok(answer) }))
             }
             Some(Command::Load(path)) => {

@@ -54,7 +54,8 @@ pub struct Chances {
 }
 
 impl Chances {
-    pub fn draw(rng: &mut Rng) -> Self {
+    /// `tame`: no full disk, and two jobs at each server.
+    pub fn draw(rng: &mut Rng, tame: bool) -> Self {
         let mut rate = |most: f64| if rng.u8(..) < 90 { rng.f64() * most } else { 0.0 };
         let mut chances = Self {
             refused: rate(0.1),
@@ -93,7 +94,7 @@ impl Chances {
         chances.pauses = often(4);
         chances.moves = often(6);
         chances.in_flight = 2;
-        if std::env::var_os("WILD").is_some() {
+        if !tame {
             chances.disk_fulls = often(4);
             chances.in_flight = rng.choice([2, 2, 1, 3, 0]).unwrap_or(2);
         }

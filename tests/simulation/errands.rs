@@ -14,7 +14,7 @@ use comfytop::comfy::{
     ComfyError, FileKind, History, OutputRef, Queue, QueueItem, Submission, answer, history, validation,
 };
 use comfytop::engine::core::{CollectFailure, Collected, First, Input, Look, PostResult};
-use comfytop::engine::hearing::{ended, nodes_of, posted, standing};
+use comfytop::engine::hearing::{ended, nodes_of, posted, standing, was_deleted};
 use comfytop::job::{JobId, Output};
 use comfytop::sim::{Body, Request, Response, request::View, wire};
 use serde_json::{Value, json};
@@ -236,9 +236,11 @@ pub async fn look(line: Line, asked: u64, prompts: Vec<(JobId, String)>, first: 
     let jobs = prompts.iter().map(|(job, _)| *job).collect();
     let found = async {
         let ids: Vec<&str> = prompts.iter().map(|(_, id)| id.as_str()).collect();
+        let mut before = None;
         match first {
             First::Nothing => {}
             First::Delete => {
+                before = Some(line.queue().await?);
                 line.ask(Request::PostQueue(Some(json!({ "delete": ids })))).await?;
             }
             First::Cancel => {
@@ -256,6 +258,7 @@ pub async fn look(line: Line, asked: u64, prompts: Vec<(JobId, String)>, first: 
         for (job, id) in &prompts {
             let look = match standing(&queue, id) {
                 Some(look) => look,
+                None if before.as_ref().is_some_and(|before| was_deleted(before, &queue, id)) => Look::Deleted,
                 None => line.history(id).await?.map_or(Look::Unknown, |history| ended(&history)),
             };
             found.push((*job, id.clone(), look));

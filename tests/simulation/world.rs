@@ -180,9 +180,9 @@ pub struct World {
 
 impl World {
     /// Runs one night; what was wrong about it, and its story if that is wanted.
-    pub fn run(seed: u64, tells: bool) -> (Vec<String>, Vec<String>) {
+    pub fn run(seed: u64, tame: bool, tells: bool) -> (Vec<String>, Vec<String>) {
         let mut rng = fastrand::Rng::with_seed(seed);
-        let chances = Chances::draw(&mut rng);
+        let chances = Chances::draw(&mut rng, tame);
         let servers = if rng.u8(..) < 80 { 2 } else { 1 };
         let in_flight = chances.in_flight;
         let mut world = Self {

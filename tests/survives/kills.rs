@@ -8,7 +8,7 @@ use std::sync::Mutex;
 #[cfg(unix)]
 use std::sync::atomic::AtomicUsize;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use super::night::{Death, Night};
 
@@ -71,11 +71,12 @@ fn beside<T: Sync>(all: &[T], run: impl Fn(&T) -> Vec<String> + Sync) -> Vec<Str
 #[cfg(unix)]
 #[test]
 fn killed_at_every_named_point() {
-    use super::lives::{ORDERS, PLAIN, TROUBLED};
+    use super::lives::{Life, ORDERS, PLAIN, TROUBLED};
     let only = std::env::var("LIFE").ok();
     let lives = [&[PLAIN], TROUBLED, ORDERS].concat();
-    let lives: Vec<_> =
-        lives.into_iter().filter(|(name, _)| only.as_deref().is_none_or(|only| only == *name)).collect();
+    let is_meant = |name: &str| only.as_deref().is_none_or(|only| only == name);
+    // What the plain one passes is not done again in the others.
+    let lives: Vec<_> = lives.into_iter().filter(|(name, _)| *name == PLAIN.0 || is_meant(name)).collect();
     let all = Mutex::new(Vec::new());
     let wrongs = beside(&lives, |life| {
         let mut night = Night::new();
@@ -89,7 +90,7 @@ fn killed_at_every_named_point() {
     let all = all.into_inner().unwrap();
     let usual = all.iter().find(|(life, _)| life.0 == PLAIN.0).map(|(_, passed)| passed.clone()).unwrap_or_default();
     let mut plan = Vec::new();
-    for (life, passed) in all {
+    for (life, passed) in all.into_iter().filter(|(life, _)| is_meant(life.0)) {
         let is_troubled = TROUBLED.iter().any(|(name, _)| *name == life.0);
         // In the midst of an order the engine dies, at what it writes and does; asking alone changes nothing.
         let is_order = ORDERS.iter().any(|(name, _)| *name == life.0);
@@ -106,11 +107,23 @@ fn killed_at_every_named_point() {
             plan.push((life, point, false));
         }
     }
+    // What a life passed last may not have been written down any more: where one side was passed, so is the other.
+    for at in 0..plan.len() {
+        let (life, point, both) = plan[at].clone();
+        let other = match point.rsplit_once(' ') {
+            Some((name, "before")) => format!("{name} after"),
+            Some((name, _)) => format!("{name} before"),
+            None => continue,
+        };
+        if !plan.iter().any(|(_, side, _)| *side == other) {
+            plan.push((life, other, both));
+        }
+    }
     let points = super::points::names();
     let excused = |name: &str| NOT_HERE.iter().any(|(other, _)| *other == name);
     let sides = points.iter().filter(|name| !excused(name));
     let sides: Vec<_> = sides.flat_map(|name| ["before", "after"].map(|side| format!("{name} {side}"))).collect();
-    let spared = |killed: &dyn Fn(&String) -> bool| sides.iter().filter(|p| !killed(p)).cloned().collect::<Vec<_>>();
+    let is_whole = only.is_none() && std::env::var_os("POINT").is_none();
     if only.is_none() {
         // One side of it is enough: what an engine writes down as it ends may be cut short.
         let passes =
@@ -126,7 +139,9 @@ fn killed_at_every_named_point() {
     }
     println!("{} lives", plan.len());
     let died = Mutex::new(BTreeMap::<String, usize>::new());
-    let wrongs = beside(&plan, |((name, live), point, both)| {
+    let slowest = Mutex::new((Duration::ZERO, String::new()));
+    let run = |((name, live), point, both): &(Life, String, bool)| {
+        let began = Instant::now();
         let caught = std::panic::catch_unwind(AssertUnwindSafe(|| {
             let mut night = Night::new();
             (night.doom, night.both) = (Some(point.clone()), *both);
@@ -136,6 +151,9 @@ fn killed_at_every_named_point() {
             }
             night.judge()
         }));
+        let mut slowest = slowest.lock().unwrap();
+        *slowest = slowest.clone().max((began.elapsed(), format!("{name}, killed at {point}")));
+        drop(slowest);
         let found = caught.unwrap_or_else(|_| vec!["it is stuck, or went another way (above)".to_owned()]);
         let again = format!("LIFE='{name}' POINT='{point}' cargo test --test survives killed_at_every_named_point");
         if found.is_empty() {
@@ -143,16 +161,24 @@ fn killed_at_every_named_point() {
         } else {
             vec![format!("{name}, killed at {point}, both: {both}\n{}\n{again}", found.join("\n"))]
         }
-    });
-    assert!(wrongs.is_empty(), "{}", wrongs.join("\n\n"));
-    let died = died.into_inner().unwrap();
-    println!("{} deaths in {} lives, at {} points", died.values().sum::<usize>(), plan.len(), died.len());
-    if only.is_none() && std::env::var_os("POINT").is_none() {
-        let spared = spared(&|point| died.contains_key(point));
-        println!("nobody was killed at these: {spared:#?}");
-        // A life that was killed may go another way than the one that was not: what is asked for by the clock.
-        assert!(spared.len() <= 4, "nobody was killed at these: {spared:#?}");
+    };
+    let spared_now = || sides.iter().filter(|side| !died.lock().unwrap().contains_key(*side)).cloned().collect();
+    // What is asked for by the clock, a life may do without: it is lived again.
+    for round in 0..4 {
+        let spared: Vec<String> = spared_now();
+        let again = |(_, point, _): &&(Life, String, bool)| round == 0 || spared.contains(point);
+        let these: Vec<_> = plan.iter().filter(again).cloned().collect();
+        let wrongs = beside(&these, run);
+        assert!(wrongs.is_empty(), "{}", wrongs.join("\n\n"));
+        if !is_whole {
+            break;
+        }
     }
+    let (slowest, what) = slowest.lock().unwrap().clone();
+    println!("the slowest took {:.1} s: {what}", slowest.as_secs_f64());
+    let (spared, died): (Vec<_>, _) = (spared_now(), died.lock().unwrap());
+    println!("{} deaths in {} lives, at {} points", died.values().sum::<usize>(), plan.len(), died.len());
+    assert!(!is_whole || spared.is_empty(), "nobody was killed at these: {spared:#?}");
 }
 
 /// Two or three faults of the server, by lot.
@@ -221,7 +247,9 @@ fn nights(seeds: std::ops::Range<u64>, rounds: u64, jobs: u64) -> (u64, Vec<Stri
                     let (killed, found) = caught.unwrap_or_else(|_| (0, vec!["it is stuck (above)".to_owned()]));
                     kills.fetch_add(killed, Ordering::Relaxed);
                     if !found.is_empty() {
-                        let again = format!("SEED={seed} cargo test --test survives one_night_of_kills");
+                        let again = format!(
+                            "SEED={seed} ROUNDS={rounds} EACH={jobs} cargo test --test survives one_night_of_kills"
+                        );
                         wrongs.lock().unwrap().push(format!("seed {seed}: {}\n{again}", found.join("\n")));
                     }
                 }
@@ -242,22 +270,22 @@ fn killed_at_two_hundred_points_and_moments_drawn_by_lot() {
 
 #[test]
 fn one_night_of_kills() {
-    let (kills, wrongs) = night_of(number("SEED", 1), 10, 2);
+    let (kills, wrongs) = night_of(number("SEED", 1), number("ROUNDS", 10), number("EACH", 2));
     assert!(wrongs.is_empty() && kills > 0, "{}", wrongs.join("\n"));
 }
 
-/// `bench/soak`: `JOBS` in rounds of a hundred, with `FIRST` as seed.
+/// `bench/soak`: `JOBS` in nights of 25 rounds, each with its death, of 20 jobs; the first night has `FIRST` as seed.
 #[test]
 #[ignore = "as long as it is told: see bench/soak"]
 fn soak() {
     let (first, jobs) = (number("FIRST", 1), number("JOBS", 1000));
-    let nights_of_ten_rounds = jobs.div_ceil(500);
-    let (kills, wrongs) = nights(first..first + nights_of_ten_rounds, 10, 50);
+    let count_of_nights = jobs.div_ceil(500);
+    let (kills, wrongs) = nights(first..first + count_of_nights, 25, 20);
     let count = |what: &str| wrongs.iter().flat_map(|wrong| wrong.lines()).filter(|line| line.contains(what)).count();
     println!(
         "jobs {}, kills {kills}, seeds {first} to {}; lost {}, doubled {}, stuck {}",
-        nights_of_ten_rounds * 500,
-        first + nights_of_ten_rounds - 1,
+        count_of_nights * 500,
+        first + count_of_nights - 1,
         count("is not in done/"),
         count("was rendered"),
         count("stuck"),

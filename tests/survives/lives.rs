@@ -7,7 +7,7 @@ use std::os::unix::net::UnixStream;
 use std::time::Duration;
 
 use comfytop::job::{JobId, Mark};
-use comfytop::protocol::{Answer, FromEngine, FromFace, MoveTo, NewPriority, Request};
+use comfytop::protocol::{Answer, FromEngine, FromFace, Link, MoveTo, NewPriority, Request};
 use comfytop::sim::prompts;
 use serde_json::{Value, json};
 
@@ -152,6 +152,8 @@ fn again(night: &mut Night, changed: bool) {
     night.arm();
     night.start_engine(&Death::None);
     night.until("put away once more", |night| night.stage.names("jobs/queued").is_empty());
+    // One that answers is past that.
+    night.give(|night| night.ask(Request::Status).map(drop));
     night.disarm();
 }
 
@@ -518,9 +520,11 @@ fn discard(night: &mut Night) {
     night.until_over();
     night.arm();
     let request = Request::Mark { attempts: vec![(JobId(1), 1)], mark: Some(Mark::Discarded) };
+    // Where they lie now is written down as well.
     night.order(&request, |night| {
         let there = fs::read_dir(night.stage.at("outputs/.discarded")).into_iter().flatten().count();
-        there == 1 && night.stage.names("outputs").is_empty()
+        let shown = night.ask(Request::List).is_some_and(|said| format!("{said:?}").contains("outputs/.discarded/"));
+        there == 1 && night.stage.names("outputs").is_empty() && shown
     });
 }
 
@@ -539,15 +543,18 @@ fn clean(night: &mut Night) {
     assert!(["the last line\n", ""].contains(&log.as_str()), "{log:?}");
 }
 
-/// What waits at the server is taken back; the next engine sends it again. An engine that is told to stop before it has
-/// found the server leaves it there.
+/// What waits at the server is taken back before the answer; the next engine sends it again. An engine that is told to
+/// stop before it has found the server leaves it there: where the one that was told has died, that is waited for.
 fn stop(night: &mut Night) {
     night.wait_in_line(&["a", "b", "c"]);
     night.arm();
-    night.order(&Request::Stop, |night| {
-        let deleted = night.happened().iter().filter(|(event, _, _)| event == "deleted").count();
-        deleted >= 2 || night.deaths.engine > 0
+    night.give(|night| {
+        let Some(Ok(Answer::Status(status))) = night.ask(Request::Status) else { return None };
+        let found = status.servers.iter().all(|server| matches!(server.link, Link::Up { .. }));
+        if !found { None } else { night.ask(Request::Stop).map(|answer| assert_eq!(answer, Ok(Answer::Done))) }
     });
+    // The next engine is started only below.
+    assert_eq!(night.pending(), [] as [&str; 0], "{:?}", night.killed);
     night.disarm();
     night.let_go();
     night.until_over_in_order(&["a", "b", "c"]);

@@ -33,6 +33,8 @@ impl State {
         let salvaged = matches!(state, JobState::Submitting | JobState::Pending | JobState::Running);
         match result {
             Ok(collected) if salvaged || matches!(state, JobState::Collecting) => {
+                // Its server may have lost nothing but its end.
+                let recalled = self.taking_back.contains(&id);
                 if salvaged {
                     self.keep_peak(id, now);
                     let lost_at = self.server_of(id).and_then(|s| self.servers.get(s)?.lost_at);
@@ -42,7 +44,8 @@ impl State {
                 }
                 let Collected { outputs, mut notes, to_measure } = collected;
                 if salvaged {
-                    notes.push("the server was restarted; this file was found whole on it".to_owned());
+                    let why = if recalled { "its end was not heard" } else { "the server was restarted" };
+                    notes.push(format!("{why}; this file was found whole on the server"));
                 }
                 let measured = outputs.clone();
                 self.change(id, Change::Collected { outputs, notes, to_measure }, now);

@@ -9,6 +9,15 @@ use super::{DEAF_OFTEN, DEAF_WITHIN, Effect, Found, Look, Sent, State, Timer, si
 use crate::job::{CancelledBy, Change, JobId, JobState};
 use crate::protocol::Link;
 
+/// What is known beside a prompt's absence.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Evidence {
+    /// The server still has what it was given no later: it was not restarted since.
+    remembers: bool,
+    /// We deleted it before it began.
+    deleted: bool,
+}
+
 impl State {
     pub(super) fn looked(&mut self, server: usize, asked: u64, found: Vec<(JobId, String, Look)>, now: Timestamp) {
         let mut silent = Duration::ZERO;
@@ -82,14 +91,19 @@ impl State {
             }
         }
         let is_pending = matches!(look, Look::Pending { .. });
+        let deleted = look == Look::Deleted;
         match (look, state) {
             // Said before it was deleted, or it was deleted before it came: it stays recalled.
-            (Look::Pending { .. }, JobState::Submitting) if self.taking_back.contains(&id) => {}
+            (Look::Pending { .. }, JobState::Submitting)
+                if self.taking_back.contains(&id) || self.stopping.is_some() => {}
             (Look::Pending { .. }, JobState::Submitting) => {
                 self.change(id, Change::Posted { notes: Vec::new() }, now);
             }
-            (Look::Pending { .. } | Look::Running { .. }, JobState::Cancelling { .. }) => {
-                self.after(now, Duration::from_secs(5), Timer::Cancel(id));
+            // Cancelled by an engine that is no more; this one has not asked yet.
+            (Look::Pending { .. } | Look::Running { .. }, JobState::Cancelling { .. })
+                if !self.timers.iter().any(|(_, timer)| *timer == Timer::Cancel(id)) =>
+            {
+                self.after(now, Duration::ZERO, Timer::Cancel(id));
             }
             (Look::Running { .. }, JobState::Submitting | JobState::Pending) => {
                 self.taking_back.remove(&id);
@@ -97,7 +111,13 @@ impl State {
             }
             (Look::Running { .. }, JobState::Running) => self.begin(id, now, false),
             (Look::Ended { ending, seconds }, _) => self.found_ended(id, ending, seconds, now),
-            (Look::Unknown, state) => self.found_nowhere(server, id, &state, remembers, now),
+            (Look::Deleted, JobState::Pending) => {
+                self.change(id, Change::TakenBack, now);
+            }
+            (Look::Unknown | Look::Deleted, state) => {
+                let evidence = Evidence { remembers, deleted };
+                self.found_nowhere(server, id, &state, evidence, now);
+            }
             _ => {}
         }
         if is_pending && self.is_to_come_back(server, id) {
@@ -140,30 +160,30 @@ impl State {
         server: usize,
         id: JobId,
         state: &JobState,
-        remembers: bool,
+        evidence: Evidence,
         now: Timestamp,
     ) {
         let link = self.servers.get(server).map(|s| s.links);
         let unbroken = link.is_some_and(|link| self.sent.get(&id).is_some_and(|sent| sent.link == link));
-        // Since it was last seen there.
-        let seen = self.sent.get(&id).map_or(0, |sent| sent.silences);
-        let silent =
-            self.servers.get(server).is_some_and(|s| since(now, s.heard_at) >= self.policy.quiet || s.silences != seen);
         // A POST whose answer never came may still arrive.
         let grace = self.unsure.get(&id).map(|(asked, _)| self.policy.post_grace.saturating_sub(since(now, *asked)));
         let grace = grace.filter(|left| !left.is_zero());
         match state {
             JobState::Submitting if self.taking_back.contains(&id) => {
-                if let Some(left) = grace.filter(|_| self.stopping.is_none()) {
+                // It came once, and is gone.
+                let once = self.sent.get(&id).is_some_and(|sent| !sent.again && sent.link != 0);
+                if evidence.deleted && once {
+                    self.change(id, Change::TakenBack, now);
+                } else if let Some(left) = grace.filter(|_| self.stopping.is_none()) {
                     self.after(now, left, Timer::Look(id));
                 } else if grace.is_some() {
                     // It keeps its id: the next engine looks for it before it is posted again.
                     self.taking_back.remove(&id);
-                } else if silent || !unbroken {
-                    // It may have been rendered in a long silence, or by a process that is gone with its history.
-                    self.salvage(server, id);
-                } else {
+                } else if evidence.deleted {
                     self.change(id, Change::TakenBack, now);
+                } else {
+                    // It may have been rendered unheard, and its history be late, or gone with its process.
+                    self.salvage(server, id);
                 }
             }
             JobState::Submitting => {
@@ -175,7 +195,7 @@ impl State {
                     self.after(now, self.policy.post_grace.saturating_sub(waited), Timer::Look(id));
                 }
             }
-            JobState::Pending if remembers => {
+            JobState::Pending if evidence.remembers => {
                 self.deleted.insert(id);
                 self.salvage(server, id);
             }
@@ -205,10 +225,8 @@ impl State {
             self.collecting.remove(&id);
             self.deleted.remove(&id);
             // A question that is still on its way may have come before it arrived.
-            let silences = self.server_of(id).and_then(|s| self.servers.get(s)).map_or(0, |s| s.silences);
             if let Some(sent) = self.sent.get_mut(&id) {
                 sent.looks = self.looks;
-                sent.silences = silences;
             }
         }
     }
@@ -223,7 +241,8 @@ impl State {
             }
             let pending = matches!(self.jobs.get(&id).map(|j| &j.state), Some(JobState::Pending));
             if pending && self.server_of(id) == Some(server) {
-                self.found_nowhere(server, id, &JobState::Pending, true, now);
+                let evidence = Evidence { remembers: true, deleted: false };
+                self.found_nowhere(server, id, &JobState::Pending, evidence, now);
             }
         }
     }
@@ -237,7 +256,7 @@ impl State {
             self.takings += 1;
             let taken = !matches!(self.jobs.get(&id).map(|j| &j.state), Some(JobState::Submitting));
             let (after, before) = if taken { (self.takings, self.takings) } else { (0, u64::MAX) };
-            self.sent.insert(id, Sent { link: 0, after, before, looks: 0, again: false, silences: 0 });
+            self.sent.insert(id, Sent { link: 0, after, before, looks: 0, again: false });
         }
     }
 

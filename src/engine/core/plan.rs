@@ -141,8 +141,7 @@ impl State {
     /// Posts it. `again`: it was posted before.
     fn send(&mut self, server: usize, id: JobId, (prompt_id, seed): (String, Option<u64>), again: bool) {
         let Some(s) = self.servers.get_mut(server) else { return };
-        let (link, silences) = (s.links, s.silences);
-        let sent = Sent { link, after: self.takings, before: u64::MAX, looks: self.looks, again, silences };
+        let sent = Sent { link: s.links, after: self.takings, before: u64::MAX, looks: self.looks, again };
         self.sent.insert(id, sent);
         self.out.push(Effect::Submit { server, job: id, prompt_id, seed });
     }
@@ -251,6 +250,10 @@ impl State {
                     self.taking_back.insert(id);
                     self.look(&[id], First::Delete);
                 }
+            }
+            // An earlier POST of this id may still arrive.
+            PostResult::NotSent(_) | PostResult::NotWanted if cancelling && self.unsure.contains_key(&id) => {
+                self.after(now, self.policy.post_grace, Timer::Cancel(id));
             }
             PostResult::Refused(_) | PostResult::NotSent(_) | PostResult::NotWanted if cancelling => {
                 self.change(id, Change::Cancelled { by: CancelledBy::You, at: now }, now);

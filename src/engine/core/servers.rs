@@ -99,7 +99,17 @@ impl State {
             return;
         }
         for (id, _) in &prompts {
-            if matches!(self.jobs.get(id).map(|j| &j.state), Some(JobState::Submitting)) {
+            let Some(job) = self.jobs.get(id) else { continue };
+            // A POST of an earlier engine may still arrive, also one of a job that was cancelled meanwhile.
+            let may_come = match job.state {
+                JobState::Submitting => true,
+                JobState::Cancelling { .. } => {
+                    let begun = job.attempt().is_some_and(|a| a.started_at.is_some());
+                    !begun && self.sent.get(id).is_some_and(|sent| sent.link == 0)
+                }
+                _ => false,
+            };
+            if may_come {
                 self.unsure.entry(*id).or_insert((now, 0));
             }
         }
@@ -248,9 +258,7 @@ impl State {
     }
 
     pub(super) fn heard(&mut self, server: usize, heard: Heard, now: Timestamp) {
-        let quiet = self.policy.quiet;
         let Some(s) = self.servers.get_mut(server) else { return };
-        s.silences += u64::from(since(now, s.heard_at) >= quiet);
         s.heard_at = now;
         match heard {
             Heard::Remaining(remaining) => self.remaining(server, remaining, now),

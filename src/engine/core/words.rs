@@ -192,6 +192,8 @@ pub enum Heard {
 pub enum Look {
     /// Neither in its queue nor in its history.
     Unknown,
+    /// It was deleted as was asked, and had not begun: what rendered before renders still.
+    Deleted,
     /// `copies`: a repeated id stands there more than once.
     Pending {
         copies: u32,
@@ -324,7 +326,7 @@ pub enum Effect {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum First {
     Nothing,
-    /// Remove them from the queue.
+    /// Remove them from the queue, having seen what waits there.
     Delete,
     /// Remove them from the queue, and interrupt them by id.
     Cancel,

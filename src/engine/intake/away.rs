@@ -6,9 +6,12 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
+use jiff::Timestamp;
+
 use crate::engine::Driver;
 use crate::engine::core::{Effect, OpenFile};
 use crate::folder::{Ending, Seat};
+use crate::job::JobId;
 use crate::protocol::JobRow;
 use crate::store::{Place, Write};
 
@@ -100,6 +103,21 @@ impl Driver {
         let place = if it.failed { Place::Failed } else { Place::Done };
         // After the move: a crash in between moves it once more.
         self.pending.push(Effect::Write(Write::FilePlace { file: number, place }));
+    }
+
+    /// What stands beside the file of a job that is done is written anew: more has become known of the job.
+    pub(in crate::engine) fn tell_result_again(&mut self, job: JobId) {
+        let Some(number) = self.state.job(job).and_then(|job| job.file) else { return };
+        let Ok(Some(row)) = self.store.file(number) else { return };
+        let queued = self.folder.queued_path(row.origin.as_deref(), row.id, &row.name);
+        if row.place != Place::Done || self.away(&queued).is_some() {
+            return;
+        }
+        let jobs: Vec<_> = self.state.jobs().filter(|job| job.file == Some(number)).map(|job| job.id).collect();
+        let rows = self.state.rows(&jobs, Timestamp::now());
+        if let Err(error) = self.folder.tell_again(&queued, Ending::Done, &super::words::sidecar(Ending::Done, &rows)) {
+            self.warn(&format!("the result file of {} could not be written anew: {error}", row.name));
+        }
     }
 
     /// Files whose inbox may be back, or have room again.

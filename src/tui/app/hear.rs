@@ -142,8 +142,8 @@ impl App {
                     self.detail = Some(detail);
                 }
             }
-            Ok(Answer::Pictures { job, what, album }) => {
-                self.gallery.album_came(job, what, album);
+            Ok(Answer::Pictures { job, attempt, what, album }) => {
+                self.gallery.album_came((job, attempt), what, album);
                 self.mark(Urgency::Soon);
             }
             Ok(Answer::Each(each)) => self.each(&each),

@@ -6,6 +6,7 @@ use ratatui::layout::Rect;
 
 use super::{App, Command};
 use crate::config::PictureMeans;
+use crate::tui::gallery::Subject;
 use crate::tui::graphics::{Graphics, Means, Wanted};
 use crate::tui::paint::Hyperlink;
 use crate::tui::panes::{self, pictures::Hung};
@@ -43,6 +44,18 @@ impl Default for Wall {
 }
 
 impl App {
+    /// Pictures are of the selected job, or of the attempt under the ranking's cursor.
+    pub(super) fn turn_pictures(&mut self) {
+        let running = self.jobs.running().map(|entry| entry.row.id);
+        let subject = match &self.ranking {
+            // Until the engine has answered those of the job stay.
+            Some(ranking) if ranking.rows.is_none() => return,
+            Some(ranking) => ranking.selected().map(|row| Subject::of_attempt(row, running)),
+            None => self.jobs.selected().map(|entry| Subject::of(&entry.row, running)),
+        };
+        self.gallery.turn_to(subject, self.now);
+    }
+
     pub(super) fn want_pictures(&mut self) -> Option<Command> {
         let has_room = self.gallery.is_open() && !self.areas().pictures.is_empty();
         self.gallery.want(self.now, self.is_up(), has_room)
@@ -105,14 +118,14 @@ impl App {
         self.graphics.unwrap_or_default().cell
     }
 
-    /// Something lies over the panes.
+    /// Something lies over the pictures.
     fn is_covered(&self) -> bool {
-        self.help.is_some() || self.ranking.is_some() || self.menu.is_some()
+        self.help.is_some() || self.menu.is_some()
     }
 
     /// What on the screen leads somewhere.
     pub fn links(&self) -> Vec<Hyperlink> {
-        let host = self.setup.links.as_deref().filter(|_| !self.is_covered());
+        let host = self.setup.links.as_deref().filter(|_| !self.is_covered() && self.ranking.is_none());
         host.map(|host| panes::detail::links(self, host)).unwrap_or_default()
     }
 

@@ -4,6 +4,7 @@
 use super::{App, Command, Question, Urgency};
 use crate::job::{JobId, Mark};
 use crate::protocol::{JobRow, Level, Ranked, Request};
+use crate::tui::layout::{self, RankingAreas};
 use crate::verdict::{Measurement, Repair};
 
 /// Attempts side by side.
@@ -35,6 +36,12 @@ pub struct Menu {
 }
 
 impl Ranking {
+    /// Where it lies on a screen of so many columns and lines.
+    pub fn areas(&self, (width, height): (u16, u16), pictures: bool) -> RankingAreas {
+        let count = self.rows.as_ref().map_or(1, Vec::len).max(1);
+        layout::ranking(width, height, u16::try_from(count).unwrap_or(u16::MAX), pictures)
+    }
+
     pub fn selected(&self) -> Option<&Ranked> {
         self.rows.as_ref()?.get(self.at)
     }

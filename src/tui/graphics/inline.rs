@@ -6,13 +6,13 @@ use std::fmt::Write as _;
 
 use ratatui::layout::Rect;
 
-use super::{UNIT, at, base64, png, rows};
+use super::{at, base64, png, rows};
 use crate::tui::raster::Raster;
 
-pub fn units(raster: &Raster, area: Rect) -> Vec<Vec<u8>> {
+pub fn units(raster: &Raster, area: Rect, unit: usize) -> Vec<Vec<u8>> {
     // Two bytes a pixel, about.
     let bytes_a_row = 2 * raster.width * raster.height / usize::from(area.height.max(1));
-    let strip = u16::try_from((UNIT / bytes_a_row.max(1)).max(1)).unwrap_or(u16::MAX).min(area.height);
+    let strip = u16::try_from((unit / bytes_a_row.max(1)).max(1)).unwrap_or(u16::MAX).min(area.height);
     let pixels_to = |row: u16| usize::from(row) * raster.height / usize::from(area.height.max(1));
     let mut units = Vec::new();
     let mut top = 0;
@@ -46,7 +46,7 @@ mod tests {
     #[test]
     fn strips_cover_the_place_from_top_to_bottom() {
         for (raster, area) in [(noise(100, 90), Rect::new(4, 6, 20, 10)), (noise(6, 3), Rect::new(0, 0, 20, 10))] {
-            let units = units(&raster, area);
+            let units = units(&raster, area, 4096);
             let mut next = area.y;
             for unit in &units {
                 let words = String::from_utf8(unit.clone()).unwrap();

@@ -13,7 +13,7 @@ use crate::tui::raster::Raster;
 
 /// The character that stands for a part of a picture.
 const PLACEHOLDER: char = '\u{10eeee}';
-/// Bytes of a chunk before base64: at most 4096 letters after it.
+/// Bytes of a chunk before base64, at most: 4096 letters after it.
 const CHUNK: usize = 3072;
 
 /// The number of the picture in a slot: one that is a colour of the 256, and unlikely to be another program's.
@@ -28,11 +28,14 @@ pub fn cell(slot: usize, column: u16, row: u16) -> Option<(String, Color)> {
     Some((symbol, Color::Indexed(id(slot))))
 }
 
-/// A picture sent as PNG, to be shown in so many cells.
-pub fn units(raster: &Raster, area: Rect, id: u8, tmux: bool) -> Vec<Vec<u8>> {
+/// A picture sent as PNG, to be shown in so many cells, about `unit` bytes in one.
+pub fn units(raster: &Raster, area: Rect, id: u8, tmux: bool, unit: usize) -> Vec<Vec<u8>> {
     let file = png(raster);
-    let count = file.chunks(CHUNK).len();
-    let chunk = |(n, bytes): (usize, &[u8])| {
+    // Whole threes of bytes: only the last chunk may end with padding.
+    let chunk = (unit / 4 * 3).clamp(3, CHUNK);
+    let chunks = file.chunks(chunk);
+    let count = chunks.len();
+    let one = |(n, bytes): (usize, &[u8])| {
         let mut keys = String::from("q=2");
         if n == 0 {
             let _ = write!(keys, ",a=T,U=1,i={id},f=100,t=d,c={},r={}", area.width, area.height);
@@ -40,7 +43,7 @@ pub fn units(raster: &Raster, area: Rect, id: u8, tmux: bool) -> Vec<Vec<u8>> {
         let _ = write!(keys, ",m={}", u8::from(n + 1 < count));
         command(&keys, &base64(bytes), tmux)
     };
-    file.chunks(CHUNK).enumerate().map(chunk).collect()
+    chunks.enumerate().map(one).collect()
 }
 
 /// Ends a picture of which only the first units were written.
@@ -96,13 +99,21 @@ mod tests {
 
     #[test]
     fn a_picture_is_sent_in_chunks_of_which_the_last_says_so() {
-        let units = units(&noise(60, 60), Rect::new(0, 0, 12, 6), id(1), false);
+        let units = units(&noise(60, 60), Rect::new(0, 0, 12, 6), id(1), false, 4096);
         let words: Vec<_> = units.iter().map(|unit| std::str::from_utf8(unit).unwrap()).collect();
         assert!(words.len() > 2);
         assert!(words[0].starts_with("\x1b_Gq=2,a=T,U=1,i=202,f=100,t=d,c=12,r=6,m=1;iVBOR"), "{}", words[0]);
         assert!(words[1].starts_with("\x1b_Gq=2,m=1;"));
         assert!(words.last().unwrap().starts_with("\x1b_Gq=2,m=0;"));
         assert!(words.iter().all(|word| word.ends_with("\x1b\\") && word.len() < 4096 + 64));
+        // The same in smaller ones.
+        let data = |units: &[Vec<u8>]| -> String {
+            let words = units.iter().map(|unit| std::str::from_utf8(unit).unwrap());
+            words.map(|word| word.split_once(';').unwrap().1.trim_end_matches("\x1b\\")).collect()
+        };
+        let small = super::units(&noise(60, 60), Rect::new(0, 0, 12, 6), id(1), false, 1000);
+        assert!(small.iter().all(|unit| unit.len() < 1000 + 64));
+        assert_eq!(data(&small), data(&units));
     }
 
     #[test]

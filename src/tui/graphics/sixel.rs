@@ -7,16 +7,16 @@ use std::fmt::Write as _;
 
 use ratatui::layout::Rect;
 
-use super::{UNIT, at, rows};
+use super::{at, rows};
 use crate::tui::raster::Raster;
 
 /// Steps of red, green and blue; together the colours of the palette.
 const STEPS: [usize; 3] = [6, 7, 6];
 
-pub fn units(raster: &Raster, area: Rect, cell_height: u16) -> Vec<Vec<u8>> {
+pub fn units(raster: &Raster, area: Rect, cell_height: u16, unit: usize) -> Vec<Vec<u8>> {
     // About one byte a pixel.
     let bytes_a_row = raster.width * usize::from(cell_height.max(1));
-    let strip = u16::try_from((UNIT / bytes_a_row.max(1)).max(1)).unwrap_or(u16::MAX).min(area.height);
+    let strip = u16::try_from((unit / bytes_a_row.max(1)).max(1)).unwrap_or(u16::MAX).min(area.height);
     let mut units = Vec::new();
     let mut top = 0;
     while top < area.height {
@@ -199,7 +199,7 @@ mod tests {
     #[test]
     fn strips_are_rows_of_cells() {
         let area = Rect::new(2, 3, 10, 4);
-        let units = units(&noise(100, 80), area, 20);
+        let units = units(&noise(100, 80), area, 20, 4096);
         assert_eq!(units.len(), 2);
         assert!(units[0].starts_with(b"\x1b[4;3H\x1bP0;1;0q\"1;1;100;40"), "two rows of cells fill a unit");
         assert!(units[1].starts_with(b"\x1b[6;3H"));

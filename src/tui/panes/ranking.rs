@@ -13,9 +13,6 @@ use crate::tui::canvas;
 use crate::tui::figures;
 use crate::tui::theme::{self, Role};
 
-/// Lines of the box that are no attempts: its edges, the titles, what is said of the one under the cursor.
-const AROUND: u16 = 6;
-
 /// One column: title, cells, right-aligned.
 type Column = (&'static str, u16, bool);
 
@@ -37,16 +34,13 @@ fn width_of(column: &Column, inside: Rect) -> u16 {
 
 pub fn ranking(app: &App, buf: &mut Buffer) {
     let Some(ranking) = &app.ranking else { return };
-    let (theme, screen) = (app.theme(), buf.area);
-    let count = ranking.rows.as_ref().map_or(1, Vec::len).max(1);
-    let wide = screen.width.min(120);
-    let tall = u16::try_from(count).unwrap_or(u16::MAX).saturating_add(AROUND).min(screen.height.saturating_sub(1));
-    let area = Rect { x: (screen.width - wide) / 2, y: (screen.height - 1 - tall) / 2, width: wide, height: tall };
+    let (theme, size) = (app.theme(), app.screen_size());
+    let areas = ranking.areas(size, app.gallery.is_open());
+    let (area, inside) = (areas.frame, areas.head);
     over::clear(buf, area);
     canvas::frame(buf, area, theme.style(Role::Quiet));
     let title = format!(" Ranking: {} ", clean(&ranking.title));
     canvas::text(buf, area.x + 2, area.y, area.width.saturating_sub(4), &title, theme.style(Role::Strong));
-    let inside = Rect { x: area.x + 1, y: area.y + 1, width: area.width.saturating_sub(2), height: area.height - 2 };
     let Some(rows) = ranking.rows.as_ref().filter(|rows| !rows.is_empty()) else {
         let words = if ranking.rows.is_none() { "asking the engine …" } else { "nothing is rendered yet" };
         canvas::text(buf, inside.x + 1, inside.y, inside.width, words, theme.style(Role::Quiet));
@@ -64,14 +58,17 @@ pub fn ranking(app: &App, buf: &mut Buffer) {
         x += width + 1;
     }
     canvas::text(buf, x, inside.y, inside.right().saturating_sub(x), "apart by", theme.style(Role::Quiet));
-    let room = usize::from(area.height.saturating_sub(AROUND));
+    let room = usize::from(areas.rows.height);
     // The cursor stays on the screen.
     let top = ranking.at.saturating_sub(room.saturating_sub(1));
-    for (y, (at, row)) in (inside.y + 1..).zip(rows.iter().enumerate().skip(top).take(room)) {
+    for (y, (at, row)) in (areas.rows.y..).zip(rows.iter().enumerate().skip(top).take(room)) {
         attempt(app, buf, Rect { y, height: 1, ..inside }, row, at == ranking.at);
     }
     if let Some(row) = ranking.selected() {
-        about(app, buf, Rect { y: inside.bottom() - 3, height: 3, ..inside }, row);
+        about(app, buf, areas.about, row);
+    }
+    if !areas.pictures.is_empty() {
+        super::pictures::pictures(app, buf, areas.pictures);
     }
 }
 

@@ -1,12 +1,16 @@
 //! How many bytes pictures may take on the line to the terminal: what is typed and counted comes first.
 //!
-//! Pure: the time is passed in. A picture is sent whole and paid for after: until its debt is paid, at so many bytes a
-//! second, the next one waits. How fast that is, is set, and learnt from how fast the terminal takes what is written.
+//! Pure: the time is passed in. Pictures are sent in pieces, and each is paid for after: until its debt is paid, at so many
+//! bytes a second, the next one waits. How fast that is, is set, and learnt from how fast the terminal takes what is written.
+//! A buffer on the way takes all at once, until it is full; then a key waits for all that is in it. So what a full buffer
+//! told of the line is not soon forgotten.
 
 use std::time::{Duration, Instant};
 
 /// What is taken within this was taken by a buffer and says nothing of a slow line.
 const AT_ONCE: Duration = Duration::from_millis(20);
+/// Fewer bytes that were left over say little of a slow one.
+const RESTS: usize = 512;
 /// Fewer bytes say nothing of a fast one.
 const TELLING: usize = 2048;
 /// Bytes a second: what a terminal on this machine is given at most, and the slowest line there is.
@@ -16,12 +20,18 @@ const LEAST: f64 = 512.0;
 const CELL: f64 = 20.0;
 /// The share of a slow line that pictures may have.
 const SHARE: f64 = 0.5;
+/// In this time a line is thought to have become twice as fast as it was when it last took no more.
+const FORGETS: f64 = 60.0;
+/// The least that is worth a piece of its own, and the most that a terminal should be given in one.
+const PIECES: (f64, f64) = (512.0, 4096.0);
 
 #[derive(Debug, Clone)]
 pub struct Budget {
     /// Bytes a second that a picture's debt is paid with.
     rate: f64,
     most: f64,
+    /// What pictures could have when the line took no more, and when that was.
+    borne: Option<(f64, Instant)>,
     debt: f64,
     /// When the debt was as it stands here.
     at: Instant,
@@ -32,7 +42,7 @@ impl Budget {
     /// bears; a terminal on this machine may show that it takes more.
     pub fn new(rate: u32, remote: bool, now: Instant) -> Self {
         let rate = f64::from(rate).max(LEAST);
-        Self { rate, most: if remote { rate } else { rate.max(LOCAL_MOST) }, debt: 0.0, at: now }
+        Self { rate, most: if remote { rate } else { rate.max(LOCAL_MOST) }, borne: None, debt: 0.0, at: now }
     }
 
     /// So many bytes were written for pictures.
@@ -45,7 +55,13 @@ impl Budget {
     /// Bytes that one picture may have: those of a second and a half.
     #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a few million at most")]
     pub fn most(&self) -> usize {
-        (self.rate * 1.5).max(8192.0) as usize
+        (self.rate * 1.5).max(4096.0) as usize
+    }
+
+    /// Bytes that are written in one: those of a quarter of a second.
+    #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a few thousand at most")]
+    pub fn unit(&self) -> usize {
+        (self.rate / 4.0).clamp(PIECES.0, PIECES.1) as usize
     }
 
     /// Cells of a picture in half blocks that one frame may have: those of an eighth of a second.
@@ -68,16 +84,21 @@ impl Budget {
         if wait < Duration::from_millis(1) { Duration::ZERO } else { wait }
     }
 
-    /// The terminal took so many bytes in this time.
+    /// The terminal took so many bytes in this time, after it had taken no more at once (or in none: it took all at once).
     #[expect(clippy::cast_precision_loss, reason = "a count of bytes")]
-    pub fn learn(&mut self, bytes: usize, took: Duration) {
+    pub fn learn(&mut self, bytes: usize, took: Duration, now: Instant) {
         if took > AT_ONCE {
-            let seen = SHARE * bytes as f64 / took.as_secs_f64();
+            // A rest of a few bytes waits for room, however fast the line is.
+            let seen = if bytes < RESTS { self.rate * 0.8 } else { SHARE * bytes as f64 / took.as_secs_f64() };
             self.rate = if seen < self.rate { seen } else { (self.rate * 1.2).min(seen) };
-        } else if bytes >= TELLING {
+            self.borne = Some((self.rate.max(LEAST), now));
+        } else if bytes >= TELLING.min(self.unit()) {
             self.rate *= 2.0;
         }
-        self.rate = self.rate.clamp(LEAST, self.most);
+        let borne = self.borne.map_or(self.most, |(borne, at)| {
+            borne * (now.saturating_duration_since(at).as_secs_f64() / FORGETS).min(64.0).exp2()
+        });
+        self.rate = self.rate.min(borne).clamp(LEAST, self.most);
     }
 }
 
@@ -111,11 +132,11 @@ mod tests {
     fn a_slow_line_is_learnt_and_a_fast_one_within_what_is_set() {
         let now = Instant::now();
         let mut far = Budget::new(32 << 10, true, now);
-        far.learn(4096, Duration::from_secs(1));
+        far.learn(4096, Duration::from_secs(1), now);
         far.spend(2048, now);
         assert_eq!(far.ready_in(now), Duration::from_secs(1), "half of 4 KB/s");
         for _ in 0..50 {
-            far.learn(100_000, Duration::from_millis(1));
+            far.learn(100_000, Duration::ZERO, later(now, 600_000));
         }
         let mut unpaid = far.clone();
         unpaid.debt = 32.0 * 1024.0;
@@ -124,12 +145,26 @@ mod tests {
 
         let mut near = Budget::new(32 << 10, false, now);
         for _ in 0..50 {
-            near.learn(100_000, Duration::from_millis(1));
+            near.learn(100_000, Duration::ZERO, now);
         }
         near.spend(80_000, now);
         assert_eq!(near.ready_in(now), Duration::from_millis(10), "a terminal of this machine");
-        near.learn(10, Duration::from_millis(1));
-        near.learn(0, Duration::from_mins(1));
+        near.learn(10, Duration::ZERO, now);
+        near.learn(0, Duration::from_mins(1), now);
         assert!(near.ready_in(now) <= Duration::from_mins(10), "never for ever");
+    }
+
+    #[test]
+    fn what_a_buffer_takes_does_not_make_a_slow_line_fast() {
+        let now = Instant::now();
+        let mut budget = Budget::new(32 << 10, false, now);
+        budget.learn(4096, Duration::from_millis(500), now);
+        assert_eq!((budget.unit(), budget.most()), (1024, 6144), "small pieces of a small picture");
+        for n in 0..20 {
+            budget.learn(4096, Duration::ZERO, later(now, n * 500));
+        }
+        assert!(budget.unit() < 1200, "ten seconds later it is as slow: {}", budget.unit());
+        budget.learn(4096, Duration::ZERO, later(now, 60_000));
+        assert_eq!(budget.unit(), 2048, "after a minute it may have become faster");
     }
 }

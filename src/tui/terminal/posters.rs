@@ -47,8 +47,8 @@ impl Posters {
     }
 
     /// What hangs now. Returns the areas of those that are no more: their cells are to be written anew.
-    /// `most`: bytes that one picture may have.
-    pub fn hang(&mut self, wanted: &[Wanted], most: usize) -> Vec<Rect> {
+    /// `most`: bytes that one picture may have; `unit`: those that are written in one.
+    pub fn hang(&mut self, wanted: &[Wanted], most: usize, unit: usize) -> Vec<Rect> {
         if self.graphics.means == Means::Blocks {
             return Vec::new();
         }
@@ -77,7 +77,7 @@ impl Posters {
                 (Some(poster), Some(wanted)) if !unsent && poster.is(wanted) => self.keep(slot, poster),
                 (before, Some(wanted)) => {
                     cleared.extend(before.map(|poster| poster.wanted.area).filter(|area| *area != wanted.area));
-                    let (units, pixels) = self.graphics.units(&wanted.raster, wanted.area, slot, most);
+                    let (units, pixels) = self.graphics.units(&wanted.raster, wanted.area, slot, (most, unit));
                     self.queue.extend(units);
                     self.keep(slot, Poster { wanted: wanted.clone(), pixels });
                 }
@@ -100,7 +100,7 @@ impl Posters {
     }
 
     /// With more bytes to spend, sends anew what was sent poorer than it could be.
-    pub fn refine(&mut self, most: usize) {
+    pub fn refine(&mut self, most: usize, unit: usize) {
         if !self.queue.is_empty() || most < self.most * 3 / 2 {
             return;
         }
@@ -108,7 +108,7 @@ impl Posters {
         for slot in 0..self.sent.len() {
             let Some(Some(poster)) = self.sent.get(slot) else { continue };
             let wanted = poster.wanted.clone();
-            let (units, pixels) = self.graphics.units(&wanted.raster, wanted.area, slot, most);
+            let (units, pixels) = self.graphics.units(&wanted.raster, wanted.area, slot, (most, unit));
             if pixels > poster.pixels * 3 / 2 {
                 self.queue.extend(units);
                 self.keep(slot, Poster { wanted, pixels });
@@ -153,17 +153,17 @@ mod tests {
         for means in [Means::Kitty, Means::Iterm2, Means::Sixel] {
             let mut posters = posters(means);
             let (one, two) = (wanted(1, 10), wanted(20, 20));
-            assert!(posters.hang(&[one.clone(), two.clone()], 1 << 20).is_empty());
+            assert!(posters.hang(&[one.clone(), two.clone()], 1 << 20, 4096).is_empty());
             assert!(!sent(&mut posters).is_empty());
-            posters.hang(&[one.clone(), two.clone()], 1 << 20);
+            posters.hang(&[one.clone(), two.clone()], 1 << 20, 4096);
             assert_eq!(sent(&mut posters), "", "{means:?}");
             let all = sent({
-                posters.hang(&[one.clone(), wanted(20, 30)], 1 << 20);
+                posters.hang(&[one.clone(), wanted(20, 30)], 1 << 20, 4096);
                 &mut posters
             });
             assert!(!all.contains("\x1b[3;2H") && !all.contains("i=201,"), "{means:?}: the first stays");
             posters.forget();
-            posters.hang(&[one], 1 << 20);
+            posters.hang(&[one], 1 << 20, 4096);
             assert!(!sent(&mut posters).is_empty(), "a lost screen is painted anew");
         }
     }
@@ -172,16 +172,16 @@ mod tests {
     fn the_cells_of_one_that_goes_are_written_anew() {
         let one = wanted(1, 10);
         let mut inline = posters(Means::Iterm2);
-        inline.hang(std::slice::from_ref(&one), 1 << 20);
+        inline.hang(std::slice::from_ref(&one), 1 << 20, 4096);
         sent(&mut inline);
-        assert_eq!(inline.hang(&[], 1 << 20), [one.area]);
+        assert_eq!(inline.hang(&[], 1 << 20, 4096), [one.area]);
         let mut kitty = posters(Means::Kitty);
-        kitty.hang(std::slice::from_ref(&one), 1 << 20);
+        kitty.hang(std::slice::from_ref(&one), 1 << 20, 4096);
         sent(&mut kitty);
-        assert!(kitty.hang(&[], 1 << 20).is_empty());
+        assert!(kitty.hang(&[], 1 << 20, 4096).is_empty());
         assert!(sent(&mut kitty).contains("a=d,d=I,i=201"));
         let mut blocks = posters(Means::Blocks);
-        assert!(blocks.hang(&[one], 1 << 20).is_empty() && blocks.is_empty());
+        assert!(blocks.hang(&[one], 1 << 20, 4096).is_empty() && blocks.is_empty());
     }
 
     #[test]
@@ -191,9 +191,9 @@ mod tests {
             let pixels = (0..160_000_u32).map(|n| [n.to_le_bytes()[0] ^ value, n.to_le_bytes()[1], value]).collect();
             Wanted { area: Rect::new(0, 0, 40, 20), raster: Arc::new(Raster::new(400, 400, pixels).unwrap()) }
         };
-        posters.hang(&[large(1)], 1 << 20);
+        posters.hang(&[large(1)], 1 << 20, 4096);
         posters.next_unit();
-        posters.hang(&[wanted(0, 9)], 1 << 20);
+        posters.hang(&[wanted(0, 9)], 1 << 20, 4096);
         let all = sent(&mut posters);
         assert!(all.starts_with("\x1b_Gq=2,m=0;\x1b\\"), "{}", &all[..40]);
         assert_eq!(all.matches("a=T").count(), 1);
@@ -205,14 +205,14 @@ mod tests {
         let pixels = (0..160_000_u32).map(|n| [n.to_le_bytes()[0], n.to_le_bytes()[1], 9]).collect();
         let picture =
             Wanted { area: Rect::new(0, 0, 40, 20), raster: Arc::new(Raster::new(400, 400, pixels).unwrap()) };
-        posters.hang(&[picture], 4096);
+        posters.hang(&[picture], 4096, 4096);
         sent(&mut posters);
-        posters.refine(4096);
+        posters.refine(4096, 4096);
         assert!(posters.is_empty());
-        posters.refine(1 << 20);
+        posters.refine(1 << 20, 4096);
         assert!(!posters.is_empty());
         sent(&mut posters);
-        posters.refine(1 << 20);
+        posters.refine(1 << 20, 4096);
         assert!(posters.is_empty(), "once is enough");
     }
 }

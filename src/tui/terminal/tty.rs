@@ -32,15 +32,16 @@ pub struct Tty {
     out: Out,
     queue: Vec<u8>,
     sent: usize,
-    /// Since when the queue is not empty.
-    since: Option<Instant>,
-    /// Bytes of the last queue that was emptied, and how long that took.
+    /// When the terminal took no more of the queue at once, and what it had taken by then.
+    full: Option<(Instant, usize)>,
+    /// Bytes of the last queue that were taken after that, and how long that took; all of them, and no time, where it
+    /// took all at once.
     drained: Option<(usize, Duration)>,
 }
 
 impl Tty {
     pub fn open() -> io::Result<Self> {
-        Ok(Self { out: Out::open()?, queue: Vec::new(), sent: 0, since: None, drained: None })
+        Ok(Self { out: Out::open()?, queue: Vec::new(), sent: 0, full: None, drained: None })
     }
 
     /// Takes the terminal: raw, on its other screen. Harmless when it is taken already.
@@ -69,9 +70,6 @@ impl Tty {
 
     /// Adds bytes to what is to be written.
     pub fn queue(&mut self, bytes: &[u8]) {
-        if !bytes.is_empty() {
-            self.since.get_or_insert_with(Instant::now);
-        }
         self.queue.extend_from_slice(bytes);
     }
 
@@ -85,19 +83,23 @@ impl Tty {
             match self.out.write(rest) {
                 Ok(0) => return Err(io::ErrorKind::BrokenPipe.into()),
                 Ok(n) => self.sent += n,
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(false),
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                    self.full.get_or_insert_with(|| (Instant::now(), self.sent));
+                    return Ok(false);
+                }
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
                 Err(error) => return Err(error),
             }
         }
-        if let Some(since) = self.since {
-            self.drained = Some((self.queue.len(), since.elapsed()));
+        if self.sent > 0 {
+            let all = (self.sent, Duration::ZERO);
+            self.drained = Some(self.full.map_or(all, |(at, before)| (self.sent - before, at.elapsed())));
         }
         self.drop_queue();
         Ok(true)
     }
 
-    /// How many bytes the terminal took since this was asked last, and how long that took.
+    /// What the terminal took since this was asked last: see [`Tty::drained`](field@Self::drained).
     pub fn drained(&mut self) -> Option<(usize, Duration)> {
         self.drained.take()
     }
@@ -112,7 +114,7 @@ impl Tty {
     fn drop_queue(&mut self) {
         self.queue.clear();
         self.sent = 0;
-        self.since = None;
+        self.full = None;
     }
 
     #[cfg(unix)]
