@@ -102,8 +102,12 @@ pub enum Verb {
         /// The graph of ComfyUI's page instead
         #[arg(long)]
         page: bool,
-        /// A saved answer of a server's /object_info: converts the page's graph where the file carries no other
-        #[arg(long, value_name = "FILE", conflicts_with = "page")]
+        #[arg(
+            long,
+            value_name = "FILE",
+            conflicts_with = "page",
+            help = "A saved answer of a server's /object_info: converts the page's graph where the file carries no other"
+        )]
         object_info: Option<PathBuf>,
     },
     /// Cancel jobs, waiting or rendering

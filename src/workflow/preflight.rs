@@ -46,6 +46,7 @@ impl fmt::Display for Fault {
 }
 
 /// What is wrong with a graph, or with what any of its later tries makes of it.
+#[expect(clippy::implicit_hasher, reason = "made by its callers from scratch")]
 pub fn check_tries(
     graph: &Graph,
     tries: &[Edits],

@@ -194,6 +194,8 @@ fn the_verbs_about_job_files_and_workflows() {
     fs::write(stage.at("start.png"), IMAGE).expect("written");
     let path = |name: &str| stage.at(name).display().to_string();
 
+    // what comes with the program, as no engine has made the folder yet
+    assert!(!stage.at("workflows").exists());
     let listed = stage.run(&["workflow", "ls"]).well();
     assert!(listed.contains("wan2.2-i2v-loop") && listed.contains("slots: image, prompt"), "{listed}");
     let shown = stage.run(&["workflow", "show", "wan2.2-i2v"]).well();
@@ -204,6 +206,7 @@ fn the_verbs_about_job_files_and_workflows() {
 
     stage.run(&["new", "wan2.2-i2v", "-o", &path("mine.toml")]).well();
     assert_ne!(stage.run(&["new", "wan2.2-i2v", "-o", &path("mine.toml")]).code, 0, "nothing is replaced");
+    fs::create_dir_all(stage.at("jobs")).expect("made");
     let inbox = stage.run(&["new", "wan2.2-i2v", "-o", &path("jobs/mine.toml")]);
     assert!(inbox.code != 0 && inbox.err.contains("is an inbox"), "{}", inbox.err);
     let other = stage.run(&["new", "wan2.2-i2v", "-o", &path("mine.json")]);
