@@ -50,7 +50,7 @@ pub fn workflows(bytes: &[u8]) {
         let toml = slots_toml("", &workflow.slots);
         let again = Workflow::parse("fuzz", text, Some(&toml));
         assert!(again.is_ok(), "what is inferred can be declared: {again:?}\n{toml}");
-        let info = ObjectInfo::from_value(&Value::Object(workflow.graph.clone()));
+        let info = ObjectInfo::from_value(&Value::Object((*workflow.graph).clone()));
         let _ = preflight::check(&workflow.graph, &info, &HashSet::new(), &HashMap::new());
     }
 }
