@@ -551,7 +551,7 @@ fn stop(night: &mut Night) {
     night.give(|night| {
         let Some(Ok(Answer::Status(status))) = night.ask(Request::Status) else { return None };
         let found = status.servers.iter().all(|server| matches!(server.link, Link::Up { .. }));
-        if !found { None } else { night.ask(Request::Stop).map(|answer| assert_eq!(answer, Ok(Answer::Done))) }
+        if found { night.ask(Request::Stop).map(|answer| assert_eq!(answer, Ok(Answer::Done))) } else { None }
     });
     // The next engine is started only below.
     assert_eq!(night.pending(), [] as [&str; 0], "{:?}", night.killed);
