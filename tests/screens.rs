@@ -306,6 +306,7 @@ fn attempts_side_by_side() {
 
 #[test]
 fn the_ranking_shows_pictures_of_the_attempt_under_its_cursor() {
+    use comfytop::protocol::Pictures::{Ends, Play};
     let of = |attempt, what| Request::Pictures { job: JobId(48), attempt: Some(attempt), what };
     let shown = |w, h| {
         let mut app = ranking(w, h);
@@ -314,7 +315,6 @@ fn the_ranking_shows_pictures_of_the_attempt_under_its_cursor() {
         (app, asked)
     };
     held!("ranking_pictures", |w, h| shown(w, h).0);
-    use comfytop::protocol::Pictures::{Ends, Play};
     let (mut app, asked) = shown(120, 40);
     assert!(asked.contains(&of(2, Ends)), "{asked:?}");
     assert!(world::picture(&mut app).contains('▀'));
