@@ -95,7 +95,7 @@ pub struct JobRow {
     pub id: JobId,
     pub name: String,
     pub workflow: String,
-    /// What renders of about the same cost share; key of [`Snapshot::expect`].
+    /// What renders of about the same cost share; key of [`super::Snapshot::expect`].
     pub kind: String,
     #[serde(flatten)]
     pub state: JobState,
@@ -118,8 +118,8 @@ pub struct JobRow {
     /// False: rendering began no later than `started_at`, show `≥`.
     pub start_seen: bool,
     pub finished_at: Option<Timestamp>,
-    /// Place among the server's pending prompts, 1 = next; in an answer to [`Request::List`] or [`Request::Show`] among
-    /// all that wait for their turn.
+    /// Place among the server's pending prompts, 1 = next; in an answer to [`super::Request::List`] or
+    /// [`super::Request::Show`] among all that wait for their turn.
     pub position: Option<u32>,
     /// What holds it up, and what to do; it goes on by itself once that is mended.
     #[serde(default, skip_serializing_if = "Option::is_none")]
