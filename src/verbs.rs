@@ -18,6 +18,7 @@ use crate::job_file::Format;
 use crate::link::{LinkError, Talk};
 use crate::protocol::{Answer, Detail, JobRow, Link, Request, Status, job_json, told};
 use crate::text::{clean, duration, json_text};
+use crate::verdict::Verdict;
 
 pub use control::{clean_up, edit, flow};
 pub use history::log;
@@ -76,7 +77,7 @@ pub fn table(rows: &[JobRow], json: bool, out: &mut dyn Write) {
     }
     say!(
         out,
-        "{:>5}  {:<24}  {:<18}  {:<16}  {:>8}  {:>20}  {:>8}",
+        "{:>5}  {:<24}  {:<18}  {:<16}  {:>8}  {:>20}  {:>8}  verdict",
         "#",
         "name",
         "workflow",
@@ -87,10 +88,14 @@ pub fn table(rows: &[JobRow], json: bool, out: &mut dyn Write) {
     );
     for row in rows {
         let seed = row.seed.map_or_else(|| "–".to_owned(), |s| s.to_string());
-        let ssim = row.ssim.map_or_else(|| "–".to_owned(), |s| format!("{s:.3}"));
+        // Of the mended copy where that is the better loop, as the dashboard shows it.
+        let best = row.best();
+        let ssim = best.and_then(|known| known.ssim).map_or_else(|| "–".to_owned(), |s| format!("{s:.3}"));
+        let verdict = best.and_then(|known| known.verdict).map_or("–", Verdict::word);
+        let mended = if row.is_mended() { "→ " } else { "" };
         say!(
             out,
-            "{:>5}  {}  {}  {:<16}  {:>8}  {:>20}  {:>8}",
+            "{:>5}  {}  {}  {:<16}  {:>8}  {:>20}  {:>8}  {mended}{verdict}",
             row.id.0,
             fit(&row.name, 24),
             fit(&row.workflow, 18),
@@ -137,7 +142,11 @@ fn fit(text: &str, width: usize) -> String {
 
 /// `queued 3 +2`: the place in the queue, the priority; `cancelling 1:02`, `no step 12:04`: for how long.
 fn state(row: &JobRow, now: Timestamp) -> String {
-    let word = if row.stalled_since.is_some() { "no step" } else { row.state.word() };
+    let word = match row.state {
+        JobState::Done if row.is_unmet() => "done, unmet",
+        _ if row.stalled_since.is_some() => "no step",
+        _ => row.state.word(),
+    };
     let place = row.position.map(|place| format!(" {place}")).unwrap_or_default();
     let waits = row.waits_since().map(|since| format!(" {}", duration(now.duration_since(since).as_secs_f64())));
     let waiting = !row.state.is_ended() && row.started_at.is_none();

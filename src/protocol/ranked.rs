@@ -60,7 +60,8 @@ impl Ranked {
         some.map(ranked).collect()
     }
 
-    fn best(&self) -> Option<&Measurement> {
+    /// What it is ranked by: its main output, or a mended copy that is the better loop.
+    pub fn best(&self) -> Option<&Measurement> {
         best_known(self.measurement.as_ref(), &self.repaired)
     }
 

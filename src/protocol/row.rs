@@ -191,6 +191,11 @@ impl JobRow {
         self.best() != self.measured.as_deref()
     }
 
+    /// None of its tries was good enough.
+    pub fn is_unmet(&self) -> bool {
+        self.tries.as_ref().is_some_and(|tries| tries.passed == Some(false))
+    }
+
     /// Since when it waits for a thing that should have come: the server to agree to a cancel, a step of its render.
     pub fn waits_since(&self) -> Option<Timestamp> {
         match self.state {

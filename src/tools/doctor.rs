@@ -16,7 +16,7 @@ use crate::folder::{Folder, disk_free, refuse_network_disk};
 use crate::protocol::EngineRow;
 use crate::store::Store;
 use crate::text::{clean, json_text, size_words};
-use crate::workflow::Workflow;
+use crate::workflow::{Workflow, WorkflowError};
 
 /// How it is with one thing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -216,7 +216,11 @@ fn models(folder: &Folder, found: &mut Vec<Finding>) -> bool {
         let read = folder.read_workflow(&name).map_err(|e| e.to_string());
         let parsed = read.and_then(|file| {
             large |= String::from_utf8_lossy(file.json.as_ref()).to_lowercase().contains("14b");
-            Workflow::parse(&file.name, &file.json, file.toml.as_deref()).map_err(|e| e.to_string())
+            match Workflow::parse(&file.name, &file.json, file.toml.as_deref()) {
+                // It is read with what a server says of its nodes.
+                Ok(_) | Err(WorkflowError::PageFormat) => Ok(()),
+                Err(why) => Err(why.to_string()),
+            }
         });
         if let Err(why) = parsed {
             found.push(bad("workflow", format!("{name}: {why}"), "mend it, or take it out of workflows/"));

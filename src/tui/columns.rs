@@ -370,8 +370,7 @@ fn state_cell<'a>(context: &Context<'_>, row: &'a JobRow, room: usize) -> Cell<'
         JobState::Done => {
             let verdict = verdict_words(row).filter(|_| !context.verdict_apart);
             // Its gate was not met.
-            let word =
-                if row.tries.as_ref().is_some_and(|tries| tries.passed == Some(false)) { "unmet" } else { "done" };
+            let word = if row.is_unmet() { "unmet" } else { "done" };
             if let Some((words, verdict)) = verdict.filter(|(_, verdict)| *verdict != Verdict::Unknown) {
                 let between = if row.is_mended() { "" } else { "· " };
                 return (format!("{sign} {word} {between}{words}").into(), theme::verdict(verdict));

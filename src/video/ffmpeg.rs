@@ -26,6 +26,9 @@ const ALL_FRAMES: &str = "[0:v:0]split[a][b];[a]format=rgb24|rgb48be,setpts=N,sp
 const STDERR_HEAD: u64 = 32 << 10;
 const STDERR_TAIL: usize = 32 << 10;
 const LINE_BYTES: u64 = 4096;
+/// Pixels of a frame. A decoder of HEVC holds up to twenty pictures, of 3 bytes a pixel at 10 bits: more would be more than
+/// 256 MB.
+const MOST_PIXELS: u64 = 2560 * 1600;
 
 /// SSIM(first, last) by ffmpeg, or `otherwise` where there is none.
 pub(super) fn measure(path: &Path, budget: &Budget, otherwise: VideoError) -> Result<Measurement, VideoError> {
@@ -246,7 +249,8 @@ fn run<T: Send + 'static>(
     command.args(["-hide_banner", "-nostdin", "-nostats", "-loglevel", "info", "-protocol_whitelist", "file,pipe"]);
     // Each of its threads holds pictures of its own: as many as a server has cores would be too many.
     command.args(["-filter_complex_threads", "2", "-threads", "2"]);
-    command.args(["-max_pixels", &budget.limits.pixels.to_string(), "-i"]).arg(input).arg("-an").args(output);
+    let pixels = budget.limits.pixels.min(MOST_PIXELS);
+    command.args(["-max_pixels", &pixels.to_string(), "-i"]).arg(input).arg("-an").args(output);
     command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
     #[cfg(windows)]
     {

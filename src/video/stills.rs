@@ -3,6 +3,7 @@
 //! The only writer of that folder. Each file gets its name when it is whole, the list comes last: what
 //! has a list is complete and is not made twice.
 
+use std::collections::BTreeSet;
 use std::fs::File;
 use std::io::BufWriter;
 use std::path::Path;
@@ -170,7 +171,7 @@ impl Thinned {
 
     fn see(&mut self, frame: Rgb) {
         if self.seen.is_multiple_of(self.stride) {
-            if self.kept.len() == 2 * self.most {
+            if self.kept.len() == self.room() {
                 let mut n = 0;
                 self.kept.retain(|_| {
                     n += 1;
@@ -186,6 +187,11 @@ impl Thinned {
         self.last = Some(frame);
     }
 
+    /// So many are kept while more come: of a few, the more to choose from, the evener.
+    fn room(&self) -> usize {
+        (2 * self.most).max(64)
+    }
+
     fn small(&self, frame: &Rgb) -> Rgb {
         let (width, height) = fitting(frame.width(), frame.height(), self.side);
         shrunk(frame, width, height)
@@ -198,10 +204,16 @@ impl Thinned {
         {
             self.kept.push((self.seen, self.small(&last)));
         }
-        let (all, most) = (self.kept.len(), self.kept.len().min(self.most));
-        let wanted: Vec<_> = (0..most).map(|n| n * (all - 1) / (most - 1).max(1)).collect();
+        let most = self.kept.len().min(self.most) as u64;
+        let ends = self.seen.saturating_sub(1);
+        let wanted = (0..most).map(|n| 1 + n * ends / (most - 1).max(1));
+        let nearest = |wanted: u64| {
+            let distance = |(at, (number, _)): &(usize, &(u64, Rgb))| (number.abs_diff(wanted), *at);
+            self.kept.iter().enumerate().min_by_key(distance).map(|(at, _)| at)
+        };
+        let chosen: BTreeSet<usize> = wanted.filter_map(nearest).collect();
         let kept = self.kept.into_iter().enumerate();
-        kept.filter(|(n, _)| wanted.contains(n)).map(|(_, kept)| kept).collect()
+        kept.filter(|(at, _)| chosen.contains(at)).map(|(_, kept)| kept).collect()
     }
 }
 

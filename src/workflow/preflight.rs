@@ -14,7 +14,7 @@ use super::graph::{self, Graph, class, link};
 use super::object_info::{Class, Form, Input, ObjectInfo, Widget};
 use super::slots::InputRef;
 use super::tries::{self, Edits};
-use crate::job_file::kind;
+use crate::job_file::{AND_MORE, kind};
 use crate::text;
 
 /// So many faults of a graph are told.
@@ -89,11 +89,14 @@ pub fn check(
     check.circle(&outputs);
     for id in check.leading_to(&outputs) {
         check.node(&id);
-        if check.faults.len() >= MOST {
+        if check.faults.len() > MOST {
             break;
         }
     }
-    check.faults.truncate(MOST);
+    if check.faults.len() > MOST {
+        check.faults.truncate(MOST);
+        check.fault(None, None, AND_MORE);
+    }
     check.faults
 }
 
@@ -171,7 +174,7 @@ impl<'a> Check<'a> {
             let from = packs.get(id).map_or_else(String::new, |pack| format!("; `{pack}` brings it"));
             let hint = text::did_you_mean(name, self.info.names());
             self.fault(Some(id), None, format!("the server has no node `{name}`{hint}{from}"));
-            if self.faults.len() >= MOST {
+            if self.faults.len() > MOST {
                 return;
             }
         }

@@ -74,7 +74,9 @@ pub fn ranking(app: &App, buf: &mut Buffer) {
 
 fn attempt(app: &App, buf: &mut Buffer, line: Rect, row: &Ranked, selected: bool) {
     let theme = app.live_theme();
-    let known = row.measurement.clone().unwrap_or_default();
+    // As it is ranked: by the better of the output and its mended copies.
+    let known = row.best().cloned().unwrap_or_default();
+    let mended = if row.best() == row.measurement.as_ref() { "" } else { "→ " };
     let discarded = row.mark == Some(Mark::Discarded);
     // Kept by a person, else what counts by its numbers, else out of the way.
     let sign = match row.mark {
@@ -88,7 +90,7 @@ fn attempt(app: &App, buf: &mut Buffer, line: Rect, row: &Ranked, selected: bool
         known.ssim.map_or((String::new(), Role::Plain), |s| (format!("{s:.3}"), theme::loop_quality(s, &app.setup.ui)));
     let cells = [
         (sign.to_owned(), Role::Good),
-        (verdict.0.to_owned(), verdict.1),
+        (format!("{mended}{}", verdict.0), verdict.1),
         ssim,
         (known.seam().map_or_else(String::new, |seam| format!("{:.2}", seam.min(99.0))), Role::Plain),
         (known.luma_step.map_or_else(String::new, |step| format!("{step:+.1}")), Role::Plain),
@@ -133,7 +135,9 @@ fn about(app: &App, buf: &mut Buffer, area: Rect, row: &Ranked) {
         None => {}
     }
     let known = row.measurement.as_ref();
-    facts.extend(known.and_then(|known| known.advice.as_ref()).map(|advice| clean(advice).into_owned()));
+    // A copy that is the better loop has done what is advised.
+    let advised = known.filter(|_| row.best() == known);
+    facts.extend(advised.and_then(|known| known.advice.as_ref()).map(|advice| clean(advice).into_owned()));
     facts.extend(known.and_then(|known| known.note.as_ref()).map(|note| clean(note).into_owned()));
     canvas::text(buf, area.x + 1, area.y + 1, wide, &facts.join(" · "), quiet);
     let copies: Vec<_> = row.repaired.iter().map(|r| format!("{}, {}", r.how, r.measurement.words())).collect();

@@ -154,5 +154,16 @@ fn a_very_long_chain_costs_no_stack() {
         "end".to_owned(),
         json!({"class_type": "SaveImage", "inputs": {"images": ["0", 0], "filename_prefix": ""}}),
     );
-    assert!(check(&graph, &info(), &HashSet::new(), &HashMap::new()).len() <= MOST);
+    assert!(check(&graph, &info(), &HashSet::new(), &HashMap::new()).len() <= MOST + 1);
+}
+
+#[test]
+fn of_many_faults_the_first_hundred_are_told_and_that_there_are_more() {
+    let graph = |count: usize| {
+        let node = |id: usize| (id.to_string(), json!({"class_type": format!("None{id}"), "inputs": {}}));
+        (0..count).map(node).collect::<Map<_, _>>()
+    };
+    let told = |count| check(&graph(count), &info(), &HashSet::new(), &HashMap::new());
+    assert_eq!((told(99).len(), told(100).len(), told(101).len(), told(500).len()), (99, 100, 101, 101));
+    assert!(told(500).last().is_some_and(|last| last.words.starts_with("and more") && last.node.is_none()));
 }
