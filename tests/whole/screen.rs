@@ -189,7 +189,7 @@ fn pictures_are_made_when_somebody_looks() {
     screen.press("i");
     screen.until_shown("difference");
     screen.press("i");
-    screen.until("a strip", |screen| ["1", "17", "33"].iter().all(|frame| screen.text().contains(frame)));
+    screen.until("a strip", |screen| ["1", "19", "33"].iter().all(|frame| screen.text().contains(frame)));
     screen.until("pictures of it", has_colours);
     screen.press("P");
     screen.until_shown("/33");
