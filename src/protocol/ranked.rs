@@ -60,6 +60,11 @@ impl Ranked {
         some.map(ranked).collect()
     }
 
+    /// A mended copy is the better loop.
+    pub fn is_mended(&self) -> bool {
+        self.best() != self.measurement.as_ref()
+    }
+
     /// What it is ranked by: its main output, or a mended copy that is the better loop.
     pub fn best(&self) -> Option<&Measurement> {
         best_known(self.measurement.as_ref(), &self.repaired)

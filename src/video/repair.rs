@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use thiserror::Error;
 
 use super::{Budget, Kind, Limits, VideoError, ffmpeg, last_and_first};
-use crate::verdict::{Measurement, Repair, Rgb};
+use crate::verdict::{Cut, Measurement, Repair, Rgb};
 
 /// Why there is no mended copy.
 #[derive(Debug, Error)]
@@ -142,13 +142,14 @@ fn sweep(path: &Path, limits: &Limits) {
 
 /// `.clip.cut.part4711.mp4`
 fn is_part(name: &str) -> bool {
-    const WORDS: [&str; 5] = ["cut", "undoubled", "boomerang", "crossfaded", "levelled"];
+    let ways =
+        [Repair::Cut(Cut::default()), Repair::DropDoubled, Repair::Boomerang, Repair::Crossfade(0), Repair::Level];
     let parts = || {
         let (stem, _) = name.strip_prefix('.')?.rsplit_once('.')?;
         let (stem, number) = stem.rsplit_once(".part")?;
         Some((stem.rsplit_once('.')?.1, number))
     };
-    parts().is_some_and(|(word, number)| WORDS.contains(&word) && number.parse::<u32>().is_ok())
+    parts().is_some_and(|(word, number)| ways.iter().any(|way| way.word() == word) && number.parse::<u32>().is_ok())
 }
 
 /// The filters of all repairs but levelling, frames counted from 0.

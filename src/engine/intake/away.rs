@@ -113,8 +113,7 @@ impl Driver {
         if row.place != Place::Done || self.away(&queued).is_some() {
             return;
         }
-        let jobs: Vec<_> = self.state.jobs().filter(|job| job.file == Some(number)).map(|job| job.id).collect();
-        let rows = self.state.rows(&jobs, Timestamp::now());
+        let rows = self.state.rows(&self.state.jobs_of_file(number), Timestamp::now());
         if let Err(error) = self.folder.tell_again(&queued, Ending::Done, &super::words::sidecar(Ending::Done, &rows)) {
             self.warn(&format!("the result file of {} could not be written anew: {error}", row.name));
         }

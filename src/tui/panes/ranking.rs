@@ -76,7 +76,7 @@ fn attempt(app: &App, buf: &mut Buffer, line: Rect, row: &Ranked, selected: bool
     let theme = app.live_theme();
     // As it is ranked: by the better of the output and its mended copies.
     let known = row.best().cloned().unwrap_or_default();
-    let mended = if row.best() == row.measurement.as_ref() { "" } else { "→ " };
+    let mended = if row.is_mended() { "→ " } else { "" };
     let discarded = row.mark == Some(Mark::Discarded);
     // Kept by a person, else what counts by its numbers, else out of the way.
     let sign = match row.mark {
@@ -136,7 +136,7 @@ fn about(app: &App, buf: &mut Buffer, area: Rect, row: &Ranked) {
     }
     let known = row.measurement.as_ref();
     // A copy that is the better loop has done what is advised.
-    let advised = known.filter(|_| row.best() == known);
+    let advised = known.filter(|_| !row.is_mended());
     facts.extend(advised.and_then(|known| known.advice.as_ref()).map(|advice| clean(advice).into_owned()));
     facts.extend(known.and_then(|known| known.note.as_ref()).map(|note| clean(note).into_owned()));
     canvas::text(buf, area.x + 1, area.y + 1, wide, &facts.join(" · "), quiet);
