@@ -330,6 +330,32 @@ fn the_ranking_shows_pictures_of_the_attempt_under_its_cursor() {
 }
 
 #[test]
+fn the_ranking_shows_no_other_jobs_preview() {
+    let mut app = World::full().app(120, 40);
+    press(&mut app, "kk");
+    // Another job's preview, as the list shows it.
+    for _ in 0..4 {
+        let asked = press(&mut app, "i").into_iter().next();
+        world::serve(&mut app, asked);
+    }
+    let still = comfytop::protocol::Still { name: "first".into(), path: "/cache/live/1.png".into() };
+    let next = app.update(Event::FromEngine(FromEngine::Update(Update::Preview { job: JobId(49), still })));
+    world::serve(&mut app, next);
+    assert!(world::picture(&mut app).contains("live #49"), "{}", world::picture(&mut app));
+    press(&mut app, "b");
+    world::answer_ranking(&mut app, world::ranked());
+    world::serve(&mut app, None);
+    let shown = world::picture(&mut app);
+    assert!(!shown.contains("live") && shown.contains("first") && shown.contains("last"), "{shown}");
+    // Nor does `i` come by it.
+    for _ in 0..6 {
+        let asked = press(&mut app, "i").into_iter().next();
+        world::serve(&mut app, asked);
+        assert!(!world::picture(&mut app).contains("live"));
+    }
+}
+
+#[test]
 fn the_ways_to_repair_an_output() {
     held!("repair_menu", |w, h| {
         let mut app = ranking(w, h);

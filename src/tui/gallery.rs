@@ -51,7 +51,7 @@ pub struct Subject {
     pub output: Option<String>,
     /// Frames of the output, where that is known.
     pub frames: Option<u64>,
-    /// The job whose previews there are: itself, or whichever renders.
+    /// The job whose previews there are: itself, or whichever renders; none of an attempt that has ended.
     pub running: Option<JobId>,
 }
 
@@ -67,13 +67,14 @@ impl Subject {
         }
     }
 
-    pub fn of_attempt(row: &Ranked, running: Option<JobId>) -> Self {
+    /// An attempt that is ranked has ended: what renders now is another, and no picture of it.
+    pub fn of_attempt(row: &Ranked) -> Self {
         Self {
             job: row.job,
             attempt: Some(row.attempt),
             output: row.outputs.first().map(|output| output.path.clone()),
             frames: row.measurement.as_ref().map(|known| known.frames).filter(|frames| *frames > 0),
-            running,
+            running: None,
         }
     }
 
@@ -255,8 +256,10 @@ impl Gallery {
             return self.view;
         }
         let own = self.subject.as_ref().is_some_and(|s| s.running == Some(s.job));
+        let is_attempt = self.subject.as_ref().is_some_and(|s| s.attempt.is_some());
         match self.view {
             View::Difference | View::Strip if self.exists(View::Ends) => View::Ends,
+            View::Live if is_attempt && self.exists(View::Ends) => View::Ends,
             View::Ends | View::Difference | View::Strip if own => View::Live,
             _ => View::Off,
         }
