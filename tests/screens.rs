@@ -125,6 +125,24 @@ fn a_done_job() {
 }
 
 #[test]
+fn a_job_whose_only_attempt_is_discarded_has_no_numbers() {
+    let mut app = World::discarded().app(120, 40);
+    press(&mut app, "kk");
+    let shown = world::picture(&mut app);
+    let line = shown.lines().find(|line| line.contains("reading_loop") && line.contains('▶')).unwrap().to_owned();
+    assert!(line.contains("● discarded") && !line.contains("0.886") && !line.contains("loops"), "{line}");
+    assert!(!app.footer_actions().contains(&Action::Repair));
+    press(&mut app, "x");
+    assert!(world::picture(&mut app).contains("attempt 1 is discarded: its files lie in"));
+    assert!(!world::picture(&mut app).contains("boomerang"));
+    // In the ranking, too.
+    let mut app = ranking(120, 40);
+    press(&mut app, "Gx");
+    let shown = world::picture(&mut app);
+    assert!(shown.contains("attempt 1 is discarded: its files lie in") && !shown.contains("boomerang"), "{shown}");
+}
+
+#[test]
 fn what_counts_of_a_job_may_be_its_mended_copy() {
     held!("mended", |w, h| World::mended().app(w, h));
 }

@@ -89,6 +89,9 @@ impl Tries {
     }
 }
 
+/// What is said in place of the numbers of a discarded attempt.
+pub const DISCARDED: &str = "discarded: its files lie in outputs/.discarded/";
+
 /// A job as lists show it.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct JobRow {
@@ -126,6 +129,9 @@ pub struct JobRow {
     pub trouble: Option<String>,
     pub progress: Option<Progress>,
     pub outputs: Vec<Output>,
+    /// The attempt that it would go by is discarded: no numbers and no copies, only where the outputs lie now.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub discarded: bool,
     /// Mended copies of them.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub repaired: Vec<Repaired>,
@@ -149,7 +155,9 @@ impl JobRow {
         let chosen = job.shown().filter(|_| !job.state.is_waiting());
         // One that ended otherwise still has the best of its tries.
         let timed = if matches!(job.state, JobState::Done) { chosen } else { latest };
-        let measurement = chosen.and_then(|a| a.measurement.as_ref());
+        let discarded = chosen.is_some_and(Attempt::is_discarded);
+        let counted = chosen.filter(|_| !discarded);
+        let measurement = counted.and_then(|a| a.measurement.as_ref());
         Self {
             id: job.id,
             name: job.name.clone(),
@@ -172,9 +180,10 @@ impl JobRow {
             position: None,
             progress: None,
             outputs: chosen.map_or_else(Vec::new, |a| a.outputs.clone()),
-            repaired: chosen.map_or_else(Vec::new, |a| a.repaired.clone()),
+            discarded,
+            repaired: counted.map_or_else(Vec::new, |a| a.repaired.clone()),
             ssim: measurement.and_then(|m| m.ssim),
-            measure_note: measurement.and_then(|m| m.note.clone()),
+            measure_note: measurement.and_then(|m| m.note.clone()).or_else(|| discarded.then(|| DISCARDED.to_owned())),
             measured: measurement.cloned().map(Box::new),
             peak_vram: timed.and_then(|a| a.peak_vram),
             stalled_since: None,
@@ -248,6 +257,7 @@ pub fn job_json(row: &JobRow, now: Timestamp) -> Value {
         "attempt": Some(row.attempt).filter(|number| *number > 0),
         "try": row.tries.as_ref().map(|tries| tries.number),
         "tries": row.tries.as_ref().map(|tries| tries.of),
+        "discarded": row.discarded,
         "best": row.tries.as_ref().and_then(|tries| tries.best),
         "passed": row.tries.as_ref().and_then(|tries| tries.passed),
         "ssim": row.ssim.map(|s| round(s, 1_000_000.0)),

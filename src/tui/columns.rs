@@ -368,6 +368,9 @@ fn state_cell<'a>(context: &Context<'_>, row: &'a JobRow, room: usize) -> Cell<'
             None => "waiting".into(),
         },
         JobState::Done => {
+            if row.discarded {
+                return (format!("{sign} discarded").into(), Role::Quiet);
+            }
             let verdict = verdict_words(row).filter(|_| !context.verdict_apart);
             // Its gate was not met.
             let word = if row.is_unmet() { "unmet" } else { "done" };
@@ -431,7 +434,7 @@ fn ssim_cell<'a>(context: &Context<'_>, row: &'a JobRow, _: usize) -> Cell<'a> {
             None => ("".into(), Role::Plain),
         },
         (Some(ssim), _) => (format!("{ssim:.3}").into(), theme::loop_quality(ssim, context.ui)),
-        (None, Some(_)) if matches!(row.state, JobState::Done) => ("n/a".into(), Role::Quiet),
+        (None, Some(_)) if matches!(row.state, JobState::Done) && !row.discarded => ("n/a".into(), Role::Quiet),
         _ => ("".into(), Role::Plain),
     }
 }

@@ -56,6 +56,7 @@ fn a_dropped_file_ends_as_a_measured_clip(version: &'static str) {
         "attempt",
         "try",
         "tries",
+        "discarded",
         "best",
         "passed",
         "ssim",

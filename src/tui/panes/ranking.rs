@@ -77,7 +77,7 @@ fn attempt(app: &App, buf: &mut Buffer, line: Rect, row: &Ranked, selected: bool
     // As it is ranked: by the better of the output and its mended copies.
     let known = row.best().cloned().unwrap_or_default();
     let mended = if row.is_mended() { "→ " } else { "" };
-    let discarded = row.mark == Some(Mark::Discarded);
+    let discarded = row.is_discarded();
     // Kept by a person, else what counts by its numbers, else out of the way.
     let sign = match row.mark {
         Some(Mark::Kept) => "♥",
