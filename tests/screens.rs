@@ -348,6 +348,48 @@ fn the_ranking_shows_pictures_of_the_attempt_under_its_cursor() {
 }
 
 #[test]
+fn a_long_ranking_says_where_its_cursor_is_and_keeps_its_keys() {
+    let mut app = ranking(80, 24);
+    let all = (1..=8).flat_map(|job| {
+        world::ranked().into_iter().map(move |ranked| comfytop::protocol::Ranked { job: JobId(job), ..ranked })
+    });
+    world::answer_ranking(&mut app, all.collect());
+    press(&mut app, "ggjjjj");
+    let asked = press(&mut app, "i").into_iter().next();
+    world::serve(&mut app, asked);
+    let shown = world::picture(&mut app);
+    assert!(shown.contains("Ranking 5/24: #47 reading_loop"), "{shown}");
+    for key in ["m keep", "d discard", "i pictures", "P play", "x repair", "Esc close", "? help", "q leave"] {
+        assert!(shown.contains(key), "{key}: {shown}");
+    }
+    // Of what is shown whole nothing need be said.
+    assert!(world::picture(&mut ranking(80, 24)).contains("Ranking: #47"));
+}
+
+#[test]
+fn text_beside_pictures_can_be_read() {
+    use ratatui::buffer::Buffer;
+    /// Cells of the widest line of the details, left of the pictures.
+    fn beside(buf: &Buffer) -> u16 {
+        let is_picture = |x: u16, y: u16| buf.cell((x, y)).is_some_and(|c| c.bg != ratatui::style::Color::Reset);
+        let width = if buf.area.width < 100 { buf.area.width } else { buf.area.width - 26 };
+        let rows = (2..buf.area.height - 2).filter_map(|y| (0..width).find(|x| is_picture(*x, y)));
+        rows.min().unwrap_or(0)
+    }
+    for (w, h, views) in [(80, 24, [1, 2]), (120, 40, [1, 2])] {
+        for times in views {
+            let mut app = with_pictures(World::full(), w, h, times);
+            if w < 100 {
+                press_code(&mut app, KeyCode::Enter);
+            }
+            let least = if times == 2 { 50 } else { 44 };
+            let cells = beside(&world::drawn(&mut app));
+            assert!(cells >= least, "{w}x{h}, view {times}: {cells}\n{}", world::picture(&mut app));
+        }
+    }
+}
+
+#[test]
 fn the_ranking_shows_no_other_jobs_preview() {
     let mut app = World::full().app(120, 40);
     press(&mut app, "kk");

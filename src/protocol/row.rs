@@ -80,12 +80,17 @@ impl Tries {
     /// `try 3/8, best 0.81`.
     #[must_use]
     pub fn words(&self) -> String {
-        let best = match (self.best_ssim, self.best_verdict) {
-            (Some(ssim), _) => format!(", best {ssim:.2}"),
-            (None, Some(verdict)) => format!(", best {}", verdict.word()),
-            (None, None) => String::new(),
-        };
+        let best = self.best_words().map_or_else(String::new, |best| format!(", {best}"));
         format!("try {}/{}{best}", self.number, self.of)
+    }
+
+    /// `best 0.81`; none before there is one.
+    #[must_use]
+    pub fn best_words(&self) -> Option<String> {
+        match (self.best_ssim, self.best_verdict) {
+            (Some(ssim), _) => Some(format!("best {ssim:.2}")),
+            (None, verdict) => verdict.map(|verdict| format!("best {}", verdict.word())),
+        }
     }
 }
 
