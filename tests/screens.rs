@@ -362,6 +362,14 @@ fn a_long_ranking_says_where_its_cursor_is_and_keeps_its_keys() {
     for key in ["m keep", "d discard", "i pictures", "P play", "x repair", "Esc close", "? help", "q leave"] {
         assert!(shown.contains(key), "{key}: {shown}");
     }
+    // In the demo, too.
+    let mut world = World::full();
+    world.snapshot.engine.simulated = true;
+    let mut app = world.app(80, 24);
+    press(&mut app, "kkb");
+    world::answer_ranking(&mut app, world::ranked());
+    press(&mut app, "i");
+    assert!(world::picture(&mut app).contains("x repair  Esc close  ? help  q leave"), "{}", world::picture(&mut app));
     // Of what is shown whole nothing need be said.
     assert!(world::picture(&mut ranking(80, 24)).contains("Ranking: #47"));
 }
