@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 
 use thiserror::Error;
 
-use super::{Budget, Kind, Limits, VideoError, ffmpeg, last_and_first};
+use super::{Budget, Kind, Limits, VideoError, ffmpeg, last_and_first, texts};
 use crate::verdict::{Cut, Measurement, Repair, Rgb};
 
 /// Why there is no mended copy.
@@ -28,6 +28,9 @@ pub enum RepairError {
     #[error("{path}: {source}")]
     Write { path: PathBuf, source: std::io::Error },
 }
+
+/// In the name of a copy that is written once more, with the texts of its source.
+const TEXTS: &str = "texts";
 
 /// Makes a mended copy of a clip of which `known` was measured; its path. Sound is left out.
 ///
@@ -78,6 +81,13 @@ pub(super) fn repair_again(
     let part = beside(path, &format!(".{}.part", how.word()), true, 0);
     let made = ffmpeg::write(path, &filter, &encoder.arguments(&about, keeps_time), &part, limits);
     let named = made.map_err(RepairError::from).and_then(|()| {
+        if encoder.codec == "apng" {
+            let spare = beside(path, &format!(".{TEXTS}.part"), true, 0);
+            texts::carry(path, &part, &spare).map_err(|source| {
+                let _ = std::fs::remove_file(&spare);
+                RepairError::Write { path: part.clone(), source }
+            })?;
+        }
         let written = super::measure(&part, limits)?.frames;
         if written == frames { Ok(()) } else { Err(RepairError::Miscounted { written, frames }) }
     });
@@ -149,7 +159,8 @@ fn is_part(name: &str) -> bool {
         let (stem, number) = stem.rsplit_once(".part")?;
         Some((stem.rsplit_once('.')?.1, number))
     };
-    parts().is_some_and(|(word, number)| ways.iter().any(|way| way.word() == word) && number.parse::<u32>().is_ok())
+    let mut words = ways.iter().map(|way| way.word()).chain([TEXTS]);
+    parts().is_some_and(|(word, number)| words.any(|known| known == word) && number.parse::<u32>().is_ok())
 }
 
 /// The filters of all repairs but levelling, frames counted from 0.
