@@ -200,6 +200,13 @@ impl JobRow {
         best_known(self.measured.as_deref(), &self.repaired)
     }
 
+    /// Which file that is, where anything is known of it.
+    fn counted_path(&self) -> Option<&str> {
+        let best = self.best()?;
+        let copy = self.repaired.iter().find(|repaired| self.is_mended() && &repaired.measurement == best);
+        copy.map(|repaired| &repaired.output).or(self.outputs.first()).map(|output| output.path.as_str())
+    }
+
     /// A mended copy is the better loop.
     pub fn is_mended(&self) -> bool {
         self.best() != self.measured.as_deref()
@@ -237,7 +244,10 @@ pub fn job_json(row: &JobRow, now: Timestamp) -> Value {
     let fraction = row.progress.as_ref().and_then(|p| p.fraction);
     let round = |v: f64, by: f64| (v * by).round() / by;
     let unknown = Measurement::default();
-    let known = row.measured.as_deref().unwrap_or(&unknown);
+    // As the list shows it: of the main output, or of a mended copy that is the better loop.
+    let known = row.best().unwrap_or(&unknown);
+    let counts = row.counted_path();
+    let own = row.measured.as_deref().zip(row.outputs.first()).filter(|_| row.is_mended());
     let three = |number: Option<f64>| number.map(|number| round(number, 1e3));
     serde_json::json!({
         "id": row.id,
@@ -265,7 +275,9 @@ pub fn job_json(row: &JobRow, now: Timestamp) -> Value {
         "discarded": row.discarded,
         "best": row.tries.as_ref().and_then(|tries| tries.best),
         "passed": row.tries.as_ref().and_then(|tries| tries.passed),
-        "ssim": row.ssim.map(|s| round(s, 1_000_000.0)),
+        "counts": counts,
+        "unrepaired": own.map(|(known, output)| numbers(&output.path, known)),
+        "ssim": row.best().map_or(row.ssim, |best| best.ssim).map(|s| round(s, 1_000_000.0)),
         "seam_ratio": three(known.seam_ratio),
         "motion_ratio": three(known.motion_ratio),
         "luma_step": three(known.luma_step),
@@ -277,16 +289,21 @@ pub fn job_json(row: &JobRow, now: Timestamp) -> Value {
         "frames": Some(known.frames).filter(|frames| *frames > 0),
         "fps": three(known.fps),
         "error": error_of(row),
-        "note": row.measure_note,
+        "note": if row.is_mended() { &known.note } else { &row.measure_note },
     })
 }
 
 fn repaired_json(repaired: &Repaired) -> Value {
-    let known = &repaired.measurement;
+    let mut json = numbers(&repaired.output.path, &repaired.measurement);
+    json["how"] = repaired.how.as_str().into();
+    json
+}
+
+/// A file and what was measured of it.
+fn numbers(path: &str, known: &Measurement) -> Value {
     let round = |number: Option<f64>, by: f64| number.map(|number| (number * by).round() / by);
     serde_json::json!({
-        "path": repaired.output.path,
-        "how": repaired.how,
+        "path": path,
         "frames": known.frames,
         "verdict": known.verdict.map(Verdict::word),
         "ssim": round(known.ssim, 1e6),

@@ -59,6 +59,8 @@ fn a_dropped_file_ends_as_a_measured_clip(version: &'static str) {
         "discarded",
         "best",
         "passed",
+        "counts",
+        "unrepaired",
         "ssim",
         "seam_ratio",
         "motion_ratio",
