@@ -165,6 +165,10 @@ fn class_of<'a>(dialect: Dialect, id: &str, node: &'a Value) -> Result<Option<&'
     }
 }
 
+/// A longer chain of nodes is more than can be walked down. In Python that is about a thousand; a thread's stack holds
+/// fewer of these calls in a build that is not optimized.
+const DEEPEST: usize = 300;
+
 /// A Python exception out of the walk.
 struct Thrown {
     kind: &'static str,
@@ -219,6 +223,10 @@ impl Walk<'_> {
         let Some(info) = object_info::nodes(self.dialect).get(&class) else {
             return Err(Thrown { kind: "KeyError", text: wire::repr(&json!(class)), line: 770 });
         };
+        if self.path.len() >= DEEPEST {
+            let text = "maximum recursion depth exceeded".to_owned();
+            return Err(Thrown { kind: "RecursionError", text, line: 770 });
+        }
         self.path.push(id.to_owned());
         let mut errors = Vec::new();
         let mut valid = true;
