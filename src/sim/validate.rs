@@ -232,12 +232,7 @@ impl Walk<'_> {
         let mut valid = true;
         for slot in object_info::slots(info) {
             match given.get(slot.name) {
-                None if slot.required => errors.push(json!({
-                    "type": "required_input_missing",
-                    "message": "Required input is missing",
-                    "details": slot.name,
-                    "extra_info": {"input_name": slot.name},
-                })),
+                None if slot.required => errors.push(missing(&slot)),
                 None => {}
                 Some(Value::Array(items)) => valid &= self.linked(&slot, items, &mut errors)?,
                 Some(value) => match self.plain(&class, &slot, value) {
@@ -259,12 +254,7 @@ impl Walk<'_> {
 
     fn linked(&mut self, slot: &Slot<'_>, items: &[Value], errors: &mut Vec<Value>) -> Result<bool, Thrown> {
         let [from, index] = items else {
-            errors.push(json!({
-                "type": "bad_linked_input",
-                "message": "Bad linked input, must be a length-2 list of [node_id, slot_index]",
-                "details": slot.name,
-                "extra_info": {"input_name": slot.name, "input_config": slot.config(), "received_value": items},
-            }));
+            errors.push(no_link(slot, items));
             return Ok(true);
         };
         let new = self.dialect == Dialect::V0_33_0;
@@ -280,21 +270,7 @@ impl Walk<'_> {
             return Err(Thrown { kind: "IndexError", text, line: if new { 935 } else { 790 } });
         };
         if received != slot.kind && !accepts_any(slot.kind) && !accepts_any(received) {
-            let details = format!(
-                "{}, received_type({}) mismatch input_type({})",
-                slot.name,
-                wire::str(received),
-                wire::str(slot.kind)
-            );
-            errors.push(json!({
-                "type": "return_type_mismatch",
-                "message": "Return type mismatch between linked nodes",
-                "details": details,
-                "extra_info": {
-                    "input_name": slot.name, "input_config": slot.config(),
-                    "received_type": received, "linked_node": items,
-                },
-            }));
+            errors.push(mismatch(slot, items, received));
             return Ok(true);
         }
         if let Some(start) = self.path.iter().position(|id| *id == from) {
@@ -302,14 +278,19 @@ impl Walk<'_> {
             return Ok(false);
         }
         self.node(&from).or_else(|thrown| {
-            self.path.truncate(self.path.iter().position(|id| *id == from).unwrap_or(self.path.len()));
-            let mut error = thrown.into_error(self.dialect, "exception_during_inner_validation");
-            error["message"] = json!("Exception when validating inner node");
-            error["extra_info"]["input_name"] = json!(slot.name);
-            error["extra_info"]["linked_node"] = json!(items);
-            self.note(&from, false, vec![error]);
+            self.inner(&from, slot, items, thrown);
             Ok(false)
         })
+    }
+
+    /// What a node above threw.
+    fn inner(&mut self, from: &str, slot: &Slot<'_>, items: &[Value], thrown: Thrown) {
+        self.path.truncate(self.path.iter().position(|id| *id == from).unwrap_or(self.path.len()));
+        let mut error = thrown.into_error(self.dialect, "exception_during_inner_validation");
+        error["message"] = json!("Exception when validating inner node");
+        error["extra_info"]["input_name"] = json!(slot.name);
+        error["extra_info"]["linked_node"] = json!(items);
+        self.note(from, false, vec![error]);
     }
 
     fn cycle(&mut self, start: usize) {
@@ -399,6 +380,37 @@ impl Walk<'_> {
             *place = value;
         }
     }
+}
+
+fn missing(slot: &Slot<'_>) -> Value {
+    json!({
+        "type": "required_input_missing",
+        "message": "Required input is missing",
+        "details": slot.name,
+        "extra_info": {"input_name": slot.name},
+    })
+}
+
+fn no_link(slot: &Slot<'_>, items: &[Value]) -> Value {
+    json!({
+        "type": "bad_linked_input",
+        "message": "Bad linked input, must be a length-2 list of [node_id, slot_index]",
+        "details": slot.name,
+        "extra_info": {"input_name": slot.name, "input_config": slot.config(), "received_value": items},
+    })
+}
+
+fn mismatch(slot: &Slot<'_>, items: &[Value], received: &Value) -> Value {
+    let (from, into) = (wire::str(received), wire::str(slot.kind));
+    json!({
+        "type": "return_type_mismatch",
+        "message": "Return type mismatch between linked nodes",
+        "details": format!("{}, received_type({from}) mismatch input_type({into})", slot.name),
+        "extra_info": {
+            "input_name": slot.name, "input_config": slot.config(),
+            "received_type": received, "linked_node": items,
+        },
+    })
 }
 
 fn out_of_range(kind: &str, words: &str, slot: &Slot<'_>, value: &Value, limit: &Value) -> Value {
