@@ -20,7 +20,7 @@ use crate::verdict::Repair;
 
 pub use flow::{Cause, Flow};
 pub use ranked::{Look, Ranked};
-pub use row::{JobRow, NodeTime, Progress, Tries, error_of, job_json, told};
+pub use row::{DISCARDED, JobRow, NodeTime, Progress, Tries, error_of, job_json, told};
 pub use server::{DeviceUse, Link, Sample, ServerPrompt, ServerRow};
 
 /// Raised when an older face or engine could not understand a newer one.

@@ -91,7 +91,8 @@ pub fn table(rows: &[JobRow], json: bool, out: &mut dyn Write) {
         // Of the mended copy where that is the better loop, as the dashboard shows it.
         let best = row.best();
         let ssim = best.and_then(|known| known.ssim).map_or_else(|| "–".to_owned(), |s| format!("{s:.3}"));
-        let verdict = best.and_then(|known| known.verdict).map_or("–", Verdict::word);
+        let unknown = if row.discarded { "discarded" } else { "–" };
+        let verdict = best.and_then(|known| known.verdict).map_or(unknown, Verdict::word);
         let mended = if row.is_mended() { "→ " } else { "" };
         say!(
             out,

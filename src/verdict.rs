@@ -8,6 +8,7 @@
 mod across;
 pub mod colour;
 mod judge;
+mod level;
 mod measurement;
 mod motion;
 mod rank;
@@ -18,6 +19,7 @@ mod ssim;
 mod watch;
 
 pub use judge::{Cut, FEWEST_JUDGED, Judgement, Thresholds, Verdict, judge};
+pub use level::{Ramp, ramp};
 pub use measurement::{Curves, Measurement};
 pub use rank::{better, rank};
 pub use repair::Repair;

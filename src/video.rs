@@ -32,6 +32,7 @@ mod mp4;
 pub mod repair;
 mod sps;
 pub mod stills;
+mod texts;
 mod webp;
 
 pub use last_frame::{LastFrame, last_frame};

@@ -171,6 +171,16 @@ fn tiny_huge_and_endless_clips() {
         let (known, _) = answer.unwrap();
         assert!(known.ssim.is_some() && memory <= MOST_KIB, "{memory} {known:?}");
     }
+    // What ffmpeg alone decodes has a limit of its own, and its size is told.
+    for (name, codec) in [
+        ("4k-hevc.mp4", "-c:v libx265 -preset ultrafast -x265-params log-level=error"),
+        ("4k.webm", "-c:v libvpx-vp9 -deadline realtime -cpu-used 8"),
+        ("4k.mov", "-c:v prores_ks"),
+    ] {
+        if let Some(path) = made(&folder, name, "color=s=3840x2160:r=12", &format!("-frames:v 3 {codec}")) {
+            refused(&path, "frames of 3840x2160: ffmpeg would take more than 256 MB for those above 2560x1600");
+        }
+    }
     let source = "color=s=16x16:r=100:d=1000";
     if let Some(path) = made(&folder, "endless.mp4", source, "-c:v libx264 -preset ultrafast -pix_fmt yuv420p") {
         let (answer, memory) = look_and_weigh(&path);

@@ -207,6 +207,20 @@ fn colours_that_go_round_may_not_stand_at_the_seam() {
         Rgb::from_packed::<3>(64, 64, &(0..64 * 64).flat_map(|x| [level(x); 3]).collect::<Vec<_>>()).unwrap()
     };
     assert_eq!(judged((0..30).map(brighter)).0.verdict, Some(Verdict::Pulses));
+    // A tint that goes half round, and not the same all over: no ramp brings that back, so levelling is not advised.
+    let tinted = |n: usize, uneven: f32| {
+        let turn = std::f32::consts::PI * n as f32 / 32.0;
+        let pixel = |x: usize| {
+            let tint = 40.0 + uneven * (x as f32 / 10.0).sin();
+            let (blue, red) = (tint * turn.cos(), tint * turn.sin());
+            let luma = 128.0 + 40.0 * (x as f32 / 5.0).sin();
+            [luma + 1.402 * red, luma - 0.344 * blue - 0.714 * red, luma + 1.772 * blue].map(|level| level as u8)
+        };
+        Rgb::from_packed::<3>(64, 64, &(0..64 * 64).flat_map(|n| pixel(n % 64)).collect::<Vec<_>>()).unwrap()
+    };
+    assert_eq!(judged((0..33).map(|n| tinted(n, 0.0))).0.verdict, Some(Verdict::Pulses));
+    let (known, _) = judged((0..33).map(|n| tinted(n, 1.2)));
+    assert_eq!((known.verdict, known.advice), (Some(Verdict::Jumps), None));
     // One colour all over: there is nothing but light.
     let plain = |turn: f32| {
         let level = |n: f32| (128.0 + 80.0 * (turn + 2.0 * n).sin()) as u8;

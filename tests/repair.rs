@@ -118,6 +118,43 @@ fn an_animated_png_may_be_called_png() {
     assert_eq!((copy.extension().unwrap().to_str(), known(&copy).frames), (Some("png"), 2 * before.frames - 2));
 }
 
+/// A chunk of a PNG.
+fn chunk(kind: &[u8; 4], data: &[u8]) -> Vec<u8> {
+    let body = [kind, data].concat();
+    let sum = !body.iter().fold(!0_u32, |crc, byte| {
+        (0..8).fold(crc ^ u32::from(*byte), |crc, _| if crc & 1 == 1 { crc >> 1 ^ 0xedb8_8320 } else { crc >> 1 })
+    });
+    [&u32::try_from(data.len()).unwrap().to_be_bytes(), body.as_slice(), &sum.to_be_bytes()].concat()
+}
+
+/// `ComfyUI` writes the prompt before the pictures (`tEXt`) or after them (`comf`).
+#[test]
+fn the_prompt_of_an_animated_png_goes_into_its_copy() {
+    if !has_ffmpeg() {
+        return;
+    }
+    let folder = tempfile::tempdir().unwrap();
+    let (bare, clip) = (folder.path().join("bare.png"), folder.path().join("clip.png"));
+    let plain = std::fs::read(media("anim.apng")).unwrap();
+    std::fs::write(&bare, &plain).unwrap();
+    let prompt = r#"{"1":{"class_type":"KSampler","inputs":{"seed":7,"text":"a sea, ümlaut"}}}"#;
+    let before = [chunk(b"tEXt", format!("prompt\0{prompt}").as_bytes()), chunk(b"zTXt", b"other\0\0x")].concat();
+    let after = chunk(b"comf", b"workflow\0{\"nodes\":[]}");
+    let end = plain.len() - 12;
+    std::fs::write(&clip, [&plain[..33], &before, &plain[33..end], &after, &plain[end..]].concat()).unwrap();
+    for how in [Repair::Boomerang, Repair::Cut(Cut { drop_start: 0, drop_end: 1 })] {
+        let copy = repair(&clip, how, &known(&clip), &Limits::default()).unwrap();
+        let carried = comfytop::embedded::read(&mut std::fs::File::open(&copy).unwrap()).unwrap();
+        assert_eq!((carried.prompt.as_deref(), carried.workflow.as_deref()), (Some(prompt), Some(r#"{"nodes":[]}"#)));
+        let bytes = std::fs::read(&copy).unwrap();
+        assert!(bytes.windows(4).any(|kind| kind == b"zTXt"), "so are others");
+        // Its pictures are those of a copy without.
+        let other = repair(&bare, how, &known(&bare), &Limits::default()).unwrap();
+        assert_eq!(frames(&copy), frames(&other), "{how:?}");
+    }
+    assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 6, "something was left behind");
+}
+
 /// ffmpeg 5 can't read it: then it is said what to do.
 #[test]
 fn an_animated_webp_is_repaired_or_there_are_words() {

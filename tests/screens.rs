@@ -125,6 +125,24 @@ fn a_done_job() {
 }
 
 #[test]
+fn a_job_whose_only_attempt_is_discarded_has_no_numbers() {
+    let mut app = World::discarded().app(120, 40);
+    press(&mut app, "kk");
+    let shown = world::picture(&mut app);
+    let line = shown.lines().find(|line| line.contains("reading_loop") && line.contains('▶')).unwrap().to_owned();
+    assert!(line.contains("● discarded") && !line.contains("0.886") && !line.contains("loops"), "{line}");
+    assert!(!app.footer_actions().contains(&Action::Repair));
+    press(&mut app, "x");
+    assert!(world::picture(&mut app).contains("attempt 1 is discarded: its files lie in"));
+    assert!(!world::picture(&mut app).contains("boomerang"));
+    // In the ranking, too.
+    let mut app = ranking(120, 40);
+    press(&mut app, "Gx");
+    let shown = world::picture(&mut app);
+    assert!(shown.contains("attempt 1 is discarded: its files lie in") && !shown.contains("boomerang"), "{shown}");
+}
+
+#[test]
 fn what_counts_of_a_job_may_be_its_mended_copy() {
     held!("mended", |w, h| World::mended().app(w, h));
 }
@@ -327,6 +345,82 @@ fn the_ranking_shows_pictures_of_the_attempt_under_its_cursor() {
     press_code(&mut app, KeyCode::Esc);
     let job = Request::Pictures { job: JobId(47), attempt: None, what: Ends };
     assert_eq!(world::serve(&mut app, None), [job]);
+}
+
+#[test]
+fn a_long_ranking_says_where_its_cursor_is_and_keeps_its_keys() {
+    let mut app = ranking(80, 24);
+    let all = (1..=8).flat_map(|job| {
+        world::ranked().into_iter().map(move |ranked| comfytop::protocol::Ranked { job: JobId(job), ..ranked })
+    });
+    world::answer_ranking(&mut app, all.collect());
+    press(&mut app, "ggjjjj");
+    let asked = press(&mut app, "i").into_iter().next();
+    world::serve(&mut app, asked);
+    let shown = world::picture(&mut app);
+    assert!(shown.contains("Ranking 5/24: #47 reading_loop"), "{shown}");
+    for key in ["m keep", "d discard", "i pictures", "P play", "x repair", "Esc close", "? help", "q leave"] {
+        assert!(shown.contains(key), "{key}: {shown}");
+    }
+    // In the demo, too.
+    let mut world = World::full();
+    world.snapshot.engine.simulated = true;
+    let mut app = world.app(80, 24);
+    press(&mut app, "kkb");
+    world::answer_ranking(&mut app, world::ranked());
+    press(&mut app, "i");
+    assert!(world::picture(&mut app).contains("x repair  Esc close  ? help  q leave"), "{}", world::picture(&mut app));
+    // Of what is shown whole nothing need be said.
+    assert!(world::picture(&mut ranking(80, 24)).contains("Ranking: #47"));
+}
+
+#[test]
+fn text_beside_pictures_can_be_read() {
+    use ratatui::buffer::Buffer;
+    /// Cells of the widest line of the details, left of the pictures.
+    fn beside(buf: &Buffer) -> u16 {
+        let is_picture = |x: u16, y: u16| buf.cell((x, y)).is_some_and(|c| c.bg != ratatui::style::Color::Reset);
+        let width = if buf.area.width < 100 { buf.area.width } else { buf.area.width - 26 };
+        let rows = (2..buf.area.height - 2).filter_map(|y| (0..width).find(|x| is_picture(*x, y)));
+        rows.min().unwrap_or(0)
+    }
+    for (w, h, views) in [(80, 24, [1, 2]), (120, 40, [1, 2])] {
+        for times in views {
+            let mut app = with_pictures(World::full(), w, h, times);
+            if w < 100 {
+                press_code(&mut app, KeyCode::Enter);
+            }
+            let least = if times == 2 { 50 } else { 44 };
+            let cells = beside(&world::drawn(&mut app));
+            assert!(cells >= least, "{w}x{h}, view {times}: {cells}\n{}", world::picture(&mut app));
+        }
+    }
+}
+
+#[test]
+fn the_ranking_shows_no_other_jobs_preview() {
+    let mut app = World::full().app(120, 40);
+    press(&mut app, "kk");
+    // Another job's preview, as the list shows it.
+    for _ in 0..4 {
+        let asked = press(&mut app, "i").into_iter().next();
+        world::serve(&mut app, asked);
+    }
+    let still = comfytop::protocol::Still { name: "first".into(), path: "/cache/live/1.png".into() };
+    let next = app.update(Event::FromEngine(FromEngine::Update(Update::Preview { job: JobId(49), still })));
+    world::serve(&mut app, next);
+    assert!(world::picture(&mut app).contains("live #49"), "{}", world::picture(&mut app));
+    press(&mut app, "b");
+    world::answer_ranking(&mut app, world::ranked());
+    world::serve(&mut app, None);
+    let shown = world::picture(&mut app);
+    assert!(!shown.contains("live") && shown.contains("first") && shown.contains("last"), "{shown}");
+    // Nor does `i` come by it.
+    for _ in 0..6 {
+        let asked = press(&mut app, "i").into_iter().next();
+        world::serve(&mut app, asked);
+        assert!(!world::picture(&mut app).contains("live"));
+    }
 }
 
 #[test]

@@ -205,7 +205,7 @@ impl Driver {
             Some(attempt) if graph => self.store.posted(&attempt.prompt_id).map_err(words)?,
             _ => None,
         };
-        let looks = match shown {
+        let looks = match shown.filter(|attempt| !attempt.is_discarded()) {
             Some(attempt) => self.store.looks(&attempt.prompt_id).map_err(words)?,
             None => Vec::new(),
         };

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use super::core::{Effect, Input};
 use super::{Driver, Event, errands};
-use crate::job::{JobId, Mark, Repaired};
+use crate::job::{JobId, Repaired};
 use crate::protocol::Look;
 use crate::store::Write;
 use crate::text;
@@ -37,7 +37,7 @@ impl Driver {
         let known = self.state.job(job).ok_or_else(|| format!("there is no job {job}"))?;
         let attempt = known.attempts.iter().find(|a| a.number == number);
         let attempt = attempt.ok_or_else(|| format!("{job} has no attempt {number}"))?;
-        if attempt.mark == Some(Mark::Discarded) {
+        if attempt.is_discarded() {
             return Err(format!("attempt {number} is discarded"));
         }
         let prompt_id = attempt.prompt_id.clone();

@@ -109,6 +109,12 @@ impl Attempt {
         matches!(&self.ending, Some(Ending::Failed(why)) if why.kind == FailureKind::OutOfMemory)
     }
 
+    /// A person has put it away: its files lie apart, and it counts no more.
+    #[must_use]
+    pub fn is_discarded(&self) -> bool {
+        self.mark == Some(Mark::Discarded)
+    }
+
     /// Rendering time so far, seconds: from the start to the end, or to `now`. `None` before the start.
     pub fn elapsed_s(&self, now: Timestamp) -> Option<f64> {
         let end = self.ended_at.unwrap_or(now);

@@ -208,11 +208,11 @@ impl Attempt {
         mended.map(|repaired| &repaired.output).into_iter().chain(&self.outputs).cloned().collect()
     }
 
-    /// One of its files passes the gate.
+    /// One of its files passes the gate, and it is not discarded.
     #[must_use]
     pub fn passes(&self, gate: &Gate) -> bool {
         let all = self.measurement.iter().chain(self.repaired.iter().map(|repaired| &repaired.measurement));
-        all.into_iter().any(|known| gate.passes(known))
+        !self.is_discarded() && all.into_iter().any(|known| gate.passes(known))
     }
 }
 
@@ -343,7 +343,7 @@ impl Job {
 
 /// The best of these; of equals the first. What was discarded does not count.
 fn best_of<'a>(attempts: &'a [Attempt], gate: Option<&Gate>) -> Option<&'a Attempt> {
-    let judged = attempts.iter().filter(|a| a.mark != Some(Mark::Discarded)).filter_map(|a| Some((a, a.result()?)));
+    let judged = attempts.iter().filter(|a| !a.is_discarded()).filter_map(|a| Some((a, a.result()?)));
     let first_of = |best: (&'a Attempt, &'a Measurement), other: (&'a Attempt, &'a Measurement)| {
         let passes = |a: &Attempt| gate.is_some_and(|gate| a.passes(gate));
         let is_better = match (passes(other.0), passes(best.0)) {

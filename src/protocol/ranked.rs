@@ -54,10 +54,15 @@ impl Ranked {
                 measurement: a.measurement.clone(),
                 mark: a.mark,
                 counts: chosen == Some(a.number),
-                passes: gate.map(|gate| a.passes(&gate)),
+                passes: gate.filter(|_| !a.is_discarded()).map(|gate| a.passes(&gate)),
             }
         };
         some.map(ranked).collect()
+    }
+
+    /// Its files lie apart, and it counts no more.
+    pub fn is_discarded(&self) -> bool {
+        self.mark == Some(Mark::Discarded)
     }
 
     /// A mended copy is the better loop.
@@ -74,9 +79,8 @@ impl Ranked {
     #[must_use]
     pub fn order(&self, other: &Self) -> std::cmp::Ordering {
         let unknown = Measurement::default();
-        let discarded = |ranked: &Self| ranked.mark == Some(Mark::Discarded);
-        discarded(self)
-            .cmp(&discarded(other))
+        self.is_discarded()
+            .cmp(&other.is_discarded())
             .then_with(|| rank(self.best().unwrap_or(&unknown), other.best().unwrap_or(&unknown)))
             .then_with(|| (self.job, self.attempt).cmp(&(other.job, other.attempt)))
     }

@@ -80,14 +80,22 @@ impl Tries {
     /// `try 3/8, best 0.81`.
     #[must_use]
     pub fn words(&self) -> String {
-        let best = match (self.best_ssim, self.best_verdict) {
-            (Some(ssim), _) => format!(", best {ssim:.2}"),
-            (None, Some(verdict)) => format!(", best {}", verdict.word()),
-            (None, None) => String::new(),
-        };
+        let best = self.best_words().map_or_else(String::new, |best| format!(", {best}"));
         format!("try {}/{}{best}", self.number, self.of)
     }
+
+    /// `best 0.81`; none before there is one.
+    #[must_use]
+    pub fn best_words(&self) -> Option<String> {
+        match (self.best_ssim, self.best_verdict) {
+            (Some(ssim), _) => Some(format!("best {ssim:.2}")),
+            (None, verdict) => verdict.map(|verdict| format!("best {}", verdict.word())),
+        }
+    }
 }
+
+/// What is said in place of the numbers of a discarded attempt.
+pub const DISCARDED: &str = "discarded: its files lie in outputs/.discarded/";
 
 /// A job as lists show it.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -126,6 +134,9 @@ pub struct JobRow {
     pub trouble: Option<String>,
     pub progress: Option<Progress>,
     pub outputs: Vec<Output>,
+    /// The attempt that it would go by is discarded: no numbers and no copies, only where the outputs lie now.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub discarded: bool,
     /// Mended copies of them.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub repaired: Vec<Repaired>,
@@ -149,7 +160,9 @@ impl JobRow {
         let chosen = job.shown().filter(|_| !job.state.is_waiting());
         // One that ended otherwise still has the best of its tries.
         let timed = if matches!(job.state, JobState::Done) { chosen } else { latest };
-        let measurement = chosen.and_then(|a| a.measurement.as_ref());
+        let discarded = chosen.is_some_and(Attempt::is_discarded);
+        let counted = chosen.filter(|_| !discarded);
+        let measurement = counted.and_then(|a| a.measurement.as_ref());
         Self {
             id: job.id,
             name: job.name.clone(),
@@ -172,9 +185,10 @@ impl JobRow {
             position: None,
             progress: None,
             outputs: chosen.map_or_else(Vec::new, |a| a.outputs.clone()),
-            repaired: chosen.map_or_else(Vec::new, |a| a.repaired.clone()),
+            discarded,
+            repaired: counted.map_or_else(Vec::new, |a| a.repaired.clone()),
             ssim: measurement.and_then(|m| m.ssim),
-            measure_note: measurement.and_then(|m| m.note.clone()),
+            measure_note: measurement.and_then(|m| m.note.clone()).or_else(|| discarded.then(|| DISCARDED.to_owned())),
             measured: measurement.cloned().map(Box::new),
             peak_vram: timed.and_then(|a| a.peak_vram),
             stalled_since: None,
@@ -184,6 +198,13 @@ impl JobRow {
     /// What counts of it: its main output, or a mended copy that is the better loop.
     pub fn best(&self) -> Option<&Measurement> {
         best_known(self.measured.as_deref(), &self.repaired)
+    }
+
+    /// Which file that is, where anything is known of it.
+    fn counted_path(&self) -> Option<&str> {
+        let best = self.best()?;
+        let copy = self.repaired.iter().find(|repaired| self.is_mended() && &repaired.measurement == best);
+        copy.map(|repaired| &repaired.output).or(self.outputs.first()).map(|output| output.path.as_str())
     }
 
     /// A mended copy is the better loop.
@@ -223,7 +244,10 @@ pub fn job_json(row: &JobRow, now: Timestamp) -> Value {
     let fraction = row.progress.as_ref().and_then(|p| p.fraction);
     let round = |v: f64, by: f64| (v * by).round() / by;
     let unknown = Measurement::default();
-    let known = row.measured.as_deref().unwrap_or(&unknown);
+    // As the list shows it: of the main output, or of a mended copy that is the better loop.
+    let known = row.best().unwrap_or(&unknown);
+    let counts = row.counted_path();
+    let own = row.measured.as_deref().zip(row.outputs.first()).filter(|_| row.is_mended());
     let three = |number: Option<f64>| number.map(|number| round(number, 1e3));
     serde_json::json!({
         "id": row.id,
@@ -248,9 +272,12 @@ pub fn job_json(row: &JobRow, now: Timestamp) -> Value {
         "attempt": Some(row.attempt).filter(|number| *number > 0),
         "try": row.tries.as_ref().map(|tries| tries.number),
         "tries": row.tries.as_ref().map(|tries| tries.of),
+        "discarded": row.discarded,
         "best": row.tries.as_ref().and_then(|tries| tries.best),
         "passed": row.tries.as_ref().and_then(|tries| tries.passed),
-        "ssim": row.ssim.map(|s| round(s, 1_000_000.0)),
+        "counts": counts,
+        "unrepaired": own.map(|(known, output)| numbers(&output.path, known)),
+        "ssim": row.best().map_or(row.ssim, |best| best.ssim).map(|s| round(s, 1_000_000.0)),
         "seam_ratio": three(known.seam_ratio),
         "motion_ratio": three(known.motion_ratio),
         "luma_step": three(known.luma_step),
@@ -262,16 +289,21 @@ pub fn job_json(row: &JobRow, now: Timestamp) -> Value {
         "frames": Some(known.frames).filter(|frames| *frames > 0),
         "fps": three(known.fps),
         "error": error_of(row),
-        "note": row.measure_note,
+        "note": if row.is_mended() { &known.note } else { &row.measure_note },
     })
 }
 
 fn repaired_json(repaired: &Repaired) -> Value {
-    let known = &repaired.measurement;
+    let mut json = numbers(&repaired.output.path, &repaired.measurement);
+    json["how"] = repaired.how.as_str().into();
+    json
+}
+
+/// A file and what was measured of it.
+fn numbers(path: &str, known: &Measurement) -> Value {
     let round = |number: Option<f64>, by: f64| number.map(|number| (number * by).round() / by);
     serde_json::json!({
-        "path": repaired.output.path,
-        "how": repaired.how,
+        "path": path,
         "frames": known.frames,
         "verdict": known.verdict.map(Verdict::word),
         "ssim": round(known.ssim, 1e6),

@@ -17,7 +17,7 @@ use super::forecast::Forecast;
 use super::gallery::Gallery;
 use super::graphics::Graphics;
 use super::keys::{self, Action, Mode};
-use super::layout::{self, Areas, Pane};
+use super::layout::{self, Areas, Pane, Wide};
 use super::list::{Entry, JobList};
 use super::raster::Raster;
 use super::theme::{Depth, Role, Theme};
@@ -389,8 +389,9 @@ impl App {
     pub(super) fn areas(&self) -> Areas {
         let banners = u16::try_from(self.banners().len()).unwrap_or(u16::MAX);
         let open = self.gallery.is_open();
-        let mut areas =
-            layout::areas(self.size.0, self.size.1, banners, self.focus, self.zoomed, open && self.ranking.is_none());
+        let wide = |place| self.gallery.width_in(place, self.cell());
+        let pictures = (open && self.ranking.is_none()).then_some(&wide as Wide<'_>);
+        let mut areas = layout::areas(self.size.0, self.size.1, banners, self.focus, self.zoomed, pictures);
         // It has pictures of its own.
         if let Some(ranking) = &self.ranking {
             areas.pictures = ranking.areas(self.size, open).pictures;

@@ -63,8 +63,8 @@ pub struct Column {
     /// Its key in `comfytop ls --json`; `None`: only the screen knows it.
     pub json: Option<&'static str>,
     pub words: &'static str,
-    /// On a narrow screen, at least on others, and at most, in cells.
-    pub widths: (u16, u16, u16),
+    /// On a narrow screen, at least on others, what is good for it, and at most; in cells.
+    pub widths: (u16, u16, u16, u16),
     /// The higher, the sooner it goes when room is short; a narrower one behind it may still fit.
     pub rank: u8,
     pub align_right: bool,
@@ -93,7 +93,7 @@ pub const COLUMNS: &[Column] = &[
         title: "#",
         json: Some("id"),
         words: "the job's number, never used again",
-        widths: (3, 3, 3),
+        widths: (3, 3, 3, 3),
         rank: 3,
         align_right: true,
         sort: Some(|row| Some(Value::Whole(row.id.0))),
@@ -104,7 +104,7 @@ pub const COLUMNS: &[Column] = &[
         title: "name",
         json: Some("name"),
         words: "what the job file calls it; from the second attempt on, or where several are made, which try it is, and the best so far",
-        widths: (14, 18, 32),
+        widths: (14, 18, 18, 32),
         rank: 1,
         align_right: false,
         sort: Some(|row| Some(Value::Text(row.name.to_lowercase()))),
@@ -115,8 +115,8 @@ pub const COLUMNS: &[Column] = &[
         title: "workflow",
         json: Some("workflow"),
         words: "the graph it fills",
-        widths: (10, 15, 24),
-        rank: 6,
+        widths: (10, 10, 15, 24),
+        rank: 8,
         align_right: false,
         sort: Some(|row| Some(Value::Text(row.workflow.to_lowercase()))),
         high_first: false,
@@ -129,7 +129,7 @@ pub const COLUMNS: &[Column] = &[
         title: "state",
         json: Some("state"),
         words: "where it stands; while it runs, a bar over the whole job",
-        widths: (14, 16, 60),
+        widths: (14, 16, 16, 60),
         rank: 0,
         align_right: false,
         sort: Some(|row| Some(Value::Text(row.state.word().to_owned()))),
@@ -140,7 +140,7 @@ pub const COLUMNS: &[Column] = &[
         title: "elapsed",
         json: Some("elapsed_s"),
         words: "rendering time, never queue time; `≥` where the start was not seen",
-        widths: (7, 7, 8),
+        widths: (7, 7, 7, 8),
         rank: 4,
         align_right: true,
         sort: Some(|row| match (row.started_at, row.finished_at) {
@@ -154,7 +154,7 @@ pub const COLUMNS: &[Column] = &[
         title: "eta",
         json: None,
         words: "running: time left; waiting: about when it starts; empty where nobody can know",
-        widths: (6, 6, 8),
+        widths: (6, 6, 6, 8),
         rank: 5,
         align_right: true,
         sort: None,
@@ -165,7 +165,7 @@ pub const COLUMNS: &[Column] = &[
         title: "seed",
         json: Some("seed"),
         words: "as the job file gives it, or as it was drawn",
-        widths: (8, 8, 20),
+        widths: (8, 8, 8, 20),
         rank: 7,
         align_right: true,
         sort: Some(|row| row.seed.map(Value::Whole)),
@@ -178,7 +178,7 @@ pub const COLUMNS: &[Column] = &[
         title: "size",
         json: None,
         words: "width x height, and frames where there is room, as the workflow tells",
-        widths: (9, 13, 13),
+        widths: (9, 13, 13, 13),
         rank: 9,
         align_right: true,
         sort: Some(|row| {
@@ -196,7 +196,7 @@ pub const COLUMNS: &[Column] = &[
         title: "SSIM",
         json: Some("ssim"),
         words: "how alike the first and the last frame are (dim: of the best try so far): red up to 0.612, green from 0.85 (config `[ui]`)",
-        widths: (6, 6, 7),
+        widths: (5, 5, 6, 7),
         rank: 2,
         align_right: true,
         sort: Some(|row| row.best().map_or(row.ssim, |best| best.ssim).map(Value::Number)),
@@ -207,8 +207,8 @@ pub const COLUMNS: &[Column] = &[
         title: "seam",
         json: Some("motion_ratio"),
         words: "how far last to first goes, in ordinary steps; 1.00 is one like any other ([verdict](verdict.md))",
-        widths: (5, 5, 6),
-        rank: 8,
+        widths: (5, 5, 5, 6),
+        rank: 6,
         align_right: true,
         sort: Some(|row| row.best()?.seam().map(|seam| Value::Number((seam - 1.0).abs()))),
         high_first: false,
@@ -221,7 +221,7 @@ pub const COLUMNS: &[Column] = &[
         title: "verdict",
         json: Some("verdict"),
         words: "`loops`, `nearly` (after a cut), `pulses` (a step of light), `jumps`, `still`, `n/a`; `→ loops`: a mended copy does, and SSIM and seam are its",
-        widths: (7, 7, 9),
+        widths: (7, 7, 7, 9),
         rank: 10,
         align_right: false,
         sort: Some(|row| row.best()?.verdict.map(|verdict| Value::Whole(verdict as u64))),
@@ -243,7 +243,8 @@ pub struct Placed {
 /// Which columns fit into `room` cells of a screen `screen` cells wide, and where. `id_digits`: of the highest number.
 pub fn place(room: u16, screen: u16, id_digits: u16) -> Vec<Placed> {
     let id_digits = id_digits.max(3);
-    let bounds = |c: &Column| if c.json == Some("id") { (id_digits, id_digits, id_digits) } else { c.widths };
+    let bounds =
+        |c: &Column| if c.json == Some("id") { (id_digits, id_digits, id_digits, id_digits) } else { c.widths };
     let mut ranked: Vec<usize> = (0..COLUMNS.len()).collect();
     ranked.sort_by_key(|i| COLUMNS[*i].rank);
 
@@ -251,7 +252,7 @@ pub fn place(room: u16, screen: u16, id_digits: u16) -> Vec<Placed> {
     // The first column has no gap before it.
     let mut left = room + COLUMNS.first().map_or(0, Column::gap);
     for &i in &ranked {
-        let (narrowest, least, _) = bounds(&COLUMNS[i]);
+        let (narrowest, least, ..) = bounds(&COLUMNS[i]);
         let is_narrow = screen < NARROW;
         let least = if is_narrow { narrowest } else { least };
         let gap = COLUMNS[i].gap();
@@ -265,8 +266,8 @@ pub fn place(room: u16, screen: u16, id_digits: u16) -> Vec<Placed> {
         left = (left + COLUMNS[first].gap()).saturating_sub(COLUMNS.first().map_or(0, Column::gap));
     }
     // First each to what is good for it, then from the left to what it can use: a name before a longer bar.
-    let good = ranked.iter().map(|&i| (i, bounds(&COLUMNS[i]).1));
-    let most = (0..COLUMNS.len()).map(|i| (i, bounds(&COLUMNS[i]).2));
+    let good = ranked.iter().map(|&i| (i, bounds(&COLUMNS[i]).2));
+    let most = (0..COLUMNS.len()).map(|i| (i, bounds(&COLUMNS[i]).3));
     for (i, goal) in good.chain(most) {
         if let Some(now) = widths[i].as_mut() {
             let grow = goal.saturating_sub(*now).min(left);
@@ -303,7 +304,7 @@ fn name_cell<'a>(context: &Context<'_>, row: &'a JobRow, room: usize) -> Cell<'a
     // What tells it from the others of its group; folded, how many they are.
     let tail = match (context.folded, &row.group) {
         (Some(jobs), _) => format!("▸{jobs}"),
-        (None, _) if row.tries.is_some() => tries_words(row, room, width(&name)),
+        (None, _) if row.tries.is_some() => tries_words(row, room),
         (None, _) if row.attempt >= 2 => format!("try {}", row.attempt),
         (None, Some(group)) => clean(&group.label()).into_owned(),
         (None, None) => String::new(),
@@ -319,15 +320,30 @@ fn name_cell<'a>(context: &Context<'_>, row: &'a JobRow, room: usize) -> Cell<'a
     (format!("{name}{pad}{tail}").into(), Role::Plain)
 }
 
-/// `try 3/8, best 0.81`; without the best where the name has no room beside it.
-fn tries_words(row: &JobRow, room: usize, name: usize) -> String {
+/// Cells of a name column that has room for `try 3/8, best 0.81` beside a name.
+const NAME_WITH_BEST: usize = 8 + 1 + 18;
+
+/// `best 0.81`, from which cell on, and in how many: where the name has no room for it, it stands in place of the numbers that
+/// a job has none of while it is tried.
+pub fn best_so_far(row: &JobRow, placed: &[Placed]) -> Option<(u16, u16, String)> {
+    let at = |key: &str| placed.iter().find(|p| p.column.json == Some(key));
+    let (name, from, to) = (at("name")?, at("ssim")?, at("motion_ratio")?);
+    if row.state.is_ended() || row.best().is_some() || usize::from(name.width) >= NAME_WITH_BEST {
+        return None;
+    }
+    let best = row.tries.as_ref()?.best_words()?;
+    let wide = to.x + to.width - from.x;
+    (width(&best) <= usize::from(wide)).then_some((from.x, wide, best))
+}
+
+/// `try 3/8, best 0.81`; without the best where the column has no room for it.
+fn tries_words(row: &JobRow, room: usize) -> String {
     let Some(tries) = &row.tries else { return String::new() };
     let short = format!("try {}/{}", tries.number, tries.of);
     if row.state.is_ended() {
         return if tries.gate.is_empty() { format!("best of {}", tries.number) } else { short };
     }
-    let long = tries.words();
-    if width(&long) + name.min(8) < room { long } else { short }
+    if room >= NAME_WITH_BEST { tries.words() } else { short }
 }
 
 fn state_cell<'a>(context: &Context<'_>, row: &'a JobRow, room: usize) -> Cell<'a> {
@@ -368,6 +384,9 @@ fn state_cell<'a>(context: &Context<'_>, row: &'a JobRow, room: usize) -> Cell<'
             None => "waiting".into(),
         },
         JobState::Done => {
+            if row.discarded {
+                return (format!("{sign} discarded").into(), Role::Quiet);
+            }
             let verdict = verdict_words(row).filter(|_| !context.verdict_apart);
             // Its gate was not met.
             let word = if row.is_unmet() { "unmet" } else { "done" };
@@ -431,7 +450,7 @@ fn ssim_cell<'a>(context: &Context<'_>, row: &'a JobRow, _: usize) -> Cell<'a> {
             None => ("".into(), Role::Plain),
         },
         (Some(ssim), _) => (format!("{ssim:.3}").into(), theme::loop_quality(ssim, context.ui)),
-        (None, Some(_)) if matches!(row.state, JobState::Done) => ("n/a".into(), Role::Quiet),
+        (None, Some(_)) if matches!(row.state, JobState::Done) && !row.discarded => ("n/a".into(), Role::Quiet),
         _ => ("".into(), Role::Plain),
     }
 }
@@ -487,9 +506,10 @@ mod tests {
         let titles = |room, screen| place(room, screen, 3).iter().map(|p| p.column.title).collect::<Vec<_>>();
         assert_eq!(titles(48, 50), ["name", "state", "SSIM"]);
         assert_eq!(titles(78, 80), ["#", "name", "state", "elapsed", "eta", "seed", "SSIM", "seam"]);
-        // The list at 120 columns, beside the server; all of them need a wider one.
-        let beside = ["#", "name", "workflow", "state", "elapsed", "eta", "seed", "SSIM"];
+        // The list at 120 columns, beside the server: the verdict stands beside the state; all of them need a wider one.
+        let beside = ["#", "name", "workflow", "state", "elapsed", "eta", "seed", "SSIM", "seam"];
         assert_eq!(titles(89, 120), beside);
+        assert_eq!(place(89, 120, 4).len(), beside.len(), "and with a thousand jobs");
         assert_eq!(titles(140, 200).len(), COLUMNS.len());
     }
 }

@@ -9,9 +9,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::Timestamp;
+use ratatui::layout::Rect;
 
 use super::app::Command;
-use super::raster::Raster;
+use super::raster::{self, Raster};
 use crate::job::JobId;
 use crate::protocol::{Album, JobRow, Pictures, Ranked, Request, Still};
 
@@ -51,7 +52,7 @@ pub struct Subject {
     pub output: Option<String>,
     /// Frames of the output, where that is known.
     pub frames: Option<u64>,
-    /// The job whose previews there are: itself, or whichever renders.
+    /// The job whose previews there are: itself, or whichever renders; none of an attempt that has ended.
     pub running: Option<JobId>,
 }
 
@@ -67,13 +68,14 @@ impl Subject {
         }
     }
 
-    pub fn of_attempt(row: &Ranked, running: Option<JobId>) -> Self {
+    /// An attempt that is ranked has ended: what renders now is another, and no picture of it.
+    pub fn of_attempt(row: &Ranked) -> Self {
         Self {
             job: row.job,
             attempt: Some(row.attempt),
             output: row.outputs.first().map(|output| output.path.clone()),
             frames: row.measurement.as_ref().map(|known| known.frames).filter(|frames| *frames > 0),
-            running,
+            running: None,
         }
     }
 
@@ -131,6 +133,8 @@ pub struct Gallery {
     play: Option<Play>,
     /// What is on the screen, and of whom.
     pub(super) exhibit: Exhibit,
+    /// The picture that hung last: others will be of its shape.
+    like: Option<Arc<Raster>>,
     of: Option<((JobId, Option<u32>), View)>,
     /// New pictures must wait.
     held: bool,
@@ -255,8 +259,10 @@ impl Gallery {
             return self.view;
         }
         let own = self.subject.as_ref().is_some_and(|s| s.running == Some(s.job));
+        let is_attempt = self.subject.as_ref().is_some_and(|s| s.attempt.is_some());
         match self.view {
             View::Difference | View::Strip if self.exists(View::Ends) => View::Ends,
+            View::Live if is_attempt && self.exists(View::Ends) => View::Ends,
             View::Ends | View::Difference | View::Strip if own => View::Live,
             _ => View::Off,
         }
@@ -411,10 +417,25 @@ impl Gallery {
             if is_picture && (self.held || !known) {
                 self.waits = known;
             } else {
+                self.like = wanted.pictures.first().map(|shown| Arc::clone(&shown.raster)).or(self.like.take());
                 self.exhibit = wanted;
             }
         }
         self.exhibit != before
+    }
+
+    /// How many of a place's columns the pictures can use, as far as can be known before they are there: nothing moves
+    /// about while the cursor goes from clip to clip.
+    pub fn width_in(&self, place: Rect, cell: (u16, u16)) -> u16 {
+        let Some(like) = self.like.as_ref().filter(|_| self.exhibit.words.is_none()) else { return place.width };
+        let count = match self.shown_view() {
+            _ if self.plays() => 1,
+            View::Ends => 2,
+            View::Strip => 8,
+            View::Difference | View::Live => 1,
+            View::Off => return place.width,
+        };
+        raster::wanted(count, like, place, cell)
     }
 
     /// While they are held, pictures that are not on the screen wait.

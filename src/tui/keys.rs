@@ -252,6 +252,7 @@ pub const KEYS: &[Binding] = &[
         "pictures",
     ),
     bind(ON_OUTPUT, &[Key::char('P')], Action::Play, Heading::Outputs, "play its clip in place, or stop", "play"),
+    bind(ON_OUTPUT, &[Key::char('x')], Action::Repair, Heading::Outputs, "repair it: ways that make sense", "repair"),
     bind(
         ON_OUTPUT,
         &[Key::char('o')],
@@ -284,7 +285,6 @@ pub const KEYS: &[Binding] = &[
         "filter by words: name, workflow, state, seed",
         "filter",
     ),
-    bind(ON_OUTPUT, &[Key::char('x')], Action::Repair, Heading::Outputs, "repair it: ways that make sense", "repair"),
     bind(
         ON_OUTPUT,
         &[Key::char('b')],

@@ -50,8 +50,14 @@ const DETAIL_FROM: u16 = 28;
 /// Fewer cells show no picture.
 const PICTURES_FROM: (u16, u16) = (16, 5);
 
+/// Text beside pictures has so many cells at least.
+const TEXT: u16 = 44;
+
+/// How many columns of a place the pictures can use.
+pub type Wide<'a> = &'a dyn Fn(Rect) -> u16;
+
 /// Places all panes. `banners`: lines wanted under the header; `pictures`: they are wanted.
-pub fn areas(width: u16, height: u16, banners: u16, focus: Pane, zoomed: bool, pictures: bool) -> Areas {
+pub fn areas(width: u16, height: u16, banners: u16, focus: Pane, zoomed: bool, pictures: Option<Wide<'_>>) -> Areas {
     let mut a = Areas::default();
     if width < 40 || height < 8 {
         a.line = Rect::new(0, 0, width, height.min(1));
@@ -78,14 +84,14 @@ pub fn areas(width: u16, height: u16, banners: u16, focus: Pane, zoomed: bool, p
         a.side_box = Rect { x: width - side_width, width: side_width, ..body };
         let main = inside(a.main_box);
         if height >= DETAIL_FROM {
-            let tall = if pictures { main.height * 3 / 5 } else { (main.height * 2 / 5).clamp(8, 20) };
+            let tall = if pictures.is_some() { main.height * 3 / 5 } else { (main.height * 2 / 5).clamp(8, 20) };
             let divider = main.bottom() - tall - 1;
             a.main_divider = Some(divider);
             details(&mut a, Rect { y: divider + 1, height: tall, ..main }, pictures);
             jobs(&mut a, Rect { height: divider - main.y, ..main });
         } else {
             a.detail_line = Rect { y: main.bottom() - 1, height: 1, ..main };
-            let tall = under(&mut a, main, 1, pictures);
+            let tall = under(&mut a, main, 1, pictures.is_some());
             a.main_divider = Some(main.bottom() - 2 - tall);
             jobs(&mut a, Rect { height: main.height - 2 - tall, ..main });
         }
@@ -134,7 +140,7 @@ pub fn ranking(width: u16, height: u16, count: u16, pictures: bool) -> RankingAr
 }
 
 /// No boxes: every cell is needed.
-fn small(a: &mut Areas, body: Rect, focus: Pane, zoomed: bool, pictures: bool) {
+fn small(a: &mut Areas, body: Rect, focus: Pane, zoomed: bool, pictures: Option<Wide<'_>>) {
     match focus {
         Pane::Detail => details(a, Rect { x: 1, width: body.width - 2, ..body }, pictures),
         Pane::Server => side(a, Rect { x: 1, y: body.y + 1, width: body.width - 2, height: body.height - 1 }),
@@ -148,7 +154,7 @@ fn small(a: &mut Areas, body: Rect, focus: Pane, zoomed: bool, pictures: bool) {
                 let below = Rect { x: 1, y: body.bottom() - tall, width: body.width - 2, height: tall };
                 if tall == 1 {
                     a.detail_line = below;
-                    body.height -= under(a, body, 1, pictures);
+                    body.height -= under(a, body, 1, pictures.is_some());
                 } else {
                     details(a, below, pictures);
                 }
@@ -160,13 +166,17 @@ fn small(a: &mut Areas, body: Rect, focus: Pane, zoomed: bool, pictures: bool) {
 }
 
 /// Details, and pictures beside them, or under them where the screen is narrow.
-fn details(a: &mut Areas, area: Rect, pictures: bool) {
+fn details(a: &mut Areas, area: Rect, pictures: Option<Wide<'_>>) {
     a.detail = area;
-    if !pictures {
-        return;
-    }
+    let Some(usable) = pictures else { return };
     let wide = area.width >= 60;
-    let (width, height) = if wide { (area.width * 3 / 5, area.height) } else { (area.width, area.height / 2) };
+    let (width, height) = if wide {
+        let most = (area.width * 3 / 5).min(area.width.saturating_sub(TEXT + 1)).max(PICTURES_FROM.0);
+        // What they can't use is the text's.
+        (usable(Rect { width: most, ..area }).clamp(PICTURES_FROM.0, most), area.height)
+    } else {
+        (area.width, area.height / 2)
+    };
     if width < PICTURES_FROM.0 || height < PICTURES_FROM.1 {
         return;
     }
@@ -249,7 +259,8 @@ mod tests {
             for focus in [Pane::Jobs, Pane::Detail, Pane::Server] {
                 let cases = [(false, 0, false), (false, 2, false), (true, 1, false), (false, 1, true), (true, 0, true)];
                 for (zoomed, banners, pictures) in cases {
-                    let a = areas(width, height, banners, focus, zoomed, pictures);
+                    let wide = |place: Rect| if banners == 1 { place.width } else { 3 };
+                    let a = areas(width, height, banners, focus, zoomed, pictures.then_some(&wide as Wide<'_>));
                     assert!(pictures || a.pictures.is_empty());
                     let screen = Rect::new(0, 0, width, height);
                     let panes = [

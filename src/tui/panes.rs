@@ -81,6 +81,14 @@ pub fn draw(app: &App, buf: &mut Buffer) {
     footer::notice(app, buf, areas.footer);
 }
 
+/// What a list is called; where not all of it is shown, with the cursor's place in it: `Jobs 12/48`.
+fn counted(name: &str, at: Option<usize>, of: usize, shown: usize) -> String {
+    match at.filter(|_| of > shown) {
+        Some(at) => format!("{name} {}/{of}", at + 1),
+        None => name.to_owned(),
+    }
+}
+
 /// A title on a box's line: strong where the pane has the focus. Returns the column after it.
 fn title(app: &App, buf: &mut Buffer, line: Rect, words: &str, pane: Pane) -> u16 {
     let role = if app.focus == pane { Role::Strong } else { Role::Plain };

@@ -69,12 +69,20 @@ pub fn fitted(raster: &Raster, place: Rect, cell: (u16, u16)) -> Rect {
     Rect { x: place.x + (place.width - width) / 2, y: place.y + (place.height - height) / 2, width, height }
 }
 
+/// Cells that a label wants, and those between pictures.
+const LABEL: u16 = 10;
+const GAP: u16 = 2;
+
+/// How many of a place's columns so many pictures of one shape can use: side by side, as high as it is.
+pub fn wanted(count: usize, like: &Raster, place: Rect, cell: (u16, u16)) -> u16 {
+    let count = u16::try_from(count).unwrap_or(u16::MAX).max(1);
+    let one = fitted(like, Rect { height: place.height.saturating_sub(1), ..place }, cell).width.max(LABEL);
+    count.saturating_mul(one + GAP).saturating_sub(GAP).min(place.width)
+}
+
 /// Places for so many pictures of one shape, in rows: those in which they are largest, close together in the middle.
 /// Each has a line for its label above it.
 pub fn places(count: usize, like: &Raster, area: Rect, cell: (u16, u16)) -> Vec<Rect> {
-    /// Cells that a label wants, and those between pictures.
-    const LABEL: u16 = 10;
-    const GAP: u16 = 2;
     let count = u16::try_from(count).unwrap_or(u16::MAX).max(1);
     let slot = |columns: u16| {
         let (width, height) = ((area.width + GAP) / columns, area.height / count.div_ceil(columns));
@@ -145,5 +153,10 @@ mod tests {
         let wide = places(2, &raster(848, 480), area, CELL);
         assert_eq!(wide[0].x, wide[1].x);
         assert_eq!(places(8, &raster(480, 848), Rect::new(0, 0, 118, 12), CELL)[7].y, 1, "all in one row");
+        // They need no more columns than that.
+        let needed = wanted(2, &raster(480, 848), area, CELL);
+        assert_eq!(needed, 2 * high[0].width + 2);
+        assert_eq!(wanted(1, &raster(480, 848), area, CELL), high[0].width);
+        assert_eq!(wanted(2, &raster(848, 480), area, CELL), 55, "all that there are");
     }
 }

@@ -6,6 +6,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::across;
+use super::level::Ramp;
 use super::motion::{NOISE, Weights, median};
 use super::series::{Doubled, Series};
 use super::watch::{MOST_JUDGED, Seen, Step};
@@ -224,7 +225,9 @@ impl<'a> Clip<'a> {
         (judgement.verdict, judgement.advice) = match (judgement.cut, seam.kind) {
             (Some(cut), _) => (Verdict::Nearly, Some(advice_on(cut, &judgement.doubled, frames))),
             (None, Kind::Ordinary) if self.passes(uncut, &seam) => (Verdict::Loops, drop_doubled(&judgement.doubled)),
-            (None, Kind::Ordinary) if seam.light > self.light => (Verdict::Pulses, Some(pulse(judgement))),
+            (None, Kind::Ordinary) if seam.light > self.light && self.can_be_levelled() => {
+                (Verdict::Pulses, Some(pulse(judgement)))
+            }
             // It stands longer than a cut may be.
             (None, Kind::Ordinary | Kind::Doubled) if self.stands_at(uncut) => {
                 (Verdict::Nearly, drop_doubled(&judgement.doubled))
@@ -235,6 +238,16 @@ impl<'a> Clip<'a> {
 
     fn passes(&self, cut: Cut, seam: &Seam) -> bool {
         seam.kind == Kind::Ordinary && seam.light <= self.light && !self.stands_at(cut)
+    }
+
+    /// True where the seam is no leap once the repair's own ramp has taken the step of light out.
+    fn can_be_levelled(&self) -> bool {
+        let (Some(first), Some(last)) = (self.seen.head.first(), self.seen.tail.back()) else { return false };
+        let left = Ramp::between(&first.grid, &last.grid).left(&first.grid, &last.grid);
+        let step = Step::between(self.seen.layout.as_ref(), last, first);
+        let step = Step { plain: left, light: left, shift: 0.0, ..step };
+        let motion = self.motion.as_ref().map(|motion| (motion, self.weights.distance(&step.found)));
+        self.kind(&step, motion, (0, 0)) != Kind::Jump
     }
 
     /// True where the picture stands just before or behind the seam.

@@ -2,6 +2,8 @@
 //!
 //! Pure: which repair, and why not. `video::repair` carries one out.
 
+use std::cmp::Ordering;
+
 use serde::{Deserialize, Serialize};
 
 use super::judge::{Cut, FEWEST_JUDGED, Verdict};
@@ -54,13 +56,12 @@ impl Repair {
         if known.frames < FEWEST_JUDGED as u64 || known.verdict.is_none() {
             return Vec::new();
         }
-        let off = |step: Option<f64>| step.is_some_and(|step| step.abs() > 1.0);
         let over = u32::try_from(known.frames / 8).unwrap_or(u32::MAX).clamp(2, 12);
         let all = [
             Self::advised(known),
             known.best_cut.map(Self::Cut),
             Some(Self::DropDoubled),
-            (off(known.luma_step) || off(known.chroma_step)).then_some(Self::Level),
+            // Levelling helps where the judge says so (then it is advised), and nowhere else.
             Some(Self::Boomerang),
             Some(Self::Crossfade(over)),
         ];
@@ -73,14 +74,18 @@ impl Repair {
         ways
     }
 
-    /// Says in a copy's own note where it came out worse than what it was made from.
+    /// Says in a copy's own note where it came out worse than what it was made from, or no better.
     pub fn own_up(source: &Measurement, copy: &mut Measurement) {
-        if let (Some(before), Some(after)) = (source.verdict, copy.verdict)
-            && after > before
-        {
-            let words = format!("the copy is worse than its source: `{}`, not `{}`", after.word(), before.word());
-            copy.note = Some(copy.note.take().map_or(words.clone(), |note| format!("{note}; {words}")));
-        }
+        let (Some(before), Some(after)) = (source.verdict, copy.verdict) else { return };
+        let mendable = matches!(before, Verdict::Nearly | Verdict::Pulses | Verdict::Jumps);
+        let words = match after.cmp(&before) {
+            Ordering::Greater => {
+                format!("the copy is worse than its source: `{}`, not `{}`", after.word(), before.word())
+            }
+            Ordering::Equal if mendable => format!("the copy is no better than its source: `{}`", after.word()),
+            _ => return,
+        };
+        copy.note = Some(copy.note.take().map_or(words.clone(), |note| format!("{note}; {words}")));
     }
 
     /// What it does, for a list of ways.
@@ -195,6 +200,11 @@ mod tests {
         let mut copy = known(Verdict::Loops, None, &[]);
         Repair::own_up(&known(Verdict::Pulses, None, &[]), &mut copy);
         assert_eq!(copy.note, None);
+        Repair::own_up(&known(Verdict::Loops, None, &[]), &mut copy);
+        assert_eq!(copy.note, None, "nothing was to be mended");
+        let mut copy = known(Verdict::Jumps, None, &[]);
+        Repair::own_up(&known(Verdict::Jumps, None, &[]), &mut copy);
+        assert_eq!(copy.note.as_deref(), Some("the copy is no better than its source: `jumps`"));
     }
 
     #[test]
@@ -202,12 +212,16 @@ mod tests {
         let words = |known: &Measurement| Repair::sensible(known).iter().map(|way| way.sentence()).collect::<Vec<_>>();
         assert_eq!(
             words(&known(Verdict::Nearly, Some((0, 4)), &[])),
-            ["cut the last 4 frames", "level light and colour", "boomerang: there and back", "crossfade over 4 frames"]
+            ["cut the last 4 frames", "boomerang: there and back", "crossfade over 4 frames"]
         );
         let pulses = Measurement { luma_step: Some(12.0), ..known(Verdict::Pulses, None, &[17]) };
         assert_eq!(words(&pulses)[..2], ["level light and colour", "drop the frames that repeat the one before"]);
         assert_eq!(words(&known(Verdict::Nearly, Some((1, 2)), &[]))[0], "cut the first frame and the last 2 frames");
         assert!(words(&Measurement::default()).is_empty());
+        // A step of light is not what is wrong with these.
+        for verdict in [Verdict::Jumps, Verdict::Loops] {
+            assert!(!Repair::sensible(&known(verdict, None, &[])).contains(&Repair::Level), "{verdict:?}");
+        }
     }
 
     #[test]

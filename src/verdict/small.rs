@@ -163,6 +163,21 @@ impl Grid {
         Self { cells, mean }
     }
 
+    /// The mean of R, G and B.
+    pub fn mean(&self) -> [f32; 3] {
+        self.mean
+    }
+
+    /// How far two frames are apart once something is done to each cell of this one, levels.
+    #[must_use]
+    #[expect(clippy::cast_precision_loss, reason = "a count of cells")]
+    pub fn apart_once(&self, other: &Self, done: impl Fn([f32; 3]) -> [f32; 3]) -> f32 {
+        let far =
+            |(a, b): (&[f32; 3], &[f32; 3])| -> f32 { done(*a).iter().zip(b).map(|(a, b)| (a - b).powi(2)).sum() };
+        let sum: f32 = self.cells.iter().zip(&other.cells).map(far).sum();
+        (sum / (3 * self.cells.len().max(1)) as f32).sqrt()
+    }
+
     /// The step of light from this frame to another.
     #[must_use]
     pub fn light_to(&self, other: &Self) -> Light {

@@ -200,6 +200,19 @@ pub(super) fn write(
     done.ok_or_else(|| VideoError::Ffmpeg("there is no ffmpeg any more".to_owned()))?.check(1)
 }
 
+/// What ffmpeg says of frames above the limit that it was given, in better words.
+fn too_large(line: &str) -> Option<String> {
+    let (_, rest) = line.split_once("Picture size ")?;
+    let (size, rest) = rest.split_once(" exceeds specified max pixel count ")?;
+    let most: u64 = rest.split(|c: char| !c.is_ascii_digit()).next()?.parse().ok()?;
+    let size: String = crate::text::clean(size).chars().take(20).collect();
+    Some(if most == MOST_PIXELS {
+        format!("frames of {size}: ffmpeg would take more than 256 MB for those above 2560x1600")
+    } else {
+        format!("frames of {size} (at most {most} pixels)")
+    })
+}
+
 /// What a process left behind.
 struct Run<T> {
     /// Made of its stdout.
@@ -217,6 +230,9 @@ impl<T> Run<T> {
         let is_full = |line: &str| line.contains("Cannot allocate memory") || line.contains("get_buffer() failed");
         if self.words.lines().any(is_full) {
             return Err(VideoError::TooLarge("ffmpeg would need more memory than it may take".to_owned()));
+        }
+        if let Some(size) = self.words.lines().find_map(too_large) {
+            return Err(VideoError::TooLarge(size));
         }
         let last = self.words.lines().rev().find(|line| !line.trim().is_empty());
         let last: String = crate::text::clean(last.unwrap_or("it says nothing")).chars().take(200).collect();
@@ -443,6 +459,19 @@ mod tests {
         let full = "[hevc @ 0x55c2] get_buffer() failed\nError while decoding stream #0:0: Cannot allocate memory\nConversion failed!";
         assert!(run(full).contains("ffmpeg would need more memory"), "{}", run(full));
         assert!(run("Conversion failed!").contains("Conversion failed!"));
+    }
+
+    #[test]
+    fn frames_above_the_limit_are_told_with_their_size() {
+        let line = |most: u64| {
+            format!(
+                "[hevc @ 0x7f] [IMGUTILS @ 0x7f] Picture size 3840x2160 exceeds specified max pixel count {most}, see the docs"
+            )
+        };
+        let told = too_large(&line(MOST_PIXELS)).unwrap();
+        assert_eq!(told, "frames of 3840x2160: ffmpeg would take more than 256 MB for those above 2560x1600");
+        assert_eq!(too_large(&line(99)).unwrap(), "frames of 3840x2160 (at most 99 pixels)");
+        assert_eq!(too_large("Conversion failed!"), None);
     }
 
     #[test]

@@ -8,8 +8,8 @@ use std::path::{Path, PathBuf};
 
 use thiserror::Error;
 
-use super::{Budget, Kind, Limits, VideoError, ffmpeg, last_and_first};
-use crate::verdict::{Cut, Measurement, Repair, Rgb};
+use super::{Budget, Kind, Limits, VideoError, ffmpeg, last_and_first, texts};
+use crate::verdict::{Cut, Measurement, Ramp, Repair, ramp};
 
 /// Why there is no mended copy.
 #[derive(Debug, Error)]
@@ -28,6 +28,9 @@ pub enum RepairError {
     #[error("{path}: {source}")]
     Write { path: PathBuf, source: std::io::Error },
 }
+
+/// In the name of a copy that is written once more, with the texts of its source.
+const TEXTS: &str = "texts";
 
 /// Makes a mended copy of a clip of which `known` was measured; its path. Sound is left out.
 ///
@@ -59,7 +62,7 @@ pub(super) fn repair_again(
     let filter = match how {
         Repair::Level => {
             let (last, first) = last_and_first(path, limits)?;
-            level(&first, &last, known.frames, &about)
+            level(&ramp(&first, &last), known.frames, &about)
         }
         how => filter(how, known),
     };
@@ -78,6 +81,13 @@ pub(super) fn repair_again(
     let part = beside(path, &format!(".{}.part", how.word()), true, 0);
     let made = ffmpeg::write(path, &filter, &encoder.arguments(&about, keeps_time), &part, limits);
     let named = made.map_err(RepairError::from).and_then(|()| {
+        if encoder.codec == "apng" {
+            let spare = beside(path, &format!(".{TEXTS}.part"), true, 0);
+            texts::carry(path, &part, &spare).map_err(|source| {
+                let _ = std::fs::remove_file(&spare);
+                RepairError::Write { path: part.clone(), source }
+            })?;
+        }
         let written = super::measure(&part, limits)?.frames;
         if written == frames { Ok(()) } else { Err(RepairError::Miscounted { written, frames }) }
     });
@@ -149,7 +159,8 @@ fn is_part(name: &str) -> bool {
         let (stem, number) = stem.rsplit_once(".part")?;
         Some((stem.rsplit_once('.')?.1, number))
     };
-    parts().is_some_and(|(word, number)| ways.iter().any(|way| way.word() == word) && number.parse::<u32>().is_ok())
+    let mut words = ways.iter().map(|way| way.word()).chain([TEXTS]);
+    parts().is_some_and(|(word, number)| words.any(|known| known == word) && number.parse::<u32>().is_ok())
 }
 
 /// The filters of all repairs but levelling, frames counted from 0.
@@ -186,9 +197,8 @@ fn filter(how: Repair, known: &Measurement) -> String {
     }
 }
 
-/// Takes the step of light back, ever more of it: luma by a factor, chroma by a difference.
-fn level(first: &Rgb, last: &Rgb, frames: u64, about: &ffmpeg::About) -> String {
-    let (from, to) = (means(first), means(last));
+/// Takes the step of light back, ever more of it, as the judge thought of it.
+fn level(ramp: &Ramp, frames: u64, about: &ffmpeg::About) -> String {
     // Levels of 8 bits, in those of the source.
     let bits = if about.is_yuv() { about.bits() } else { 8 };
     let unit = f64::from(1_u32 << (bits - 8));
@@ -198,26 +208,25 @@ fn level(first: &Rgb, last: &Rgb, frames: u64, about: &ffmpeg::About) -> String 
     } else {
         (16.0 * unit, 235.0 * unit, 224.0 / 255.0 * unit)
     };
-    let ratio = (to[0].max(1.0) / from[0].max(1.0)) - 1.0;
-    let chroma = [1, 2].map(|n| (to[n] - from[n]) * colour);
+    let light = (top - black) / 255.0;
     let share = format!("N/{}", frames.max(2) - 1);
-    let moved = |plane: &str, step: f64| format!("clip({plane}(X,Y)-({step:.5})*{share},0,{most})");
+    // What is left of a value above `zero`.
+    let undone = |value: &str, zero: f64, factor: f32, step: f64| {
+        format!("({value}-{zero})/(1+({:.6})*{share})-({step:.5})*{share}+{zero}", factor - 1.0)
+    };
+    let luma = undone("lum(X,Y)", black, ramp.luma_factor, f64::from(ramp.luma) * light);
+    let chroma = |plane: &str, step: f32| {
+        let grey = 128.0 * unit;
+        let undone = undone(&format!("{plane}(X,Y)"), grey, ramp.chroma_factor, f64::from(step) * colour);
+        format!("clip({undone},0,{most})")
+    };
     // In YUV, whatever it is stored as.
     let yuv = if about.is_yuv() { String::new() } else { "format=yuv444p,".to_owned() };
     format!(
-        "{yuv}geq=lum='clip((lum(X,Y)-{black})/(1+({ratio:.6})*{share})+{black},{black},{top})':cb='{}':cr='{}'",
-        moved("cb", chroma[0]),
-        moved("cr", chroma[1])
+        "{yuv}geq=lum='clip({luma},{black},{top})':cb='{}':cr='{}'",
+        chroma("cb", ramp.chroma[0]),
+        chroma("cr", ramp.chroma[1])
     )
-}
-
-/// Mean Y, Cb and Cr (ITU-R BT.601, full range; chroma about 0).
-#[expect(clippy::cast_precision_loss, reason = "a mean of bytes")]
-fn means(frame: &Rgb) -> [f64; 3] {
-    let mean = |plane: &[u8]| plane.iter().map(|p| u64::from(*p)).sum::<u64>() as f64 / plane.len().max(1) as f64;
-    let [red, green, blue] = frame.planes().map(mean);
-    let luma = 0.299 * red + 0.587 * green + 0.114 * blue;
-    [luma, (blue - luma) / 1.772, (red - luma) / 1.402]
 }
 
 /// What a copy is written with.

@@ -2,7 +2,7 @@
 
 use super::*;
 use comfytop::job::{Ending, Enough, Gate, Goal, Mark, Variation, Vary};
-use comfytop::protocol::JobRow;
+use comfytop::protocol::{JobRow, job_json};
 use comfytop::verdict::{Cut, Verdict};
 use serde_json::{Map, json};
 
@@ -291,6 +291,25 @@ fn what_is_discarded_is_written_first_and_moved_after_a_crash_too() {
     assert_eq!(the_row(&mut w).attempt, 2);
     w.ask(mark(2, None));
     assert_eq!(the_job(&w).attempts[1].mark, None);
+}
+
+#[test]
+fn what_is_discarded_shows_no_numbers() {
+    let mut w = wanting(goal(Some(LOOPS), 1, Vary::Seed));
+    try_one(&mut w, clip_of(Verdict::Loops, 0.9));
+    assert_eq!(the_row(&mut w).ssim, Some(0.9));
+    w.ask(Request::Mark { attempts: vec![(JobId(1), 1)], mark: Some(Mark::Discarded) });
+    let row = the_row(&mut w);
+    assert!(row.discarded && row.best().is_none() && row.ssim.is_none() && row.repaired.is_empty(), "{row:?}");
+    assert_eq!(row.outputs[0].path, "outputs/a.mp4", "where it lies is still told");
+    let tries = row.tries.clone().unwrap();
+    assert_eq!((tries.passed, tries.best, tries.best_ssim), (Some(false), None, None));
+    let json = job_json(&row, w.now);
+    for number in ["ssim", "verdict", "advice", "seam_ratio", "motion_ratio", "frames"] {
+        assert!(json[number].is_null(), "{number}: {json}");
+    }
+    assert_eq!(json["discarded"], true);
+    assert!(json["note"].as_str().unwrap().starts_with("discarded"), "{json}");
 }
 
 #[test]

@@ -9,8 +9,8 @@ use comfytop::job::{
 };
 use comfytop::job_file;
 use comfytop::protocol::{
-    Album, Answer, Away, Detail, DeviceUse, EngineRow, FromEngine, JobRow, Link, NodeTime, Pictures, Progress, Ranked,
-    Request, Sample, ServerPrompt, ServerRow, Snapshot, Still, Tries, Update,
+    Album, Answer, Away, DISCARDED, Detail, DeviceUse, EngineRow, FromEngine, JobRow, Link, NodeTime, Pictures,
+    Progress, Ranked, Request, Sample, ServerPrompt, ServerRow, Snapshot, Still, Tries, Update,
 };
 use comfytop::tui::graphics::Graphics;
 use comfytop::tui::keys::{self, Mode};
@@ -71,6 +71,7 @@ pub fn row(id: u64, name: &str, state: JobState) -> JobRow {
         position: None,
         progress: None,
         outputs: Vec::new(),
+        discarded: false,
         repaired: Vec::new(),
         ssim: None,
         measure_note: None,
@@ -395,6 +396,16 @@ impl World {
         let mut world = Self::full();
         for row in world.snapshot.jobs.iter_mut().filter(|row| row.id == JobId(48)) {
             row.repaired.push(cut());
+        }
+        world
+    }
+
+    /// What was discarded of a job was all that it had.
+    pub fn discarded() -> Self {
+        let mut world = Self::full();
+        for row in world.snapshot.jobs.iter_mut().filter(|row| row.id == JobId(47)) {
+            (row.attempt, row.discarded, row.ssim, row.measured) = (1, true, None, None);
+            row.measure_note = Some(DISCARDED.to_owned());
         }
         world
     }

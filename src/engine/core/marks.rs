@@ -85,7 +85,13 @@ impl State {
         now: Timestamp,
     ) {
         let result = result.map(|repaired| {
-            let words = format!("{}: {}", repaired.output.path, repaired.measurement.words());
+            let known = &repaired.measurement;
+            let note = known
+                .note
+                .as_ref()
+                .filter(|_| known.verdict.is_some())
+                .map_or_else(String::new, |note| format!(" ({note})"));
+            let words = format!("{}: {}{note}", repaired.output.path, known.words());
             self.change(id, Change::Repaired { attempt, repaired }, now);
             words
         });

@@ -107,7 +107,7 @@ impl State {
                 JobState::Failed { .. } => away.failed += 1,
                 _ => {}
             }
-            let ssim = job.chosen().and_then(|a| a.measurement.as_ref()).and_then(|m| m.ssim);
+            let ssim = job.chosen().filter(|a| !a.is_discarded()).and_then(|a| a.result()?.ssim);
             away.best_ssim = match (away.best_ssim, ssim) {
                 (Some(a), Some(b)) => Some(f64::max(a, b)),
                 (a, b) => a.or(b),

@@ -46,12 +46,14 @@ impl Default for Wall {
 impl App {
     /// Pictures are of the selected job, or of the attempt under the ranking's cursor.
     pub(super) fn turn_pictures(&mut self) {
-        let running = self.jobs.running().map(|entry| entry.row.id);
         let subject = match &self.ranking {
             // Until the engine has answered those of the job stay.
             Some(ranking) if ranking.rows.is_none() => return,
-            Some(ranking) => ranking.selected().map(|row| Subject::of_attempt(row, running)),
-            None => self.jobs.selected().map(|entry| Subject::of(&entry.row, running)),
+            Some(ranking) => ranking.selected().map(Subject::of_attempt),
+            None => {
+                let running = self.jobs.running().map(|entry| entry.row.id);
+                self.jobs.selected().map(|entry| Subject::of(&entry.row, running))
+            }
         };
         self.gallery.turn_to(subject, self.now);
     }

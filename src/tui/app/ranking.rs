@@ -3,7 +3,7 @@
 
 use super::{App, Command, Question, Urgency};
 use crate::job::{JobId, Mark};
-use crate::protocol::{JobRow, Level, Ranked, Request};
+use crate::protocol::{DISCARDED, JobRow, Level, Ranked, Request};
 use crate::tui::layout::{self, RankingAreas};
 use crate::verdict::{Measurement, Repair};
 
@@ -112,8 +112,8 @@ impl App {
 
     pub(super) fn discard(&mut self) -> Option<Command> {
         let row = self.ranking.as_ref()?.selected()?;
-        if row.mark == Some(Mark::Discarded) {
-            self.tell(Level::Info, "it is discarded already: its files lie in outputs/.discarded/".to_owned());
+        if row.is_discarded() {
+            self.tell(Level::Info, format!("it is {DISCARDED}"));
             return None;
         }
         let files = row.outputs.len() + row.repaired.len();
@@ -128,13 +128,19 @@ impl App {
     /// Lists the ways to repair the output under the cursor.
     pub(super) fn open_menu(&mut self) {
         let seen = match self.ranking.as_ref() {
-            Some(ranking) => ranking.selected().map(|row| (row.job, row.attempt, row.measurement.clone())),
+            Some(ranking) => {
+                ranking.selected().map(|row| (row.job, row.attempt, row.is_discarded(), row.measurement.clone()))
+            }
             None => self.jobs.selected().map(|entry| {
                 let row = &entry.row;
-                (row.id, row.attempt, row.measured.as_deref().cloned())
+                (row.id, row.attempt, row.discarded, row.measured.as_deref().cloned())
             }),
         };
-        let Some((job, attempt, known)) = seen else { return };
+        let Some((job, attempt, is_discarded, known)) = seen else { return };
+        if is_discarded {
+            self.tell(Level::Info, format!("{job}: attempt {attempt} is {DISCARDED}"));
+            return;
+        }
         let known = known.unwrap_or_default();
         let ways = Repair::sensible(&known);
         if ways.is_empty() {

@@ -137,6 +137,7 @@ mod tests {
             position: None,
             progress: None,
             outputs: Vec::new(),
+            discarded: false,
             ssim: None,
             measure_note: None,
             measured: None,

@@ -363,6 +363,7 @@ fn outputs(page: &mut Page<'_>, row: &JobRow) {
     }
     let ui = &page.app.setup.ui;
     match (row.ssim, &row.measure_note) {
+        _ if row.discarded => page.text("verdict", crate::protocol::DISCARDED, Role::Quiet),
         (Some(ssim), note) => {
             let mut spans = vec![
                 Span::styled(format!("{ssim:.3}"), theme.style(theme::loop_quality(ssim, ui))),

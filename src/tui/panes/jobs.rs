@@ -45,10 +45,7 @@ pub fn placed(app: &App) -> Vec<Placed> {
 /// The box's line: what the list shows, how many of which, and when the queue should be empty.
 fn heading(app: &App, buf: &mut Buffer, area: Rect) {
     let theme = app.live_theme();
-    let name = match app.jobs.selected_index().filter(|_| app.jobs.len() > app.jobs.visible().count()) {
-        Some(at) => format!("Jobs {}/{}", at + 1, app.jobs.len()),
-        None => "Jobs".to_owned(),
-    };
+    let name = super::counted("Jobs", app.jobs.selected_index(), app.jobs.len(), app.jobs.visible().count());
     let mut x = super::title(app, buf, area, &name, Pane::Jobs);
     if let Some(filter) = header::filter(app) {
         x += canvas::text(
@@ -128,8 +125,16 @@ fn row(app: &App, buf: &mut Buffer, area: Rect, placed: &[Placed], entry: &Entry
     if app.jobs.is_marked(row.id) {
         canvas::text(buf, area.x + 1, area.y, 1, "*", app.theme().style(Role::Strong));
     }
+    let best = columns::best_so_far(row, placed).filter(|_| context.folded.is_none());
+    if let Some((x, wide, words)) = &best {
+        let style = cell_style(theme, row, Role::Quiet, selected);
+        canvas::right(buf, area.x + MARK + x, area.y, *wide, words, style);
+    }
     for p in placed {
         let mut p = *p;
+        if best.as_ref().is_some_and(|(x, wide, _)| (*x..x + wide).contains(&p.x)) {
+            continue;
+        }
         // It has no numbers: the reason takes their room.
         let is_reason = matches!(row.state, JobState::Rejected { .. }) && p.column.json == Some("state");
         if is_reason {

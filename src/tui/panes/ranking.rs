@@ -39,7 +39,9 @@ pub fn ranking(app: &App, buf: &mut Buffer) {
     let (area, inside) = (areas.frame, areas.head);
     over::clear(buf, area);
     canvas::frame(buf, area, theme.style(Role::Quiet));
-    let title = format!(" Ranking: {} ", clean(&ranking.title));
+    let of = ranking.rows.as_ref().map_or(0, Vec::len);
+    let name = super::counted("Ranking", Some(ranking.at), of, areas.rows.height.into());
+    let title = format!(" {name}: {} ", clean(&ranking.title));
     canvas::text(buf, area.x + 2, area.y, area.width.saturating_sub(4), &title, theme.style(Role::Strong));
     let Some(rows) = ranking.rows.as_ref().filter(|rows| !rows.is_empty()) else {
         let words = if ranking.rows.is_none() { "asking the engine …" } else { "nothing is rendered yet" };
@@ -77,7 +79,7 @@ fn attempt(app: &App, buf: &mut Buffer, line: Rect, row: &Ranked, selected: bool
     // As it is ranked: by the better of the output and its mended copies.
     let known = row.best().cloned().unwrap_or_default();
     let mended = if row.is_mended() { "→ " } else { "" };
-    let discarded = row.mark == Some(Mark::Discarded);
+    let discarded = row.is_discarded();
     // Kept by a person, else what counts by its numbers, else out of the way.
     let sign = match row.mark {
         Some(Mark::Kept) => "♥",
