@@ -17,7 +17,6 @@ pub mod places;
 mod reader;
 pub mod schema;
 mod toml;
-mod twins;
 mod until;
 mod vary;
 mod write;
@@ -80,12 +79,22 @@ pub struct JobSpec {
     pub until: Option<Until>,
     /// `repair` is `auto`.
     pub repair: bool,
-    /// Its values are texts (CSV): a slot reads them as what it takes.
-    pub textual: bool,
-    /// Which entry of its file it comes from, from 0: for [`Places`].
-    pub entry: usize,
+    pub origin: Origin,
     /// What tells it from the others of its entry, where that makes several jobs.
     pub variant: Option<Variant>,
+}
+
+/// Where a job stands in its file, and how it was read.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Origin {
+    /// Which entry of the file it comes from, from 0: for [`Places`].
+    pub entry: usize,
+    /// The key of the entry under which its graph stands; `None`: the entry is the graph, or has none.
+    pub graph_under: Option<&'static str>,
+    /// Its values are texts (CSV): a slot reads them as what it takes.
+    pub textual: bool,
+    /// Some of its values could not be read: what seems to be missing may be among them.
+    pub is_partial: bool,
 }
 
 impl JobSpec {
@@ -105,8 +114,7 @@ impl JobSpec {
             extra_data: None,
             until: None,
             repair: false,
-            textual: false,
-            entry: 0,
+            origin: Origin::default(),
             variant: None,
         }
     }
@@ -175,27 +183,47 @@ pub(crate) fn at_most(errors: Vec<JobFileError>) -> Vec<JobFileError> {
 /// # Errors
 /// Everything that is wrong with it, each with its place; of more than a hundred faults the first, and that there are more.
 pub fn parse(format: Format, bytes: &[u8]) -> Result<Vec<JobSpec>, Vec<JobFileError>> {
-    let file = decode(format, bytes).map_err(|error| vec![error])?;
-    let places = Places::of(format, file);
-    let entries = format.entries(file).map_err(at_most)?;
-    if entries.is_empty() {
-        return Err(vec![JobFileError::whole("the file holds no jobs")]);
+    let Reading { jobs, errors } = read(format, bytes);
+    if errors.is_empty() { Ok(jobs) } else { Err(at_most(errors)) }
+}
+
+/// What could be read of a job file. With an error none of the jobs is to be taken; they are there so that what else is
+/// wrong with them can be told at once.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Reading {
+    pub jobs: Vec<JobSpec>,
+    /// In the order of the file; for [`at_most`].
+    pub errors: Vec<JobFileError>,
+}
+
+impl From<Vec<JobFileError>> for Reading {
+    fn from(errors: Vec<JobFileError>) -> Self {
+        Self { jobs: Vec::new(), errors }
     }
+}
+
+/// Reads a job file as far as that goes.
+pub fn read(format: Format, bytes: &[u8]) -> Reading {
+    let file = match decode(format, bytes) {
+        Ok(file) => file,
+        Err(error) => return vec![error].into(),
+    };
+    let places = Places::of(format, file);
+    let entries = match format.entries(file) {
+        Ok(entries) if entries.is_empty() => return vec![JobFileError::whole("the file holds no jobs")].into(),
+        Ok(entries) => entries,
+        Err(errors) => return errors.into(),
+    };
     let mut errors = Vec::new();
     let mut bases = Vec::with_capacity(entries.len().min(MAX_JOBS));
     let mut count = 0_usize;
     let (mut copied, mut tried) = (0_usize, 0_usize);
-    for (entry, value) in entries.into_iter().enumerate() {
-        let job = match value {
-            Ok(value) => {
-                let textual = format == Format::Csv;
-                reader::Reader { places: &places, entry, textual, errors: &mut errors }.job(value)
-            }
-            Err(more) => {
-                errors.extend(more);
-                None
-            }
-        };
+    for (entry, format::Entry { value, errors: unread }) in entries.into_iter().enumerate() {
+        let (textual, is_partial) = (format == Format::Csv, !unread.is_empty());
+        let origin = Origin { entry, textual, is_partial, graph_under: None };
+        errors.extend(unread);
+        let reader = reader::Reader { places: &places, origin, errors: &mut errors };
+        let job = value.and_then(|value| reader.job(value));
         if let Some((job, ways)) = job {
             count = count.saturating_add(ways.count());
             copied = copied.saturating_add(ways.room(&job));
@@ -233,10 +261,16 @@ pub fn parse(format: Format, bytes: &[u8]) -> Result<Vec<JobSpec>, Vec<JobFileEr
             JobFileError::whole(format!("{count} jobs in one file; at most {MAX_JOBS} are taken: split it")),
         );
     }
-    if !errors.is_empty() {
-        return Err(at_most(errors));
+    if errors.len() > MAX_ERRORS {
+        return errors.into();
     }
-    Ok(bases.into_iter().flat_map(|(job, ways)| ways.jobs(job)).collect())
+    in_order(&mut errors);
+    Reading { jobs: bases.into_iter().flat_map(|(job, ways)| ways.jobs(job)).collect(), errors }
+}
+
+/// Errors in the order of their file; those of the file as a whole come first.
+pub(crate) fn in_order(errors: &mut [JobFileError]) {
+    errors.sort_by_key(|error| error.place.map(|place| (place.line, place.column)));
 }
 
 /// What a job is called: as it says, else as its file.

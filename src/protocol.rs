@@ -274,10 +274,13 @@ pub enum Update {
 #[serde(rename_all = "snake_case")]
 pub enum Answer {
     Done,
-    /// Numbers of the jobs that an `add` made, with what was wrong with those refused.
+    /// Numbers of the jobs that an `add` made, with what was wrong with those refused, and the jobs of which some are
+    /// duplicates.
     Added {
         jobs: Vec<JobId>,
         rejected: Vec<(JobId, String)>,
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        duplicates: Vec<(JobId, JobId)>,
     },
     /// One entry a job that was asked for: what was done, or why not.
     Each(Vec<(JobId, Result<String, String>)>),

@@ -334,12 +334,19 @@ fn add_one(talk: &mut Talk, file: &Path, no_preflight: bool, out: &mut dyn Write
     };
     let dir = path.parent().unwrap_or(Path::new("/")).to_owned();
     match talk.ask(Request::Add { name, dir, text, no_preflight })? {
-        Answer::Added { jobs, rejected } => {
+        Answer::Added { jobs, rejected, duplicates } => {
             for id in jobs.iter().filter(|id| rejected.iter().all(|(r, _)| r != *id)) {
                 say!(out, "{}", id.0);
             }
             for (id, why) in &rejected {
                 eprintln!("comfytop: {} ({id}): {}", file.display(), crate::text::clean_lines(why));
+            }
+            for (id, of) in &duplicates {
+                let shown = file.display();
+                eprintln!(
+                    "comfytop: {shown} ({id}): a duplicate of {of}, not rendered; `comfytop requeue {}` does",
+                    id.0
+                );
             }
             Ok(rejected.is_empty())
         }

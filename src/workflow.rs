@@ -85,9 +85,8 @@ pub enum WorkflowError {
     TooMuch(usize),
     #[error("the graph has no nodes")]
     NoNodes,
-    /// Each with its id and title.
-    #[error("{}", .0.join("; "))]
-    BrokenNodes(Vec<String>),
+    #[error("{}", .0.iter().map(ToString::to_string).collect::<Vec<_>>().join("; "))]
+    BrokenNodes(Vec<graph::BrokenNode>),
     #[error("workflow without outputs: no node saves or shows anything; add SaveVideo or SaveImage")]
     NoOutputs,
     /// Several lines: TOML's own words with the place.

@@ -513,11 +513,16 @@ impl Driver {
                 _ => None,
             })
             .collect();
+        let duplicates = jobs.iter().filter_map(|(job, _)| match job.state {
+            JobState::Duplicate { of } => Some((job.id, of)),
+            _ => None,
+        });
+        let duplicates = duplicates.collect();
         batch.add(None, file);
         self.keep(batch);
         if ids.iter().any(|id| self.state.job(*id).is_none()) {
             return Err("it could not be written: see the engine's log".to_owned());
         }
-        Ok(Answer::Added { jobs: ids, rejected })
+        Ok(Answer::Added { jobs: ids, rejected, duplicates })
     }
 }

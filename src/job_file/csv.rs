@@ -129,13 +129,12 @@ pub(super) fn entries(file: &str) -> Result<Vec<Entry>, Vec<JobFileError>> {
             header = Some(names);
             continue;
         };
-        let job = row(names, &record).map_err(|faults| {
-            let place = |index| cell(file, at, separator, index).unwrap_or(at);
-            let told = faults.into_iter().take(MAX_ERRORS + 1);
-            told.map(|(index, why)| Places::error_at(file, place(index), why)).collect::<Vec<_>>()
-        });
-        wrong += job.as_ref().err().map_or(0, Vec::len);
-        jobs.push(job.map(Value::Object));
+        let (job, faults) = row(names, &record);
+        let place = |index| cell(file, at, separator, index).unwrap_or(at);
+        let told = faults.into_iter().take(MAX_ERRORS + 1);
+        let told: Vec<_> = told.map(|(index, why)| Places::error_at(file, place(index), why)).collect();
+        wrong += told.len();
+        jobs.push(Entry { value: Some(Value::Object(job)), errors: told });
         if wrong > MAX_ERRORS {
             break;
         }
@@ -146,8 +145,8 @@ pub(super) fn entries(file: &str) -> Result<Vec<Entry>, Vec<JobFileError>> {
     if errors.is_empty() { Ok(jobs) } else { Err(errors) }
 }
 
-/// A row as the object that JSON would have; empty cells are left out.
-fn row(names: &[String], record: &csv::StringRecord) -> Result<Map<String, Value>, Vec<(usize, String)>> {
+/// A row as the object that JSON would have, without the cells that are empty or wrong; and what is wrong, by cell.
+fn row(names: &[String], record: &csv::StringRecord) -> (Map<String, Value>, Vec<(usize, String)>) {
     let mut wrong = Vec::new();
     let mut job = Map::new();
     let mut set = Map::new();
@@ -187,7 +186,7 @@ fn row(names: &[String], record: &csv::StringRecord) -> Result<Map<String, Value
             own.extend(set);
         }
     }
-    if wrong.is_empty() { Ok(job) } else { Err(wrong) }
+    (job, wrong)
 }
 
 fn json(text: &str) -> Option<Value> {

@@ -5,7 +5,7 @@
 use serde_json::Value;
 
 use super::places::{self, Places};
-use super::{JobFileError, csv, toml, twins, without_bom};
+use super::{JobFileError, csv, locate, toml, without_bom};
 use crate::weigh;
 
 /// How a job file is written.
@@ -31,8 +31,25 @@ pub const ENDINGS: &[(&str, Format)] = &[
     (".tsv", Format::Csv),
 ];
 
-/// A job's value, or what is wrong with it.
-pub(super) type Entry = Result<Value, Vec<JobFileError>>;
+/// What stands in a file for one job.
+pub(super) struct Entry {
+    /// `None` where nothing of it can be read.
+    pub value: Option<Value>,
+    /// What is wrong with it as text.
+    pub errors: Vec<JobFileError>,
+}
+
+impl From<Value> for Entry {
+    fn from(value: Value) -> Self {
+        Self { value: Some(value), errors: Vec::new() }
+    }
+}
+
+impl Entry {
+    fn unread(error: JobFileError) -> Self {
+        Self { value: None, errors: vec![error] }
+    }
+}
 
 impl Format {
     /// By the name of the file.
@@ -75,21 +92,28 @@ impl Format {
         }
     }
 
-    /// The values of a file's jobs, or what is wrong with one of them; or with the file as a whole.
+    /// What stands in a file for its jobs; or what is wrong with the file as a whole.
     pub(super) fn entries(self, file: &str) -> Result<Vec<Entry>, Vec<JobFileError>> {
         match self {
-            Self::Json => match read(file, file, 0) {
-                Ok(Value::Array(list)) if list.is_empty() => Err(vec![JobFileError::whole("the list holds no jobs")]),
-                Ok(Value::Array(list)) => Ok(list.into_iter().map(Ok).collect()),
-                Ok(single) => Ok(vec![Ok(single)]),
-                Err(error) => Err(vec![error]),
-            },
+            Self::Json => {
+                let Entry { value, errors } = read(file, file, 0);
+                let mut entries: Vec<Entry> = match value {
+                    Some(Value::Array(list)) => list.into_iter().map(Entry::from).collect(),
+                    Some(single) => vec![single.into()],
+                    None => return Err(errors),
+                };
+                match entries.first_mut() {
+                    Some(first) => first.errors = errors,
+                    None => return Err(vec![JobFileError::whole("the list holds no jobs")]),
+                }
+                Ok(entries)
+            }
             Self::JsonLines => {
                 let mut wrong = 0;
                 let mut entries = Vec::new();
                 for (offset, line) in places::lines(file) {
-                    let entry = read(file, line, offset).map_err(|error| vec![error]);
-                    wrong += usize::from(entry.is_err());
+                    let entry = read(file, line, offset);
+                    wrong += entry.errors.len();
                     entries.push(entry);
                     if wrong > super::MAX_ERRORS {
                         break;
@@ -97,19 +121,24 @@ impl Format {
                 }
                 Ok(entries)
             }
-            Self::Toml => Ok(toml::entries(file)?.into_iter().map(Ok).collect()),
+            Self::Toml => Ok(toml::entries(file)?.into_iter().map(Entry::from).collect()),
             Self::Csv => csv::entries(file),
         }
     }
 }
 
 /// One JSON value, `part` of the file from `start` on.
-fn read(file: &str, part: &str, start: usize) -> Result<Value, JobFileError> {
+fn read(file: &str, part: &str, start: usize) -> Entry {
     // first, so that its names and the values are not in memory together
-    if let Some(twin) = twins::first(part) {
-        return Err(twin_error(file, part, start, &twin));
+    let twins = locate::twins(part, super::MAX_ERRORS + 1);
+    match serde_json::from_str(part) {
+        Ok(value) => {
+            let words = |key: &str| format!("`{key}` stands twice: only one of them could count, take the other away");
+            let error = |(at, key): &(usize, String)| Places::error_at(file, start + at, words(key));
+            Entry { value: Some(value), errors: twins.iter().map(error).collect() }
+        }
+        Err(error) => Entry::unread(syntax_error(file, part, start, &error)),
     }
-    serde_json::from_str(part).map_err(|error| syntax_error(file, part, start, &error))
 }
 
 /// What `serde_json` says, without the place.
@@ -123,15 +152,6 @@ fn line_of<'a>(part: &'a str, error: &serde_json::Error) -> (usize, &'a str, usi
     let before: usize = part.split_inclusive('\n').take(error.line().max(1) - 1).map(str::len).sum();
     let source = part.get(before..).and_then(|rest| rest.lines().next()).unwrap_or("");
     (before, source, source.floor_char_boundary(error.column().saturating_sub(1)))
-}
-
-/// A key that stands twice; `error` stands on its end.
-fn twin_error(file: &str, part: &str, start: usize, error: &serde_json::Error) -> JobFileError {
-    let (before, source, end) = line_of(part, error);
-    let begin = source.get(..end).and_then(|head| head.rfind('"')).unwrap_or(end);
-    let key = error.to_string();
-    let message = format!("`{}` stands twice: only one of them could count, take the other away", said(&key));
-    Places::error_at(file, start + before + begin, message)
 }
 
 /// What `serde_json` says of `part`, which begins at `start` in the file; its place counted in characters, and a hint

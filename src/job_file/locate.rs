@@ -3,6 +3,9 @@
 //! Pure. Works on text that `serde_json` has already accepted; on anything else it finds nothing.
 //! It never decides whether JSON is right.
 
+use std::borrow::Cow;
+use std::collections::HashSet;
+
 /// A place in a text.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Spot {
@@ -59,6 +62,52 @@ pub(super) fn offset(text: &str, start: usize, path: &[&str]) -> Option<usize> {
     Some(found)
 }
 
+/// The keys that stand twice in one object, and where the second stands: JSON readers take the last, and silently lose
+/// the first. No more than `most` of them.
+pub(super) fn twins(text: &str, most: usize) -> Vec<(usize, String)> {
+    let mut cursor = Cursor { text: text.as_bytes(), at: 0 };
+    let mut twins = Vec::new();
+    // what stands open: of an object the keys so far
+    let mut open: Vec<Option<HashSet<Cow<'_, str>>>> = Vec::new();
+    loop {
+        match cursor.peek() {
+            Some(b'{') => open.push(Some(HashSet::new())),
+            Some(b'[') => open.push(None),
+            Some(b'}' | b']') => drop(open.pop()),
+            Some(b'"') => {
+                let key_at = cursor.at;
+                let Some(written) = cursor.skip_string().and_then(|()| text.get(key_at..cursor.at)) else { break };
+                if cursor.take(b':').is_some()
+                    && let Some(Some(keys)) = open.last_mut()
+                {
+                    let key = plain(written);
+                    if keys.contains(&key) {
+                        twins.push((key_at, key.into_owned()));
+                    } else {
+                        keys.insert(key);
+                    }
+                    if twins.len() >= most {
+                        break;
+                    }
+                }
+                continue;
+            }
+            Some(_) => {}
+            None => break,
+        }
+        cursor.at += 1;
+    }
+    twins
+}
+
+/// A text without its quotes, as it is meant.
+fn plain(written: &str) -> Cow<'_, str> {
+    match written.get(1..written.len().saturating_sub(1)) {
+        Some(plain) if !plain.contains('\\') => plain.into(),
+        _ => serde_json::from_str(written).map_or(written.into(), |text: String| text.into()),
+    }
+}
+
 struct Cursor<'a> {
     text: &'a [u8],
     at: usize,
@@ -93,11 +142,7 @@ impl Cursor<'_> {
             self.skip_string()?;
             let written = text.get(key_at..self.at)?;
             self.take(b':')?;
-            let is_it = match written.get(1..written.len().saturating_sub(1)) {
-                Some(plain) if !plain.contains('\\') => plain == key,
-                _ => serde_json::from_str::<String>(written).is_ok_and(|written| written == key),
-            };
-            if is_it {
+            if plain(written) == key {
                 found = Some((key_at, self.at));
             }
             self.skip_value()?;
@@ -182,6 +227,19 @@ mod tests {
     #[test]
     fn of_a_key_that_stands_twice_the_last_is_meant() {
         assert_eq!(offset(TEXT, 3, &["a"]), TEXT.rfind("\"a\""));
+    }
+
+    #[test]
+    fn all_keys_that_stand_twice_are_found() {
+        let found = |text| twins(text, 9);
+        let second = TEXT.rfind("\"a\"").expect("there");
+        assert_eq!(found(TEXT), [(second, "a".to_owned())]);
+        let text = r#"{"a": {"b": ["b", {"b": "b"}], "\u0062": 1}, "c": "a", "a": "a"}"#;
+        assert_eq!(found(text), [(31, "b".to_owned()), (55, "a".to_owned())]);
+        assert_eq!(twins(r#"{"a":1,"a":1,"a":1}"#, 1).len(), 1);
+        for torn in ["", "{\"a", "{\"a\":", "}", "]{\"a\"", "{\"a\":1,\"a\\"] {
+            assert_eq!(found(torn), [], "{torn}");
+        }
     }
 
     #[test]

@@ -10,7 +10,7 @@ use super::keys::{self, KEYS, Takes};
 use super::places::Places;
 use super::until::Until;
 use super::vary::{self, Ways};
-use super::{JobFileError, JobSpec, MAX_ERRORS, MAX_JOBS, Source};
+use super::{JobFileError, JobSpec, MAX_ERRORS, MAX_JOBS, Origin, Source};
 use crate::text;
 
 /// What is said of a graph in the format of ComfyUI's page.
@@ -23,11 +23,12 @@ const POSTED: &[&str] = &["client_id", "prompt_id", "number", "front", "partial_
 /// Reads one entry of a file.
 pub(super) struct Reader<'a> {
     pub places: &'a Places<'a>,
-    /// Its index.
-    pub entry: usize,
-    pub textual: bool,
+    pub origin: Origin,
     pub errors: &'a mut Vec<JobFileError>,
 }
+
+/// The keys whose values fill the graph.
+const FILLING: &[&str] = &["set", "sweep", "seed"];
 
 impl Reader<'_> {
     /// Of those that are not told only one is kept: finding the place of each takes time.
@@ -35,21 +36,21 @@ impl Reader<'_> {
         if self.errors.len() > MAX_ERRORS {
             return;
         }
-        self.errors.push(self.places.error(self.entry, path, message.as_ref()));
+        self.origin.is_partial |= path.first().is_some_and(|key| FILLING.contains(key));
+        self.errors.push(self.places.error(self.origin.entry, path, message.as_ref()));
     }
 
     fn wrong(&mut self, key: &str, wanted: &str, value: &Value) {
         self.error(&[key], format!("`{key}` must be {wanted}, not {}", kind(value)));
     }
 
-    /// The job, and in how many ways; `None` when anything is wrong with it.
-    pub(super) fn job(&mut self, value: Value) -> Option<(JobSpec, Ways)> {
+    /// The job as far as it can be read, and in how many ways; `None` where it can't be told what it would render.
+    pub(super) fn job(mut self, value: Value) -> Option<(JobSpec, Ways)> {
         let Value::Object(mut map) = value else {
             self.error(&[], format!("a job is an object, {{…}}, not {}", kind(&value)));
             return None;
         };
-        let before = self.errors.len();
-        let mut spec = JobSpec { textual: self.textual, entry: self.entry, ..JobSpec::of(Source::Named(None)) };
+        let mut spec = JobSpec { origin: self.origin, ..JobSpec::of(Source::Named(None)) };
         if is_page_graph(&map) {
             spec.workflow = Source::Page(Arc::new(map));
             return Some((spec, Ways::one()));
@@ -66,6 +67,7 @@ impl Reader<'_> {
             // the body of a POST: its graph is the workflow
             if let Some(graph) = map.shift_remove("prompt") {
                 map.insert("workflow".to_owned(), graph);
+                spec.origin.graph_under = Some("prompt");
             }
             map.retain(|key, _| !POSTED.contains(&key.as_str()));
         } else if !map.contains_key("workflow") && map.get("prompt").is_some_and(Value::is_object) {
@@ -76,6 +78,8 @@ impl Reader<'_> {
             );
             return None;
         }
+        let names_workflow =
+            map.contains_key("workflow") || map.get("sweep").is_some_and(|sweep| sweep.get("workflow").is_some());
         for key in KEYS {
             // remove() would swap the last key into the gap; the order of the slots is to stay
             if let Some(value) = map.shift_remove(key.name) {
@@ -86,8 +90,10 @@ impl Reader<'_> {
         let (repeat, sweep) = (map.shift_remove(REPEAT), map.shift_remove(SWEEP));
         spec.slots = map;
         self.check_varied(&spec, sweep.as_ref());
-        let ways = vary::ways(self, &mut spec, repeat.as_ref(), sweep);
-        (self.errors.len() == before).then_some((spec, ways))
+        let ways = vary::ways(&mut self, &mut spec, repeat.as_ref(), sweep);
+        spec.origin.is_partial = self.origin.is_partial;
+        let is_named = spec.workflow != Source::Named(None) || ways.vary("workflow");
+        (is_named || !names_workflow).then_some((spec, ways))
     }
 
     fn own(&mut self, spec: &mut JobSpec, key: &keys::Key, value: Value, rest: &mut Map<String, Value>) {
@@ -107,6 +113,9 @@ impl Reader<'_> {
             },
             Takes::Workflow => {
                 if let Some(source) = self.source(value) {
+                    if !matches!(source, Source::Named(_)) {
+                        spec.origin.graph_under.get_or_insert("workflow");
+                    }
                     spec.workflow = source;
                 }
             }
@@ -220,13 +229,11 @@ impl Reader<'_> {
     }
 
     fn set(&mut self, value: Value) -> Option<Map<String, Value>> {
-        let Value::Object(set) = value else {
+        let Value::Object(mut set) = value else {
             self.wrong("set", "an object, {\"14.cfg\": 1.0}", &value);
             return None;
         };
-        for key in set.keys() {
-            self.names_input("set", key);
-        }
+        set.retain(|key, _| self.names_input("set", key));
         Some(set)
     }
 

@@ -222,7 +222,7 @@ fn four_formats_say_the_same() {
         let row = ["w", "\"a, \"\"b\"\"\nc\"", "7", "1.5", "2", "yes", "\"x;y\""].join(separator);
         let jobs = all(Format::Csv, &format!("\u{feff}{header}\r\n{row}\r\n\r\n"));
         let [job] = jobs.as_slice() else { panic!("{jobs:?}") };
-        assert!(job.textual);
+        assert!(job.origin.textual);
         assert_eq!(
             (&job.slots["prompt"], &job.slots["seed"], &job.set["14.cfg"]),
             (&json!("a, \"b\"\nc"), &json!(7), &json!("1.5"))
@@ -431,6 +431,28 @@ fn what_is_wrong_with_one_row_hides_nothing_of_the_others() {
     let told = |format, text: &str| parse(format, text.as_bytes()).expect_err("errors").len();
     assert_eq!(told(Format::Csv, "name,priority,hold\na,x,true\nb,1,maybe\nc,y,true\nd,1,,5\n"), 4);
     assert_eq!(told(Format::JsonLines, "{\"priority\": true}\n{\n{\"hold\": 1}\n"), 3);
+}
+
+#[test]
+fn what_can_be_read_is_there_although_something_is_wrong() {
+    let text = r#"[{"workflow": "w", "priority": "high", "set": {"nodot": 1, "1.cfg": 2}, "seed": 1, "seed": 2},
+        {"workflow": 7, "note": ""},
+        {"workflow": {"1": {"class_type": "A", "inputs": {}}}},
+        {"prompt": {"1": {"class_type": "A", "inputs": {}}}},
+        {"sweep": {"workflow": "w"}}]"#;
+    let Reading { jobs, errors } = read(Format::Json, text.as_bytes());
+    let places: Vec<_> = errors.iter().filter_map(|error| error.place).map(|at| (at.line, at.column)).collect();
+    assert_eq!(places, [(1, 20), (1, 48), (1, 84), (2, 10), (2, 25), (5, 20)], "in the order of the file: {errors:?}");
+    // of the second and the last nobody knows what it would render
+    assert_eq!(jobs.iter().map(|job| job.origin.entry).collect::<Vec<_>>(), [0, 2, 3]);
+    assert_eq!((jobs[0].set.len(), &jobs[0].slots["seed"], jobs[0].origin.is_partial), (1, &json!(2), true));
+    assert_eq!((jobs[1].origin.graph_under, jobs[2].origin.graph_under), (Some("workflow"), Some("prompt")));
+    assert!(
+        !jobs[1].origin.is_partial
+            && !one(text.split('\n').nth(2).expect("a line").trim_end_matches(',')).origin.is_partial
+    );
+    let rows = read(Format::Csv, b"workflow,hold,image\nw,perhaps,a.png\n");
+    assert_eq!((rows.jobs.len(), rows.errors.len(), &rows.jobs[0].slots["image"]), (1, 1, &json!("a.png")));
 }
 
 #[test]

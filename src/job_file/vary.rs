@@ -34,6 +34,11 @@ impl Ways {
         self.axes.iter().fold(self.repeat, |count, (_, values)| count.saturating_mul(values.len()))
     }
 
+    /// Whether its jobs differ in this.
+    pub(super) fn vary(&self, key: &str) -> bool {
+        self.axes.iter().any(|(name, _)| name == key)
+    }
+
     /// What its jobs take in memory, in bytes, where they are copies of the entry.
     pub(super) fn room(&self, base: &JobSpec) -> usize {
         let count = self.count();

@@ -165,6 +165,10 @@ fn class_of<'a>(dialect: Dialect, id: &str, node: &'a Value) -> Result<Option<&'
     }
 }
 
+/// A longer chain of nodes is more than can be walked down. In Python that is about a thousand; a thread's stack holds
+/// fewer of these calls in a build that is not optimized.
+const DEEPEST: usize = 300;
+
 /// A Python exception out of the walk.
 struct Thrown {
     kind: &'static str,
@@ -219,17 +223,16 @@ impl Walk<'_> {
         let Some(info) = object_info::nodes(self.dialect).get(&class) else {
             return Err(Thrown { kind: "KeyError", text: wire::repr(&json!(class)), line: 770 });
         };
+        if self.path.len() >= DEEPEST {
+            let text = "maximum recursion depth exceeded".to_owned();
+            return Err(Thrown { kind: "RecursionError", text, line: 770 });
+        }
         self.path.push(id.to_owned());
         let mut errors = Vec::new();
         let mut valid = true;
         for slot in object_info::slots(info) {
             match given.get(slot.name) {
-                None if slot.required => errors.push(json!({
-                    "type": "required_input_missing",
-                    "message": "Required input is missing",
-                    "details": slot.name,
-                    "extra_info": {"input_name": slot.name},
-                })),
+                None if slot.required => errors.push(missing(&slot)),
                 None => {}
                 Some(Value::Array(items)) => valid &= self.linked(&slot, items, &mut errors)?,
                 Some(value) => match self.plain(&class, &slot, value) {
@@ -251,12 +254,7 @@ impl Walk<'_> {
 
     fn linked(&mut self, slot: &Slot<'_>, items: &[Value], errors: &mut Vec<Value>) -> Result<bool, Thrown> {
         let [from, index] = items else {
-            errors.push(json!({
-                "type": "bad_linked_input",
-                "message": "Bad linked input, must be a length-2 list of [node_id, slot_index]",
-                "details": slot.name,
-                "extra_info": {"input_name": slot.name, "input_config": slot.config(), "received_value": items},
-            }));
+            errors.push(no_link(slot, items));
             return Ok(true);
         };
         let new = self.dialect == Dialect::V0_33_0;
@@ -272,21 +270,7 @@ impl Walk<'_> {
             return Err(Thrown { kind: "IndexError", text, line: if new { 935 } else { 790 } });
         };
         if received != slot.kind && !accepts_any(slot.kind) && !accepts_any(received) {
-            let details = format!(
-                "{}, received_type({}) mismatch input_type({})",
-                slot.name,
-                wire::str(received),
-                wire::str(slot.kind)
-            );
-            errors.push(json!({
-                "type": "return_type_mismatch",
-                "message": "Return type mismatch between linked nodes",
-                "details": details,
-                "extra_info": {
-                    "input_name": slot.name, "input_config": slot.config(),
-                    "received_type": received, "linked_node": items,
-                },
-            }));
+            errors.push(mismatch(slot, items, received));
             return Ok(true);
         }
         if let Some(start) = self.path.iter().position(|id| *id == from) {
@@ -294,14 +278,19 @@ impl Walk<'_> {
             return Ok(false);
         }
         self.node(&from).or_else(|thrown| {
-            self.path.truncate(self.path.iter().position(|id| *id == from).unwrap_or(self.path.len()));
-            let mut error = thrown.into_error(self.dialect, "exception_during_inner_validation");
-            error["message"] = json!("Exception when validating inner node");
-            error["extra_info"]["input_name"] = json!(slot.name);
-            error["extra_info"]["linked_node"] = json!(items);
-            self.note(&from, false, vec![error]);
+            self.inner(&from, slot, items, thrown);
             Ok(false)
         })
+    }
+
+    /// What a node above threw.
+    fn inner(&mut self, from: &str, slot: &Slot<'_>, items: &[Value], thrown: Thrown) {
+        self.path.truncate(self.path.iter().position(|id| *id == from).unwrap_or(self.path.len()));
+        let mut error = thrown.into_error(self.dialect, "exception_during_inner_validation");
+        error["message"] = json!("Exception when validating inner node");
+        error["extra_info"]["input_name"] = json!(slot.name);
+        error["extra_info"]["linked_node"] = json!(items);
+        self.note(from, false, vec![error]);
     }
 
     fn cycle(&mut self, start: usize) {
@@ -391,6 +380,37 @@ impl Walk<'_> {
             *place = value;
         }
     }
+}
+
+fn missing(slot: &Slot<'_>) -> Value {
+    json!({
+        "type": "required_input_missing",
+        "message": "Required input is missing",
+        "details": slot.name,
+        "extra_info": {"input_name": slot.name},
+    })
+}
+
+fn no_link(slot: &Slot<'_>, items: &[Value]) -> Value {
+    json!({
+        "type": "bad_linked_input",
+        "message": "Bad linked input, must be a length-2 list of [node_id, slot_index]",
+        "details": slot.name,
+        "extra_info": {"input_name": slot.name, "input_config": slot.config(), "received_value": items},
+    })
+}
+
+fn mismatch(slot: &Slot<'_>, items: &[Value], received: &Value) -> Value {
+    let (from, into) = (wire::str(received), wire::str(slot.kind));
+    json!({
+        "type": "return_type_mismatch",
+        "message": "Return type mismatch between linked nodes",
+        "details": format!("{}, received_type({from}) mismatch input_type({into})", slot.name),
+        "extra_info": {
+            "input_name": slot.name, "input_config": slot.config(),
+            "received_type": received, "linked_node": items,
+        },
+    })
 }
 
 fn out_of_range(kind: &str, words: &str, slot: &Slot<'_>, value: &Value, limit: &Value) -> Value {

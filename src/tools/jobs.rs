@@ -14,7 +14,7 @@ use crate::embedded;
 use crate::folder::{Folder, is_text};
 use crate::job_file::{self, Format, JobFileError, JobSpec, MAX_BYTES, MAX_ERRORS, Places, Source, job_name};
 use crate::text::{clean, clean_lines};
-use crate::workflow::asked::{self, Sames, no_file, no_picture};
+use crate::workflow::asked::{self, Asked, Sames, no_file, no_picture};
 use crate::workflow::convert::When;
 use crate::workflow::object_info::ObjectInfo;
 use crate::workflow::{self, FileInput, FileValue, Filled, Graph, InputRef, SeedChoice, SlotType, Workflow, preflight};
@@ -162,7 +162,7 @@ impl asked::Ground for Reading<'_> {
     fn after(&self, job: &str) -> Result<(), String> {
         let is_it = |name: &String| name == job;
         let first = self.names.iter().position(is_it);
-        if first.is_none_or(|first| first < self.at) { Ok(()) } else { Err(asked::no_job(job, [])) }
+        if first.is_none_or(|first| first < self.at) { Ok(()) } else { Err(asked::no_earlier_job(job)) }
     }
 }
 
@@ -170,25 +170,30 @@ impl Ground<'_> {
     /// Reads a file and hands on each of its jobs; the answer is what its owner may not have meant.
     fn plan(&self, file: &Path, each: &mut dyn FnMut(&Planned)) -> Result<Vec<JobFileError>, Vec<JobFileError>> {
         let (format, bytes) = read(file).map_err(|error| vec![error])?;
-        let mut specs = job_file::parse(format, &bytes)?;
+        let read = job_file::read(format, &bytes);
         let places = Places::new(format, &bytes);
         let dir = file.parent().filter(|dir| !dir.as_os_str().is_empty()).unwrap_or(Path::new("."));
         let usual = InboxConfig::default();
         let inbox = self.config.inboxes.get(self.folder.inbox_of(dir)).unwrap_or(&usual);
         let own = file.file_name().unwrap_or_default().to_string_lossy();
-        let names = specs.iter().map(|spec| job_name(spec.name.as_deref(), &own)).collect();
+        let names = read.jobs.iter().map(|spec| job_name(spec.name.as_deref(), &own)).collect();
         let mut reading = Reading { ground: self, dir, workflows: HashMap::new(), names, at: 0 };
-        let (mut sames, mut errors) = (Sames::default(), Vec::new());
-        for (at, mut spec) in specs.drain(..).enumerate() {
+        let (mut sames, mut errors, mut graphs) = (Sames::default(), read.errors, 0);
+        for (at, mut spec) in read.jobs.into_iter().enumerate() {
             reading.at = at;
             asked::take_profile(&mut spec, inbox);
             match reading.job(spec, &places) {
                 Ok(job) => {
+                    graphs += size(&job.filled.graph);
                     sames.see(&job.spec, &job.filled);
                     each(&job);
                 }
                 // the jobs of a sweep have their faults in common
                 Err(more) => errors.extend(more.into_iter().filter(|e| !errors.contains(e)).collect::<Vec<_>>()),
+            }
+            if graphs > asked::MOST_GRAPHS {
+                errors.push(JobFileError::whole(asked::TOO_LARGE));
+                break;
             }
             if errors.len() > MAX_ERRORS {
                 break;
@@ -197,6 +202,7 @@ impl Ground<'_> {
         if errors.is_empty() {
             Ok(sames.words().map(|(entry, words)| places.error(entry, &["repeat"], &words)).collect())
         } else {
+            job_file::in_order(&mut errors);
             Err(job_file::at_most(errors))
         }
     }
@@ -216,44 +222,54 @@ impl Ground<'_> {
 
 impl Reading<'_> {
     fn job(&mut self, spec: JobSpec, places: &Places<'_>) -> Result<Planned, Vec<JobFileError>> {
-        let at = |path: &[&str], words: &str| places.error(spec.entry, path, words);
-        let server = self.ground.info.as_ref().filter(|_| self.ground.preflight);
-        let filled = asked::fill(&spec, "graph", self);
-        let (workflow, filled) = filled.map_err(|wrong| {
-            let mut errors: Vec<_> = wrong
-                .iter()
-                .map(|wrong| at(&wrong.path.iter().map(String::as_str).collect::<Vec<_>>(), &wrong.words))
-                .collect();
+        let at = |path: &[String], words: &str| {
+            places.error(spec.origin.entry, &path.iter().map(String::as_str).collect::<Vec<_>>(), words)
+        };
+        // what could not be read would have filled it otherwise
+        let server = self.ground.info.as_ref().filter(|_| self.ground.preflight && !spec.origin.is_partial);
+        let asked = asked::fill(&spec, "graph", self);
+        let unsure = asked.unsure();
+        let Asked { filled, wrong } = asked;
+        let mut errors: Vec<_> = wrong.iter().map(|wrong| at(&wrong.path, &wrong.words)).collect();
+        let mut refused = Vec::new();
+        match (&filled, &spec.workflow) {
+            (Some((_, filled)), _) => {
+                let places = filled.files.iter().map(|file| (file, InputRef::new(&file.node, &file.input)));
+                for (file, _) in places.clone().filter(|(_, place)| !unsure.contains(place)) {
+                    errors.extend(
+                        self.lacks(&filled.graph, file).map(|words| at(std::slice::from_ref(&file.slot), &words)),
+                    );
+                }
+                if let Some((info, _)) = server {
+                    let brought = places.map(|(_, place)| place).collect();
+                    let (edits, extra) = (&filled.tries.edits, spec.extra_data.as_ref());
+                    refused = preflight::check_tries(&filled.graph, edits, extra, info, &brought);
+                    refused.retain(|fault| fault.place().is_none_or(|place| !unsure.contains(&place)));
+                }
+            }
             // a link to nothing hides none of the others
-            if let (Source::Graph(graph), Some((info, server))) = (&spec.workflow, server)
-                && wrong.iter().any(|wrong| wrong.path.is_empty())
-            {
-                let packs = preflight::packs(graph, spec.extra_data.as_ref());
-                let more = preflight::check(graph, info, &HashSet::new(), &packs);
-                let more = more.iter().filter(|fault| !fault.is_loose);
-                errors.extend(more.map(|fault| at(&[], &format!("{server} would refuse it: {fault}"))));
+            (None, Source::Graph(graph)) => {
+                if let Some((info, _)) = server {
+                    let packs = preflight::packs(graph, spec.extra_data.as_ref());
+                    refused = preflight::check(graph, info, &HashSet::new(), &packs);
+                    refused.retain(|fault| !fault.is_loose);
+                }
             }
-            errors
-        })?;
-        let mut errors = Vec::new();
-        for file in &filled.files {
-            if let Some(words) = self.lacks(&filled.graph, file) {
-                errors.push(at(&[&file.slot], &words));
-            }
+            (None, _) => {}
         }
-        if let Some((info, server)) = server {
-            let brought: HashSet<_> = filled.files.iter().map(|file| InputRef::new(&file.node, &file.input)).collect();
-            let extra = spec.extra_data.as_ref();
-            for fault in preflight::check_tries(&filled.graph, &filled.tries.edits, extra, info, &brought) {
-                let path = place_of(&fault, &spec, &workflow);
-                let path: Vec<&str> = path.iter().map(String::as_str).collect();
+        if let Some((_, server)) = server {
+            for fault in refused {
+                let path = path_of(&fault, &spec, filled.as_ref().map(|(workflow, _)| &**workflow));
                 let error = at(&path, &format!("{server} would refuse it: {fault}"));
                 if !errors.contains(&error) {
                     errors.push(error);
                 }
             }
         }
-        if errors.is_empty() { Ok(Planned { spec, workflow, filled }) } else { Err(errors) }
+        match filled {
+            Some((workflow, filled)) if errors.is_empty() => Ok(Planned { spec, workflow, filled }),
+            _ => Err(errors),
+        }
     }
 
     /// Why an input's file can't be had.
@@ -261,6 +277,9 @@ impl Reading<'_> {
         let is_there = |name: &str| self.dir.join(name).is_file();
         match &file.value {
             FileValue::Job(job) => asked::Ground::after(self, job).err(),
+            FileValue::Server(name) if self.ground.lists(graph, file, name) == Some(false) => {
+                Some(format!("`{}` is not among the server's inputs", clean(name)))
+            }
             // one of the server's may be meant
             FileValue::Local(path) if !is_there(path) && self.ground.lists(graph, file, path) != Some(true) => {
                 Some(no_file(&self.dir.join(path)))
@@ -279,23 +298,47 @@ impl Reading<'_> {
 }
 
 /// What in a job leads to the input that a server would refuse: the slot or edit that filled it, or the graph's own.
-fn place_of(fault: &preflight::Fault, spec: &JobSpec, workflow: &Workflow) -> Vec<String> {
+fn path_of(fault: &preflight::Fault, spec: &JobSpec, workflow: Option<&Workflow>) -> Vec<String> {
     let Some(node) = &fault.node else { return Vec::new() };
-    let input = fault.input.as_deref().unwrap_or_default();
-    let place = InputRef::new(node, input);
-    let titles = workflow::titles(&workflow.graph);
-    let is_it = |key: &&String| workflow::graph::place(&workflow.graph, &titles, key).as_ref() == Ok(&place);
-    if let Some(key) = spec.set.keys().find(is_it) {
-        return vec!["set".to_owned(), key.clone()];
+    if let (Some(workflow), Some(place)) = (workflow, fault.place()) {
+        let titles = workflow::titles(&workflow.graph);
+        let is_it = |key: &&String| workflow::graph::place(&workflow.graph, &titles, key).as_ref() == Ok(&place);
+        if let Some(key) = spec.set.keys().find(is_it) {
+            return vec!["set".to_owned(), key.clone()];
+        }
+        let filled = |slot: &&workflow::Slot| slot.inputs.contains(&place) && spec.slots.contains_key(&slot.name);
+        if let Some(slot) = workflow.slots.iter().find(filled) {
+            return vec![slot.name.clone()];
+        }
     }
-    let filled = |slot: &&workflow::Slot| slot.inputs.contains(&place) && spec.slots.contains_key(&slot.name);
-    if let Some(slot) = workflow.slots.iter().find(filled) {
-        return vec![slot.name.clone()];
+    let own = match &spec.workflow {
+        Source::Graph(_) => {
+            let input = fault.input.iter().flat_map(|input| ["inputs", input.as_str()]);
+            std::iter::once(node.as_str()).chain(input).collect()
+        }
+        Source::Page(_) => Vec::new(),
+        Source::Named(_) => vec!["workflow"],
+    };
+    spec.origin.graph_under.into_iter().chain(own).map(str::to_owned).collect()
+}
+
+/// How long a graph is as text, in bytes.
+fn size(graph: &Graph) -> usize {
+    struct Count(usize);
+    impl Write for Count {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            self.0 += bytes.len();
+            Ok(bytes.len())
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
     }
-    match &spec.workflow {
-        Source::Graph(_) => [node.as_str(), "inputs", input].map(str::to_owned).to_vec(),
-        Source::Page(_) | Source::Named(_) => vec!["workflow".to_owned()],
-    }
+    let mut count = Count(0);
+    // counting can't fail
+    let _ = serde_json::to_writer(&mut count, graph);
+    count.0
 }
 
 /// What a job changes in its workflow, an input a line.

@@ -3,14 +3,14 @@
 //! Pure. The engine and `comfytop check` both read jobs by this, so that what one says the other says; what is there
 //! each of them knows in its own way ([`Ground`]).
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;
 
 use serde_json::{Map, Value};
 
 use super::convert::When;
 use super::object_info::ObjectInfo;
-use super::{FillFault, Filled, Graph, SeedChoice, Workflow};
+use super::{FillFault, Filled, Graph, InputRef, SeedChoice, Workflow, WorkflowError, graph};
 use crate::config::InboxConfig;
 use crate::job_file::{JobSpec, PAGE_GRAPH, Source};
 use crate::text;
@@ -81,11 +81,31 @@ pub fn profile_faults(inbox: &InboxConfig, workflow: &Workflow) -> Vec<String> {
     faults.filter(is_one).map(|fault| fault.to_string()).collect()
 }
 
-/// The workflow of a job, and its graph with the job's values in it. `name`: what a graph of its own is called.
-///
-/// # Errors
-/// All that is wrong.
-pub fn fill(spec: &JobSpec, name: &str, ground: &mut impl Ground) -> Result<(Arc<Workflow>, Filled), Vec<Wrong>> {
+/// What came of a job.
+#[derive(Debug)]
+pub struct Asked {
+    /// Its workflow, and the graph with the job's values in it as far as they fit.
+    pub filled: Option<(Arc<Workflow>, Filled)>,
+    /// All that is wrong.
+    pub wrong: Vec<Wrong>,
+}
+
+impl Asked {
+    /// The inputs that something wrong was meant for: what stands there is not what the job wants.
+    pub fn unsure(&self) -> HashSet<InputRef> {
+        let Some((workflow, _)) = &self.filled else { return HashSet::new() };
+        let titles = graph::titles(&workflow.graph);
+        let keys = self.wrong.iter().filter_map(|wrong| wrong.path.last());
+        let inputs = keys.flat_map(|key| match workflow.slots.iter().find(|slot| slot.name == *key) {
+            Some(slot) => slot.inputs.iter().chain(slot.also.iter().map(|also| &also.input)).cloned().collect(),
+            None => graph::place(&workflow.graph, &titles, key).ok().into_iter().collect::<Vec<_>>(),
+        });
+        inputs.collect()
+    }
+}
+
+/// Fills a job. `name`: what a graph of its own is called.
+pub fn fill(spec: &JobSpec, name: &str, ground: &mut impl Ground) -> Asked {
     let mut wrong = Vec::new();
     if let Some(server) = &spec.server {
         let there = ground.servers();
@@ -99,47 +119,52 @@ pub fn fill(spec: &JobSpec, name: &str, ground: &mut impl Ground) -> Result<(Arc
     wrong.extend(lacking.map(|words| Wrong::at(&["after"], words)));
     let workflow = match workflow(spec, name, ground) {
         Ok(workflow) => workflow,
-        Err(why) => {
-            wrong.push(why);
-            return Err(wrong);
+        Err(more) => {
+            wrong.extend(more);
+            return Asked { filled: None, wrong };
         }
     };
-    match workflow.fill(spec) {
-        Ok(filled) if wrong.is_empty() => Ok((workflow, filled)),
-        Ok(_) => Err(wrong),
-        Err(faults) => {
-            wrong.extend(faults.iter().map(|fault| Wrong::at(&fault.path(), fault.to_string())));
-            Err(wrong)
-        }
-    }
+    let (filled, faults) = workflow.fill_as_far(spec);
+    wrong.extend(faults.iter().map(|fault| Wrong::at(&fault.path(), fault.to_string())));
+    Asked { filled: Some((workflow, filled)), wrong }
 }
 
-fn workflow(spec: &JobSpec, name: &str, ground: &mut impl Ground) -> Result<Arc<Workflow>, Wrong> {
+fn workflow(spec: &JobSpec, name: &str, ground: &mut impl Ground) -> Result<Arc<Workflow>, Vec<Wrong>> {
     let only = spec.server.as_deref();
+    let in_graph = |path: &[&str], words: String| {
+        let path: Vec<&str> = spec.origin.graph_under.into_iter().chain(path.iter().copied()).collect();
+        Wrong::at(&path, words)
+    };
+    let wrong = |error: WorkflowError| match error {
+        WorkflowError::BrokenNodes(nodes) => {
+            nodes.iter().map(|node| in_graph(&node.path(), node.to_string())).collect()
+        }
+        other => vec![in_graph(&[], other.to_string())],
+    };
     match &spec.workflow {
-        Source::Graph(graph) => {
-            Workflow::from_graph(name, Arc::<Graph>::clone(graph)).map_err(|why| Wrong::at(&[], why.to_string()))
-        }
+        Source::Graph(graph) => Workflow::from_graph(name, Arc::<Graph>::clone(graph)).map(Arc::new).map_err(wrong),
         Source::Page(page) => match ground.nodes(only) {
-            None => Err(Wrong::at(&[], PAGE_GRAPH)),
-            Some(nodes) => Workflow::from_page(name, page, None, &nodes, ground.when())
-                .map_err(|why| Wrong::at(&[], why.to_string())),
+            None => Err(vec![Wrong::at(&[], PAGE_GRAPH)]),
+            Some(nodes) => Workflow::from_page(name, page, None, &nodes, ground.when()).map(Arc::new).map_err(wrong),
         },
-        Source::Named(Some(named)) => {
-            return ground.workflow(named, only).map_err(|why| Wrong::at(&["workflow"], why));
-        }
+        Source::Named(Some(named)) => ground.workflow(named, only).map_err(|why| vec![Wrong::at(&["workflow"], why)]),
         Source::Named(None) => {
             let there = ground.workflow_names().join(", ");
-            Err(Wrong::at(&[], format!("`workflow` is missing: name one of {there}")))
+            Err(vec![Wrong::at(&[], format!("`workflow` is missing: name one of {there}"))])
         }
     }
-    .map(Arc::new)
 }
 
 /// What is said of a job that is to be waited for and is not there; `names`: those that are.
 pub fn no_job<'n>(name: &str, names: impl IntoIterator<Item = &'n str>) -> String {
     let hint = text::did_you_mean(name, names);
     format!("no job `{}`{hint}: it must have been taken before this one", text::clean(name))
+}
+
+/// What is said of a job of the same file that stands no earlier than the one that is to wait for it.
+pub fn no_earlier_job(name: &str) -> String {
+    let name = text::clean(name);
+    format!("`{name}` does not stand before this job in the file: a job waits only for what was taken before it")
 }
 
 /// Jobs of a file that `repeat` makes and that give the same again and again.
@@ -151,7 +176,7 @@ impl Sames {
     pub fn see(&mut self, spec: &JobSpec, filled: &Filled) {
         let copy = spec.variant.as_ref().and_then(|variant| variant.values.get("repeat")?.as_u64());
         if let (Some(copy), SeedChoice::Given(_) | SeedChoice::None) = (copy, filled.seed) {
-            let count = self.0.entry(spec.entry).or_default();
+            let count = self.0.entry(spec.origin.entry).or_default();
             *count = copy.max(*count);
         }
     }
@@ -167,6 +192,11 @@ impl Sames {
         })
     }
 }
+
+/// The graphs of one file, filled, take no more room than this as text, in bytes: a sweep of a thousand large graphs would.
+pub const MOST_GRAPHS: usize = 32 << 20;
+/// What is said of a file whose graphs do.
+pub const TOO_LARGE: &str = "the graphs of its jobs are too large together: split it into several files";
 
 /// What is said of a file that is named as a picture and is none.
 pub fn no_picture(name: &str) -> String {

@@ -75,13 +75,16 @@ pub fn convert_object(root: &Map<String, Value>, info: &ObjectInfo, when: When) 
     }
     let unpacked = groups::as_subgraphs(root, info);
     let root = unpacked.as_ref().unwrap_or(root);
-    let mut sheets = sheet::Sheets::read(root)?;
+    let mut sheets = sheet::Sheets::read(root).map_err(ConvertError::Faults)?;
     settle::settle(&mut sheets, info);
     settle::apply_primitives(&mut sheets);
     let mut unfolded = follow::Unfolded::new(&sheets)?;
     unfolded.everywhere = send::everywhere(&sheets, root);
-    let warnings = send::warnings(&unfolded);
+    let mut warnings = send::warnings(&unfolded);
     let graph = send::Sender::new(&unfolded, info, when).send().map_err(ConvertError::Faults)?;
+    if graph.is_empty() {
+        warnings.push("nothing comes of it: it has no node that runs".to_owned());
+    }
     Ok(Converted { graph, warnings })
 }
 

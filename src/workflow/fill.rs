@@ -87,8 +87,8 @@ impl FileValue {
 }
 
 impl Workflow {
-    /// Puts the values of one try into a copy of the graph.
-    pub(super) fn fill_once(&self, job: &JobSpec) -> Result<Filled, Vec<FillFault>> {
+    /// Puts the values of one try into a copy of the graph, as far as they fit.
+    pub(super) fn fill_once(&self, job: &JobSpec) -> (Filled, Vec<FillFault>) {
         // a graph that came in the job file keeps its own seed; a workflow's is only a placeholder
         let raw = !matches!(job.workflow, Source::Named(_));
         let mut filling = Filling {
@@ -98,7 +98,7 @@ impl Workflow {
             seed_inputs: self.seed_inputs().to_vec(),
             files: Vec::new(),
             faults: Vec::new(),
-            textual: job.textual,
+            textual: job.origin.textual,
         };
         for (key, value) in &job.slots {
             filling.slot(key, value);
@@ -106,14 +106,14 @@ impl Workflow {
                 break;
             }
         }
-        filling.missing(&job.slots);
+        // what seems to be missing may be what could not be read
+        if !job.origin.is_partial {
+            filling.missing(&job.slots);
+        }
         if raw {
             filling.own_files();
         }
         filling.set(&job.set);
-        if !filling.faults.is_empty() {
-            return Err(at_most(filling.faults));
-        }
         let seed = match filling.seed {
             Some(seed) => seed,
             None if filling.seed_inputs.is_empty() => SeedChoice::None,
@@ -121,8 +121,8 @@ impl Workflow {
             None => SeedChoice::Random,
         };
         let shape = self.shape(&filling.graph);
-        let Filling { graph, seed_inputs, files, .. } = filling;
-        Ok(Filled { graph, seed, seed_inputs, files, shape, tries: Tries::default() })
+        let Filling { graph, seed_inputs, files, faults, .. } = filling;
+        (Filled { graph, seed, seed_inputs, files, shape, tries: Tries::default() }, at_most(faults))
     }
 
     fn shape(&self, graph: &Graph) -> Shape {

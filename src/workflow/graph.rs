@@ -4,6 +4,7 @@
 //! server thinks of a graph only the server says.
 
 use std::collections::BTreeMap;
+use std::fmt;
 
 use serde_json::{Map, Value};
 
@@ -68,6 +69,36 @@ const NO_OUTPUT: &[&str] = &[
     "WanImageToVideo",
 ];
 
+/// What keeps a node of a graph from being one.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct BrokenNode {
+    pub id: String,
+    /// Fit to show.
+    title: String,
+    /// `None`: the node as a whole.
+    pub input: Option<String>,
+    /// Fit to show.
+    why: String,
+}
+
+impl BrokenNode {
+    /// Where in the graph it stands.
+    pub fn path(&self) -> Vec<&str> {
+        let input = self.input.iter().flat_map(|input| ["inputs", input.as_str()]);
+        std::iter::once(self.id.as_str()).chain(input).collect()
+    }
+}
+
+impl fmt::Display for BrokenNode {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "node {}", text::clean(&self.id))?;
+        if !self.title.is_empty() {
+            write!(f, " ({})", self.title)?;
+        }
+        write!(f, " {}", self.why)
+    }
+}
+
 /// So many faults of a graph are told.
 const MOST_FAULTS: usize = 20;
 
@@ -81,25 +112,23 @@ pub(super) fn check(graph: &Graph) -> Result<(), WorkflowError> {
     }
     let mut broken = Vec::new();
     for (id, node) in graph {
-        let mut fault = |why: String| {
-            let title = Some(title(node)).filter(|title| !title.is_empty());
-            let title = title.map(|title| format!(" ({title})")).unwrap_or_default();
-            broken.push(format!("node {}{title} {why}", text::clean(id)));
+        let mut fault = |input: Option<&String>, why: String| {
+            broken.push(BrokenNode { id: id.clone(), title: title(node), input: input.cloned(), why });
         };
         if class(node).is_none() {
-            fault("has no `class_type`; a graph in API format is wanted".to_owned());
+            fault(None, "has no `class_type`; a graph in API format is wanted".to_owned());
             continue;
         }
         let Some(inputs) = node.get("inputs").and_then(Value::as_object) else {
-            fault("has no `inputs`; a graph in API format is wanted".to_owned());
+            fault(None, "has no `inputs`; a graph in API format is wanted".to_owned());
             continue;
         };
         for (input, value) in inputs {
             if let Some(from) = link(value)
                 && !graph.contains_key(from)
             {
-                let (input, from) = (text::clean(input), text::clean(from));
-                fault(format!("takes its `{input}` from node {from}, which is not there"));
+                let (name, from) = (text::clean(input), text::clean(from));
+                fault(Some(input), format!("takes its `{name}` from node {from}, which is not there"));
             }
         }
         if broken.len() >= MOST_FAULTS {

@@ -36,6 +36,13 @@ pub struct Fault {
     pub is_loose: bool,
 }
 
+impl Fault {
+    /// The input that it is about.
+    pub fn place(&self) -> Option<InputRef> {
+        Some(InputRef::new(self.node.as_deref()?, self.input.as_deref()?))
+    }
+}
+
 impl fmt::Display for Fault {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.node {

@@ -30,40 +30,39 @@ impl Workflow {
     /// # Errors
     /// Every fault, in the order of the job's keys; those that are missing last.
     pub fn fill(&self, job: &JobSpec) -> Result<Filled, Vec<FillFault>> {
+        let (filled, faults) = self.fill_as_far(job);
+        if faults.is_empty() { Ok(filled) } else { Err(faults) }
+    }
+
+    /// The same, and what fits although other values don't: so that all else that is wrong can be told at once.
+    pub fn fill_as_far(&self, job: &JobSpec) -> (Filled, Vec<FillFault>) {
         let Some(until) = &job.until else { return self.fill_once(job) };
         let mut faults = Vec::new();
         let mut filled = Tried::default();
         // one after another: a hundred copies of a large graph would take much room
         for (spec, values) in job.variations() {
-            match self.fill_once(&spec) {
-                Ok(one) => filled.add(&one, &values),
-                Err(more) => {
-                    let more = more.into_iter().map(|fault| in_vary(fault, &values));
-                    faults.extend(more.filter(|fault| !faults.contains(fault)).collect::<Vec<_>>());
-                }
-            }
+            let (one, more) = self.fill_once(&spec);
+            filled.add(&one, &values);
+            let more = more.into_iter().map(|fault| in_vary(fault, &values));
+            faults.extend(more.filter(|fault| !faults.contains(fault)).collect::<Vec<_>>());
             if faults.len() > MAX_ERRORS {
                 break;
             }
         }
-        if !faults.is_empty() {
-            return Err(fill::at_most(faults));
-        }
         let Tried { first, variations, edits, wrong } = filled;
-        let mut first = match first {
-            Some(first) => first,
-            None => self.fill_once(job)?,
-        };
+        let mut first = first.unwrap_or_else(|| {
+            let (one, more) = self.fill_once(job);
+            faults.extend(more);
+            one
+        });
         let count = variations.len();
         let tries = until.tries.unwrap_or(match (&until.vary, until.minutes) {
             (Varied::Lists(_), _) => u32::try_from(count).unwrap_or(u32::MAX),
             (_, Some(_)) => crate::job::MOST_TRIES,
             (_, None) => TRIES,
         });
-        check(first.seed, count, until, tries)?;
-        if let Some(wrong) = wrong {
-            return Err(vec![wrong]);
-        }
+        faults.extend(check(first.seed, count, until, tries));
+        faults.extend(wrong);
         let vary = match &until.vary {
             Varied::Seed => Vary::Seed,
             Varied::Increment => Vary::Increment,
@@ -71,7 +70,7 @@ impl Workflow {
         };
         first.tries.edits = edits;
         first.tries.goal = Some(Goal { gate: until.gate, tries, minutes: until.minutes, vary });
-        Ok(first)
+        (first, fill::at_most(faults))
     }
 }
 
@@ -113,7 +112,7 @@ fn variation(filled: &Filled, values: &Map<String, Value>) -> Variation {
 }
 
 /// What can't be tried so often.
-fn check(seed: SeedChoice, count: usize, until: &Until, tries: u32) -> Result<(), Vec<FillFault>> {
+fn check(seed: SeedChoice, count: usize, until: &Until, tries: u32) -> Option<FillFault> {
     let key = if until.gate.is_some() { "until" } else { "best_of" };
     let most = u32::try_from(count).unwrap_or(u32::MAX);
     if seed == SeedChoice::None && (count == 0 || tries > most) {
@@ -122,9 +121,9 @@ fn check(seed: SeedChoice, count: usize, until: &Until, tries: u32) -> Result<()
         } else {
             format!("has {tries} tries and {count} values to vary, and the workflow has no seed for more")
         };
-        return Err(vec![FillFault::Tries { key, why }]);
+        return Some(FillFault::Tries { key, why });
     }
-    Ok(())
+    None
 }
 
 /// What can't be varied.

@@ -2,7 +2,7 @@
 
 #![allow(clippy::needless_pass_by_value, reason = "what is passed here was just made")]
 
-use comfytop::workflow::convert::{self, ConvertError};
+use comfytop::workflow::convert::{self, ConvertError, Converted};
 use comfytop::workflow::object_info::ObjectInfo;
 use proptest::prelude::*;
 use serde_json::{Value, json};
@@ -70,6 +70,8 @@ fn what_can_never_run_is_refused_with_the_node_and_its_title() {
     for shapeless in [json!(3), json!({}), json!({"id": null}), json!({"id": []})] {
         assert_eq!(refusal(&graph(json!([shapeless]), json!([]))), "node number 1: it is not an object with an `id`");
     }
+    let several = graph(json!([3, node(3, "LoadImage", json!([]), json!([])), {}]), json!([]));
+    assert_eq!(refusal(&several).lines().count(), 2, "{}", refusal(&several));
 }
 
 #[test]
@@ -82,6 +84,22 @@ fn what_nobody_knows_and_nobody_needs_is_left_out_with_a_word() {
     assert_eq!(converted.graph.keys().collect::<Vec<_>>(), ["9"]);
     let [warning] = converted.warnings.as_slice() else { panic!("{:?}", converted.warnings) };
     assert!(warning.starts_with("node 7 (my SomePanel): left out"), "{warning}");
+}
+
+#[test]
+fn a_link_that_the_page_loses_is_told() {
+    let mut get = node(1, "GetNode", json!([]), json!([{"type": "IMAGE", "links": [1]}]));
+    get["widgets_values"] = json!(["nobody's"]);
+    let lost = converted(&graph(
+        json!([get, node(2, "PreviewImage", image(1), json!([]))]),
+        json!([[1, 1, 0, 2, 0, "IMAGE"]]),
+    ));
+    let Converted { graph: sent, warnings } = lost.expect("as the page does");
+    assert_eq!(sent["2"]["inputs"], json!({}));
+    assert!(warnings[0].starts_with("node 1 (my GetNode): gives nothing: no Set node has its name"), "{warnings:?}");
+
+    let empty = converted(&graph(json!([node(8, "Note", json!([]), json!([]))]), json!([]))).expect("as the page does");
+    assert_eq!((empty.graph.len(), empty.warnings.len()), (0, 1), "{:?}", empty.warnings);
 }
 
 #[test]

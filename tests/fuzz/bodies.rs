@@ -36,7 +36,7 @@ fn job_file(format: Format, bytes: &[u8]) {
         Ok(jobs) => {
             assert!(!jobs.is_empty() && jobs.len() <= job_file::MAX_JOBS);
             for job in jobs {
-                let _ = (job_file::text_of(&job), places.error(job.entry, &["set", "1.a"], "x"));
+                let _ = (job_file::text_of(&job), places.error(job.origin.entry, &["set", "1.a"], "x"));
             }
         }
         Err(errors) => assert!(!errors.is_empty() && errors.iter().all(|e| !e.message.contains('\n'))),

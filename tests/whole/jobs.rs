@@ -187,6 +187,54 @@ fn a_graph_of_the_page_and_a_picture_are_enough() {
     stage.until_file("jobs/done/000001-mine.json");
 }
 
+/// Faults of the file, of its slots, of its inputs, and what the server would refuse: none hides another.
+#[test]
+fn all_that_is_wrong_with_a_file_is_told_at_once() {
+    let stage = Stage::with(&Wish::default());
+    let wrong = r#"[{"workflow": "wan2.2-i2v-loop", "image": "none.png",
+  "priority": "high",
+  "lenght": 5, "set": {"nodot": 1}},
+ {"workflow": {"1": {"class_type": "EmptyImage", "inputs": {"batch_size": 1, "color": 0, "height": 64,
+   "width": 70000}},
+  "2": {"class_type": "SaveImage", "inputs": {"images": ["1", 0], "filename_prefix": "x"}}},
+  "nonesuch": 1},
+ {"workflow": {"2": {"class_type": "SaveImage", "inputs": {
+   "images": ["9", 0], "filename_prefix": "x"}}},
+  "name": "a", "name": "b", "after": "c"},
+ {"workflow": "wan2.2-i2v-loop", "image": "input:gone.png", "name": "c"}]"#;
+    fs::write(stage.at("wrong.json"), wrong).expect("written");
+    let told = stage.run(&["check", &stage.at("wrong.json").display().to_string()]);
+    let of_file = [
+        "2:3: `priority` must be",
+        "3:3: no slot `lenght` in",
+        "3:24: `nodot` names no input",
+        "7:3: no slot `nonesuch` in",
+        "9:4: node 2 (SaveImage) takes its `images` from node 9",
+        "10:16: `name` stands twice",
+        "10:29: `c` does not stand before this job in the file",
+    ];
+    let more = [
+        "1:34: there is no file",
+        "5:4: the server would refuse it: EmptyImage (1): `width` must be from 1 to 16384",
+        "11:34: `gone.png` is not among the server's inputs",
+    ];
+    for words in of_file.iter().chain(&more) {
+        assert!(told.out.contains(&format!("wrong.json:{words}")), "{words} in\n{}", told.out);
+    }
+    assert_eq!(told.out.matches("wrong.json:").count(), of_file.len() + more.len(), "nothing else in\n{}", told.out);
+
+    // dropped, it is refused for all that its text tells
+    stage.drop_file("wrong.json", wrong);
+    stage.until_state(1, "rejected");
+    stage.until_file("jobs/failed/000001-wrong.json.error.txt");
+    let error = stage.text("jobs/failed/000001-wrong.json.error.txt");
+    for words in of_file {
+        let (line, rest) = words.split_once(':').expect("a line");
+        let (column, words) = rest.split_once(": ").expect("a column");
+        assert!(error.contains(&format!("line {line}, column {column}: {words}")), "{words} in\n{error}");
+    }
+}
+
 #[test]
 fn the_verbs_about_job_files_and_workflows() {
     let stage = Stage::served(&Wish::default());

@@ -22,6 +22,11 @@ fn the_same_job_dropped_twice_is_rendered_once() {
     stage.until_file("jobs/done/000002-again.json.result.json");
     assert!(stage.show(2).contains("duplicate of #1"));
     assert_eq!(stage.begun().len(), 1);
+    fs::write(stage.at("start.png"), super::stage::IMAGE).expect("written");
+    fs::write(stage.at("third.json"), job("third", 9).to_string()).expect("written");
+    let added = stage.run(&["add", &stage.at("third.json").display().to_string()]);
+    assert_eq!((added.code, added.out.trim()), (0, "3"));
+    assert!(added.err.contains("(#3): a duplicate of #1, not rendered; `comfytop requeue 3` does"), "{}", added.err);
     // Asked for, it runs.
     stage.run(&["requeue", "2"]).well();
     stage.until_state(2, "done");

@@ -25,7 +25,7 @@ impl Driver {
         match job_file::parse(format, &bytes) {
             Ok(mut specs) => {
                 let spec = specs.get_mut(index).ok_or_else(|| format!("{id} is not in its file"))?;
-                if spec.textual {
+                if spec.origin.textual {
                     // the cells as the slots read them
                     for (slot, value) in prompt.map(|prompt| prompt.slots).unwrap_or_default() {
                         if let Some(cell) = spec.slots.get_mut(&slot) {

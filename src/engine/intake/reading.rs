@@ -20,7 +20,7 @@ use crate::job::{Failure, FailureKind, Goal, JobId, Shape};
 use crate::job_file::{self, Format, JobFileError, JobSpec, Places, Source, Variant};
 use crate::store::Prompt;
 use crate::text;
-use crate::workflow::asked::{self, Ground, Sames};
+use crate::workflow::asked::{self, Asked, Ground, Sames};
 use crate::workflow::convert::When;
 use crate::workflow::object_info::ObjectInfo;
 use crate::workflow::{Filled, SeedChoice, Workflow};
@@ -28,8 +28,6 @@ use inputs::NoInput;
 
 /// Larger files are not copied on the engine's own thread.
 pub(super) const LARGE: u64 = 8 << 20;
-/// The graphs of one file, filled, take no more room than this: a sweep of a thousand large graphs would.
-const MOST_GRAPHS: usize = 256 << 20;
 
 /// A job as its file asks for it, before it has a number.
 pub(super) struct Draft {
@@ -137,6 +135,8 @@ pub(super) struct Reader<'a> {
     named: Vec<PathBuf>,
     /// The names of its jobs so far, and which each means: a job that is rendered already, or itself.
     names: Vec<(String, JobId)>,
+    /// The names of all its jobs.
+    all_names: Vec<String>,
     graphs: usize,
     sames: Sames,
     /// What an edited job was before: what it names unchanged is what was kept then.
@@ -168,6 +168,7 @@ impl<'a> Reader<'a> {
             wants_server: false,
             named: Vec::new(),
             names: Vec::new(),
+            all_names: Vec::new(),
             graphs: 0,
             sames: Sames::default(),
             before: None,
@@ -187,17 +188,18 @@ impl<'a> Reader<'a> {
 
     /// All its jobs.
     pub fn drafts(mut self) -> Result<Drafts, Wait> {
-        let rejected = |why| Drafts::alone(Draft::rejected(&self.drop.name, why));
-        let specs = match job_file::parse(self.drop.format(), &self.drop.bytes) {
-            Ok(specs) => specs,
-            Err(errors) => return Ok(rejected(all(errors.into_iter().map(placed)))),
-        };
-        let mut jobs = Vec::with_capacity(specs.len());
-        for spec in specs {
+        let read = job_file::read(self.drop.format(), &self.drop.bytes);
+        let name = |spec: &JobSpec| job_file::job_name(spec.name.as_deref(), &self.drop.name);
+        self.all_names = read.jobs.iter().map(name).collect();
+        if !read.errors.is_empty() {
+            let why = self.faults(read);
+            return Ok(self.rejected(why));
+        }
+        let mut jobs = Vec::with_capacity(read.jobs.len());
+        for spec in read.jobs {
             jobs.push(self.draft(spec)?);
-            if self.graphs > MOST_GRAPHS {
-                let why = "its graphs are too large together: split it into several files";
-                return Ok(rejected(rejection(why, "")));
+            if self.graphs > asked::MOST_GRAPHS {
+                return Ok(self.rejected(rejection(asked::TOO_LARGE, "")));
             }
         }
         if let Some(why) = self.unread {
@@ -214,6 +216,37 @@ impl<'a> Reader<'a> {
         Ok(Drafts { jobs, doubts, named: self.named })
     }
 
+    /// All that is wrong with a file that can't be read, and with those of its jobs that can.
+    fn faults(&mut self, read: job_file::Reading) -> Failure {
+        let mut errors = read.errors;
+        for mut spec in read.jobs {
+            asked::take_profile(&mut spec, &self.drop.inbox);
+            self.wants_server = false;
+            let asked = asked::fill(&spec, &self.drop.name, self);
+            let name = job_file::job_name(spec.name.as_deref(), &self.drop.name);
+            let own = JobId(self.first.0 + self.names.len() as u64);
+            self.names.push((name, own));
+            // what only a server can say is told when the file can be read
+            for wrong in asked.wrong.iter().filter(|_| !self.wants_server) {
+                let path: Vec<&str> = wrong.path.iter().map(String::as_str).collect();
+                let error = self.place(spec.origin.entry, &path, &wrong.words);
+                // the jobs of a sweep have their faults in common
+                if !errors.contains(&error) {
+                    errors.push(error);
+                }
+            }
+            if errors.len() > job_file::MAX_ERRORS {
+                break;
+            }
+        }
+        all(job_file::at_most(errors).into_iter().map(placed))
+    }
+
+    /// The file as one job that was rejected.
+    fn rejected(&self, why: Failure) -> Drafts {
+        Drafts::alone(Draft::rejected(&self.drop.name, why))
+    }
+
     fn draft(&mut self, mut spec: JobSpec) -> Result<Draft, Wait> {
         asked::take_profile(&mut spec, &self.drop.inbox);
         let named = match &spec.workflow {
@@ -221,21 +254,21 @@ impl<'a> Reader<'a> {
             Source::Graph(_) | Source::Page(_) => Format::stem(&self.drop.name).to_owned(),
         };
         self.wants_server = false;
-        let filled = asked::fill(&spec, &self.drop.name, self);
+        let Asked { filled, wrong } = asked::fill(&spec, &self.drop.name, self);
         // A server may say so any moment; only who waits for an answer is told so at once.
-        if filled.is_err() && self.wants_server && self.drop.can_wait() {
+        if !wrong.is_empty() && self.wants_server && self.drop.can_wait() {
             let words = "a server that says what its nodes can do".to_owned();
             return Err(Wait::NotThereYet(Missing { words, files: Vec::new() }));
         }
         let mut after: Vec<JobId> = spec.after.iter().flat_map(|name| self.jobs_called(name)).flatten().collect();
         let filled = match filled {
-            Ok((workflow, filled)) => {
+            Some((workflow, filled)) if wrong.is_empty() => {
                 self.sames.see(&spec, &filled);
                 self.ready(&spec, &workflow, filled, &mut after)
             }
-            Err(wrong) => Err(all(wrong.iter().map(|wrong| {
+            _ => Err(all(wrong.iter().map(|wrong| {
                 let path: Vec<&str> = wrong.path.iter().map(String::as_str).collect();
-                self.at(spec.entry, &path, &wrong.words)
+                self.at(spec.origin.entry, &path, &wrong.words)
             }))),
         };
         after.sort_unstable();
@@ -269,6 +302,9 @@ impl<'a> Reader<'a> {
         if found.is_empty() {
             found = self.state.jobs_called(name);
         }
+        if found.is_empty() && self.all_names.iter().any(|other| other == name) {
+            return Err(asked::no_earlier_job(name));
+        }
         if found.is_empty() {
             let names = self.names.iter().map(|(name, _)| name.as_str()).chain(self.state.job_names());
             return Err(asked::no_job(name, names));
@@ -292,7 +328,7 @@ impl<'a> Reader<'a> {
             match self.input(spec, &filled.graph, file, after) {
                 Ok(Some(input)) => files.push(input),
                 Ok(None) | Err(NoInput::Later) => {}
-                Err(NoInput::Never(why)) => wrong.push(self.at(spec.entry, &[&file.slot], &why)),
+                Err(NoInput::Never(why)) => wrong.push(self.at(spec.origin.entry, &[&file.slot], &why)),
             }
         }
         if !wrong.is_empty() {

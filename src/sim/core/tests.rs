@@ -387,3 +387,24 @@ fn free_empties_the_card_and_the_cache() {
     bench.run_out();
     assert!(bench.now - before > 8000, "nothing is cached any more");
 }
+
+#[test]
+fn a_chain_longer_than_the_server_can_follow_is_refused() {
+    let chain = |length: usize| {
+        let mut prompt = crate::sim::graph::Prompt::new();
+        prompt.insert(
+            "0".into(),
+            json!({"class_type": "EmptyImage", "inputs": {"width": 64, "height": 64, "batch_size": 1, "color": 0}}),
+        );
+        for id in 1..length {
+            let inputs = json!({"image": [(id - 1).to_string(), 0], "blur_radius": 1, "sigma": 1.0});
+            prompt.insert(id.to_string(), json!({"class_type": "ImageBlur", "inputs": inputs}));
+        }
+        let inputs = json!({"images": [(length - 1).to_string(), 0], "filename_prefix": "x"});
+        prompt.insert("save".into(), json!({"class_type": "SaveImage", "inputs": inputs}));
+        crate::sim::validate::validate(crate::sim::Dialect::V0_33_0, &mut prompt, None, &|_| true)
+    };
+    assert!(chain(250).is_ok());
+    let Err(refused) = chain(9000) else { panic!("refused") };
+    assert!(format!("{refused:?}").contains("maximum recursion depth exceeded"));
+}

@@ -219,7 +219,7 @@ impl<'s, 'a> Unfolded<'s, 'a> {
     }
 
     /// The Set node that a Get node names: on its own sheet, else on one that this lies in.
-    fn setter(&self, mut place: usize, get: &Node) -> Option<(usize, usize)> {
+    pub fn setter(&self, mut place: usize, get: &Node) -> Option<(usize, usize)> {
         let name = get.first_value()?;
         loop {
             let nodes = &self.sheets.all[self.places[place].sheet].nodes;

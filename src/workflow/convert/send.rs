@@ -218,6 +218,9 @@ pub(super) fn warnings(unfolded: &Unfolded) -> Vec<String> {
             let what = match node.role {
                 _ if node.mode != Mode::Runs || found.len() >= MOST_FAULTS => continue,
                 Role::Stray => "left out: the server does not have its class, and nothing is linked to it",
+                Role::Get if node.is_linked && unfolded.setter(place, node).is_none() => {
+                    "gives nothing: no Set node has its name, and what is linked to it loses that link"
+                }
                 Role::Real(_) if node.rows.iter().any(pictures) => {
                     "a picture or sound that the page takes when it sends this node is left empty"
                 }

@@ -8,7 +8,7 @@ use std::collections::{HashMap, HashSet};
 
 use serde_json::{Map, Number, Value};
 
-use super::error::{Fault, Problem};
+use super::error::{Fault, MOST_FAULTS, Problem};
 use super::widgets::Row;
 use crate::workflow::object_info::Class;
 
@@ -139,19 +139,23 @@ pub(super) enum Role<'a> {
 }
 
 impl<'a> Sheets<'a> {
-    /// Reads the root and the definitions in it.
-    pub fn read(root: &'a Map<String, Value>) -> Result<Self, Fault> {
+    /// Reads the root and the definitions in it; else every node that is none.
+    pub fn read(root: &'a Map<String, Value>) -> Result<Self, Vec<Fault>> {
         let mut sheets = Self::default();
-        sheets.all.push(Sheet::read(root)?);
+        let mut faults = Vec::new();
+        sheets.all.push(Sheet::read(root, &mut faults));
         let mut open = vec![root];
         while let Some(holder) = open.pop() {
             let definitions = holder.get("definitions").and_then(|it| it.get("subgraphs")).and_then(Value::as_array);
             for definition in definitions.into_iter().flatten().filter_map(Value::as_object) {
                 let Some(id) = definition.get("id").and_then(Value::as_str) else { continue };
                 sheets.by_id.insert(id, sheets.all.len());
-                sheets.all.push(Sheet::read(definition)?);
+                sheets.all.push(Sheet::read(definition, &mut faults));
                 open.push(definition);
             }
+        }
+        if !faults.is_empty() {
+            return Err(faults);
         }
         sheets.part_ids(root);
         Ok(sheets)
@@ -201,16 +205,21 @@ impl<'a> Sheets<'a> {
 }
 
 impl<'a> Sheet<'a> {
-    fn read(value: &'a Map<String, Value>) -> Result<Self, Fault> {
+    fn read(value: &'a Map<String, Value>, faults: &mut Vec<Fault>) -> Self {
         let list = |key: &str| value.get(key).and_then(Value::as_array).map_or(&[][..], Vec::as_slice);
         let mut sheet = Self { name: text(value, "name").unwrap_or("a subgraph"), ..Self::default() };
         sheet.nodes.reserve_exact(list("nodes").len());
         for (at, node) in list("nodes").iter().enumerate() {
-            let node =
-                Node::read(node).ok_or_else(|| Fault::new(&format!("number {}", at + 1), "", Problem::Shapeless))?;
+            if faults.len() >= MOST_FAULTS {
+                break;
+            }
+            let Some(node) = Node::read(node) else {
+                faults.push(Fault::new(&format!("number {}", at + 1), "", Problem::Shapeless));
+                continue;
+            };
             if let Some(first) = sheet.by_id.insert(node.id.clone(), sheet.nodes.len()) {
                 let other = sheet.nodes[first].shown().to_owned();
-                return Err(Fault::new(&node.id, node.shown(), Problem::SameId { other }));
+                faults.push(Fault::new(&node.id, node.shown(), Problem::SameId { other }));
             }
             sheet.nodes.push(node);
         }
@@ -222,7 +231,7 @@ impl<'a> Sheet<'a> {
         sheet.inputs = list("inputs").iter().map(Port::read).collect();
         sheet.outputs = list("outputs").iter().map(Port::read).collect();
         sheet.mend_ports();
-        Ok(sheet)
+        sheet
     }
 
     fn add_links(&mut self, links: impl Iterator<Item = &'a Value>) {
