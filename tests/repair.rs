@@ -119,8 +119,8 @@ fn an_animated_png_may_be_called_png() {
 }
 
 /// A chunk of a PNG.
-fn chunk(kind: &[u8; 4], data: &[u8]) -> Vec<u8> {
-    let body = [kind, data].concat();
+fn chunk(kind: [u8; 4], data: &[u8]) -> Vec<u8> {
+    let body = [&kind, data].concat();
     let sum = !body.iter().fold(!0_u32, |crc, byte| {
         (0..8).fold(crc ^ u32::from(*byte), |crc, _| if crc & 1 == 1 { crc >> 1 ^ 0xedb8_8320 } else { crc >> 1 })
     });
@@ -138,8 +138,8 @@ fn the_prompt_of_an_animated_png_goes_into_its_copy() {
     let plain = std::fs::read(media("anim.apng")).unwrap();
     std::fs::write(&bare, &plain).unwrap();
     let prompt = r#"{"1":{"class_type":"KSampler","inputs":{"seed":7,"text":"a sea, ümlaut"}}}"#;
-    let before = [chunk(b"tEXt", format!("prompt\0{prompt}").as_bytes()), chunk(b"zTXt", b"other\0\0x")].concat();
-    let after = chunk(b"comf", b"workflow\0{\"nodes\":[]}");
+    let before = [chunk(*b"tEXt", format!("prompt\0{prompt}").as_bytes()), chunk(*b"zTXt", b"other\0\0x")].concat();
+    let after = chunk(*b"comf", b"workflow\0{\"nodes\":[]}");
     let end = plain.len() - 12;
     std::fs::write(&clip, [&plain[..33], &before, &plain[33..end], &after, &plain[end..]].concat()).unwrap();
     for how in [Repair::Boomerang, Repair::Cut(Cut { drop_start: 0, drop_end: 1 })] {
