@@ -8,8 +8,8 @@ use serde::{Deserialize, Serialize};
 use super::across;
 use super::level::Ramp;
 use super::motion::{NOISE, Weights, median};
-use super::series::{Doubled, Series};
-use super::watch::{MOST_JUDGED, Seen, Step};
+use super::series::{Beside, Doubled, Series};
+use super::watch::{MOST_JUDGED, Seen, Step, Trace};
 
 /// Fewer frames are no clip to judge.
 pub const FEWEST_JUDGED: usize = 8;
@@ -257,7 +257,10 @@ impl<'a> Clip<'a> {
 
     /// The cut with the fewest frames dropped, or with one more where that closes the loop better.
     fn best_cut(&self) -> Option<Cut> {
-        let off = |cut: Cut| self.seam(cut).filter(|seam| self.passes(cut, seam)).map(|seam| seam.off);
+        let off = |cut: Cut| {
+            let seam = self.may_pass(cut).then(|| self.seam(cut))??;
+            self.passes(cut, &seam).then_some(seam.off)
+        };
         let (cut, rough) = self.cuts().find_map(|cut| Some((cut, off(cut)?)))?;
         let more = match cut {
             Cut { drop_start, drop_end: 0 } => Cut { drop_start: drop_start + 1, drop_end: 0 },
@@ -265,6 +268,23 @@ impl<'a> Clip<'a> {
         };
         let better = self.cuts().any(|cut| cut == more) && off(more).is_some_and(|off| off < rough - BETTER);
         Some(if better { more } else { cut })
+    }
+
+    /// False where the grids alone tell that it does not pass: looking for blocks takes a hundred times as long.
+    fn may_pass(&self, cut: Cut) -> bool {
+        self.ends(cut).is_some_and(|(first, last)| {
+            let light = f64::from(first.grid.light_to(&last.grid).largest());
+            let plain = last.grid.apart(&first.grid, false);
+            let beside = self.plain.beside((cut.drop_start as usize, cut.drop_end as usize), &self.doubled.steps);
+            light <= self.light && !self.stands_at(cut) && !self.all_changes(plain, beside)
+        })
+    }
+
+    /// The first and the last frame that a cut leaves.
+    fn ends(&self, cut: Cut) -> Option<(&Trace, &Trace)> {
+        let first = self.seen.head.get(cut.drop_start as usize)?;
+        let last = self.seen.tail.len().checked_sub(cut.drop_end as usize + 1)?;
+        Some((first, self.seen.tail.get(last)?))
     }
 
     /// All cuts, the one with the fewest frames dropped first; of those the one that drops most at the end.
@@ -278,8 +298,7 @@ impl<'a> Clip<'a> {
     /// The seam that is left after a cut.
     fn seam(&self, cut: Cut) -> Option<Seam> {
         let (start, end) = (cut.drop_start as usize, cut.drop_end as usize);
-        let first = self.seen.head.get(start)?;
-        let last = self.seen.tail.len().checked_sub(end + 1).and_then(|n| self.seen.tail.get(n))?;
+        let (first, last) = self.ends(cut)?;
         let step = Step::between(self.seen.layout.as_ref(), last, first);
         let motion = self.motion.as_ref().map(|motion| (motion, self.weights.distance(&step.found)));
         let motion_ratio = motion.filter(|(motion, _)| motion.typical > 0.0);
@@ -323,16 +342,20 @@ impl<'a> Clip<'a> {
         };
         // The grids know of no direction, but next to no noise: where they stand nothing has moved.
         let nothing_changes = self.plain.stands(step.plain, plain, 0.5, UNCHANGED / 4.0);
-        let everything_changes = self.plain.leap(step.plain - 2.0 * UNCHANGED, plain) > 3.0;
         if nothing_changes && !self.doubled.on_twos {
             Kind::Doubled
-        } else if leaps || everything_changes {
+        } else if leaps || self.all_changes(step.plain, plain) {
             Kind::Jump
         } else if stands && !self.doubled.on_twos {
             Kind::Doubled
         } else {
             Kind::Ordinary
         }
+    }
+
+    /// True where the picture changes at a seam, light taken out, far more than at the steps beside it.
+    fn all_changes(&self, plain: f32, beside: Beside) -> bool {
+        self.plain.leap(plain - 2.0 * UNCHANGED, beside) > 3.0
     }
 
     /// The seam in steps like those about it; see [`across`].
