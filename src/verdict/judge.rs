@@ -245,7 +245,10 @@ impl<'a> Clip<'a> {
         let (Some(first), Some(last)) = (self.seen.head.first(), self.seen.tail.back()) else { return false };
         let left = Ramp::between(&first.grid, &last.grid).left(&first.grid, &last.grid);
         let step = Step::between(self.seen.layout.as_ref(), last, first);
-        let step = Step { plain: left, light: left, shift: 0.0, ..step };
+        // White gets no brighter: of a step of light some is left, of one of colour nothing.
+        let by = first.grid.light_to(&last.grid);
+        let shift = if by.luma.abs() >= by.chroma { by.luma.abs() } else { 0.0 };
+        let step = Step { plain: left, light: left, shift, ..step };
         let motion = self.motion.as_ref().map(|motion| (motion, self.weights.distance(&step.found)));
         self.kind(&step, motion, (0, 0)) != Kind::Jump
     }
