@@ -2,29 +2,18 @@
 //!
 //! Pure. It reads names of inputs, as people and nodes use them; it never guesses what a custom node does.
 
+mod latent;
+mod source;
+
 use serde_json::Value;
 
 use crate::job::Shape;
 
-use super::graph::{Graph, class, input, link};
+use super::graph::{Graph, input};
 use super::slots::InputRef;
 
-/// Inputs of nodes that only hand a value on.
-pub(super) const VALUES: &[&str] = &["value", "text", "string", "int", "float", "number", "Value", "Number"];
-/// How far a linked value is followed.
-const HOPS: usize = 8;
-
-/// The value of an input, or of the input behind the nodes that only hand it on.
-pub(super) fn behind<'g>(graph: &'g Graph, node: &str, name: &str) -> Option<(InputRef, &'g Value)> {
-    let mut at = InputRef::new(node, name);
-    for _ in 0..HOPS {
-        let value = input(graph, &at.node, &at.input)?;
-        let Some(from) = link(value) else { return Some((at, value)) };
-        let next = VALUES.iter().find(|name| input(graph, from, name).is_some_and(|v| !v.is_object()))?;
-        at = InputRef::new(from, *next);
-    }
-    None
-}
+pub(super) use latent::{LENGTHS, latent, live};
+pub(super) use source::{Made, Source, VALUES, made, source};
 
 /// The inputs that take the seed: `seed` and `noise_seed` with a number in them or behind them, but not of a sampler
 /// that adds no noise (its seed has no effect).
@@ -35,29 +24,30 @@ pub(super) fn seed_inputs(graph: &Graph) -> Vec<InputRef> {
             continue;
         }
         for name in ["seed", "noise_seed"] {
-            if let Some((at, _)) = behind(graph, id, name).filter(|(_, value)| value.is_u64())
-                && !found.contains(&at)
+            if let Some(from) = source(graph, id, name).filter(|from| from.value.is_u64())
+                && !found.contains(&from.at)
             {
-                found.push(at);
+                found.push(from.at);
             }
         }
     }
     found
 }
 
-/// The size by the names that nodes use: the node that makes the latent (width, height and perhaps length in
-/// one place, preferably an `Empty…` one), and the first `steps`.
+/// The size of the latent that is sampled, and the first `steps`, each where it stands in the graph as it is.
 pub(super) fn shape(graph: &Graph) -> Shape {
-    let number = |id: &str, name: &str| small(input(graph, id, name)?);
-    let length = |id: &str| number(id, "length").or_else(|| number(id, "num_frames"));
-    let sized = || graph.keys().filter(|id| number(id, "width").is_some() && number(id, "height").is_some());
-    let empty = |id: &&String| graph.get(*id).and_then(class).is_some_and(|class| class.starts_with("Empty"));
-    let latent = sized().find(|id| length(id).is_some()).or_else(|| sized().find(empty)).or_else(|| sized().next());
+    let live = live(graph);
+    let latent = latent(graph, &live);
+    let size = |dimension| {
+        let made = latent.as_ref()?.size(graph, dimension).filter(|made| made.is_same)?;
+        small(made.of.first()?.value)
+    };
+    let mut nodes = graph.keys().filter(|id| live.contains(id.as_str()));
     Shape {
-        width: latent.and_then(|id| number(id, "width")),
-        height: latent.and_then(|id| number(id, "height")),
-        length: latent.and_then(|id| length(id)),
-        steps: graph.keys().find_map(|id| number(id, "steps")),
+        width: size(0),
+        height: size(1),
+        length: size(2),
+        steps: nodes.find_map(|id| small(source(graph, id, "steps")?.value)),
     }
 }
 

@@ -4,13 +4,16 @@
 //! be edited with `set`. Every slot is optional, and its default is what the graph has.
 
 mod declared;
+mod numbers;
 mod prompts;
+
+use std::collections::{BTreeMap, HashSet};
 
 use serde_json::Value;
 
 use super::from_graph;
 use super::graph::{self, Graph, class, input, link};
-use super::slots::{Also, InputRef, Slot, SlotType};
+use super::slots::{InputRef, Slot, SlotType};
 
 pub use declared::slots_toml;
 
@@ -25,8 +28,6 @@ pub const LOADERS: &[(&str, &str, SlotType)] = &[
     ("VHS_LoadAudioUpload", "audio", SlotType::Audio),
 ];
 
-const LENGTHS: &[&str] = &["length", "num_frames", "video_frames", "frames", "frame_count"];
-const RATES: &[&str] = &["fps", "frame_rate"];
 /// Inputs that name a model file, and what its slot is called.
 const MODELS: &[(&str, &str)] = &[
     ("ckpt_name", "checkpoint"),
@@ -44,7 +45,8 @@ const MOST: usize = 200;
 
 /// The slots of a graph, in the order in which people think of them.
 pub fn infer(graph: &Graph) -> Vec<Slot> {
-    let mut found = Found { graph, titles: graph::titles(graph), slots: Vec::new() };
+    let live = from_graph::live(graph);
+    let mut found = Found { graph, live, titles: graph::titles(graph), slots: Vec::new() };
     found.files();
     found.prompts();
     found.seed();
@@ -58,7 +60,9 @@ pub fn infer(graph: &Graph) -> Vec<Slot> {
 
 struct Found<'g> {
     graph: &'g Graph,
-    titles: std::collections::BTreeMap<String, String>,
+    /// The nodes that something comes of.
+    live: HashSet<&'g str>,
+    titles: BTreeMap<String, String>,
     slots: Vec<Slot>,
 }
 
@@ -85,16 +89,6 @@ impl Found<'_> {
         }
         let description = format!("{words} ({})", shown.join(", "));
         self.slots.push(Slot { description, ..Slot::plain(&free, kind, inputs) });
-    }
-
-    /// The value of an input, or of the input behind the nodes that only hand it on.
-    fn value(&self, node: &str, name: &str) -> Option<(InputRef, &Value)> {
-        from_graph::behind(self.graph, node, name)
-    }
-
-    fn number(&self, node: &str, name: &str) -> Option<(InputRef, f64)> {
-        let (at, value) = self.value(node, name)?;
-        Some((at, value.as_f64()?))
     }
 
     // ---- files ----------------------------------------------------------------------------------
@@ -134,99 +128,6 @@ impl Found<'_> {
         (!crate::job_file::OWN_KEYS.contains(&name)).then(|| name.to_owned())
     }
 
-    // ---- numbers --------------------------------------------------------------------------------
-
-    fn seed(&mut self) {
-        let inputs = from_graph::seed_inputs(self.graph);
-        self.add("seed", SlotType::Seed, inputs, "the seed of the noise");
-    }
-
-    fn length_of(&self, id: &str) -> Option<InputRef> {
-        LENGTHS.iter().find_map(|name| self.number(id, name)).map(|(at, _)| at)
-    }
-
-    /// The node that makes the latent: with a length, else one that makes it of nothing, else the first with a size.
-    fn latent(&self) -> Option<String> {
-        let sized = || {
-            let has = |id: &&String| self.number(id, "width").is_some() && self.number(id, "height").is_some();
-            self.graph.keys().filter(has)
-        };
-        let empty = |id: &&String| self.graph.get(*id).and_then(class).is_some_and(|class| class.starts_with("Empty"));
-        let found = sized().find(|id| self.length_of(id).is_some()).or_else(|| sized().find(empty));
-        found.or_else(|| sized().next()).cloned()
-    }
-
-    fn size(&mut self) {
-        let latent = self.latent();
-        if let Some(id) = &latent {
-            for name in ["width", "height"] {
-                if let Some((at, _)) = self.number(id, name) {
-                    self.add(name, SlotType::Int, vec![at], "pixels");
-                }
-            }
-        }
-        let length = latent.as_ref().and_then(|id| self.length_of(id));
-        if let Some(at) = length.or_else(|| self.graph.keys().find_map(|id| self.length_of(id))) {
-            self.add("length", SlotType::Int, vec![at], "frames");
-        }
-        self.same("fps", RATES, SlotType::Float, "frames a second");
-    }
-
-    /// One slot for each value that these inputs have: samplers that agree are set together.
-    fn same(&mut self, slot: &str, names: &[&str], kind: SlotType, words: &str) {
-        let mut groups: Vec<(f64, Vec<InputRef>)> = Vec::new();
-        for id in self.graph.keys() {
-            for name in names {
-                let Some((at, value)) = self.number(id, name) else { continue };
-                match groups.iter_mut().find(|(other, _)| (*other - value).abs() < f64::EPSILON) {
-                    Some((_, group)) if !group.contains(&at) => group.push(at),
-                    Some(_) => {}
-                    None => groups.push((value, vec![at])),
-                }
-            }
-        }
-        for (_, group) in groups {
-            self.add(slot, kind, group, words);
-        }
-    }
-
-    /// Steps; samplers that share them (`start_at_step`, `end_at_step`) keep their parts.
-    fn steps(&mut self) {
-        let before = self.slots.len();
-        self.same("steps", &["steps"], SlotType::Int, "steps of the sampler");
-        for at in before..self.slots.len() {
-            let Some(slot) = self.slots.get(at) else { continue };
-            let Some(first) = slot.inputs.first() else { continue };
-            let Some(steps) = input(self.graph, &first.node, &first.input).and_then(Value::as_f64) else { continue };
-            let users: Vec<String> = self
-                .graph
-                .keys()
-                .filter(|id| self.number(id, "steps").is_some_and(|(place, _)| slot.inputs.contains(&place)))
-                .cloned()
-                .collect();
-            let (mut whole, mut part) = (Vec::new(), Vec::new());
-            for id in users {
-                for name in ["start_at_step", "end_at_step"] {
-                    let Some(value) = input(self.graph, &id, name).and_then(Value::as_f64) else { continue };
-                    let place = InputRef::new(&id, name);
-                    if !can_be_written(&place) {
-                        continue;
-                    }
-                    if (value - steps).abs() < f64::EPSILON {
-                        whole.push(place);
-                    } else if value > 0.0 && value < steps {
-                        part.push(Also { input: place, times: value / steps, plus: 0.0 });
-                    }
-                }
-            }
-            if let Some(slot) = self.slots.get_mut(at) {
-                slot.inputs.extend(whole);
-                slot.also = part;
-                slot.min = Some(1.0);
-            }
-        }
-    }
-
     // ---- names ----------------------------------------------------------------------------------
 
     fn models(&mut self) {
@@ -254,9 +155,9 @@ impl Found<'_> {
                 [("strength_model", "strength"), ("strength_clip", "clip_strength"), ("strength", "strength")]
             {
                 if *slot == "lora"
-                    && let Some((at, _)) = self.number(&at.node, input)
+                    && let Some((from, _)) = self.number(&at.node, input)
                 {
-                    self.add(&format!("{name}_{tail}"), SlotType::Float, vec![at], "its strength");
+                    self.add(&format!("{name}_{tail}"), SlotType::Float, vec![from.at], "its strength");
                 }
             }
         }

@@ -1,6 +1,9 @@
 use super::super::Workflow;
 use super::*;
+use crate::workflow::slots::Also;
 use serde_json::json;
+
+mod numbers;
 
 fn slots(value: Value) -> Vec<Slot> {
     let Value::Object(graph) = value else { panic!("an object") };
