@@ -4,6 +4,7 @@
 #![allow(clippy::expect_used, clippy::unwrap_used, clippy::panic, reason = "a panic is how a test fails")]
 
 mod conversion {
+    mod found;
     mod strangers;
 }
 

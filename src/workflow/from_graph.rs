@@ -13,7 +13,7 @@ use super::graph::{Graph, input};
 use super::slots::InputRef;
 
 pub(super) use latent::{LENGTHS, latent, live};
-pub(super) use source::{Made, Source, VALUES, made, source};
+pub(super) use source::{CUT, Made, Source, VALUES, made, source};
 
 /// The inputs that take the seed: `seed` and `noise_seed` with a number in them or behind them, but not of a sampler
 /// that adds no noise (its seed has no effect).

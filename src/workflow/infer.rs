@@ -149,7 +149,8 @@ impl Found<'_> {
                 None => (*slot).to_owned(),
             };
             let before = self.slots.len();
-            self.add(&name, SlotType::Model, vec![at.clone()], "a file on the server");
+            let left = if self.live.contains(at.node.as_str()) { "" } else { ", which no switch takes as they stand" };
+            self.add(&name, SlotType::Model, vec![at.clone()], &format!("a file on the server{left}"));
             let name = self.slots.get(before).map_or(name, |slot| slot.name.clone());
             for (input, tail) in
                 [("strength_model", "strength"), ("strength_clip", "clip_strength"), ("strength", "strength")]
@@ -157,7 +158,7 @@ impl Found<'_> {
                 if *slot == "lora"
                     && let Some((from, _)) = self.number(&at.node, input)
                 {
-                    self.add(&format!("{name}_{tail}"), SlotType::Float, vec![from.at], "its strength");
+                    self.add(&format!("{name}_{tail}"), SlotType::Float, vec![from.at], &format!("its strength{left}"));
                 }
             }
         }

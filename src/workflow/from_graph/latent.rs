@@ -23,6 +23,11 @@ pub enum Latent {
 }
 
 impl Latent {
+    /// It has a length, wherever that comes from.
+    pub fn has_length(&self, graph: &Graph) -> bool {
+        matches!(self, Self::Made(node) if LENGTHS.iter().any(|name| input(graph, node, name).is_some()))
+    }
+
     /// The places that its size is made of: `dimension` 0 is the width, 1 the height, 2 the number of frames.
     pub fn size<'g>(&self, graph: &'g Graph, dimension: u64) -> Option<source::Made<'g>> {
         match self {
@@ -40,14 +45,15 @@ impl Latent {
 }
 
 /// What the samplers start from: that which has a length, else the first. Where no sampler takes a latent by that name,
-/// the node that has a size by the names that nodes use, preferably with a length, or one that makes it of nothing.
+/// or one without a size, the node that has a size by the names that nodes use, preferably with a length, or one that
+/// makes it of nothing.
 pub fn latent(graph: &Graph, live: &HashSet<&str>) -> Option<Latent> {
     let samplers = || graph.keys().filter(|id| live.contains(id.as_str()));
     let starts: Vec<&Value> = samplers().filter_map(|id| input(graph, id, "latent_image")).collect();
-    if !starts.is_empty() {
-        let found = upwards(graph, starts);
-        let has_length = |latent: &&Latent| latent.size(graph, 2).is_some();
-        return found.iter().find(has_length).or_else(|| found.first()).cloned();
+    let found = upwards(graph, starts);
+    let has_length = |latent: &&Latent| latent.size(graph, 2).is_some();
+    if let Some(latent) = found.iter().find(has_length).or_else(|| found.first()) {
+        return Some(latent.clone());
     }
     let is_placeholder = |id: &str| graph.get(id).and_then(class).is_some_and(|class| PLACEHOLDERS.contains(&class));
     let number = |id: &str, name: &str| source::source(graph, id, name).is_some_and(|found| found.value.is_number());

@@ -11,7 +11,9 @@ use crate::workflow::slots::InputRef;
 /// Inputs of nodes that only hand a value on.
 pub const VALUES: &[&str] = &["value", "text", "string", "int", "float", "number", "Value", "Number"];
 /// So many links are followed for one value.
-const HOPS: usize = 40;
+const HOPS: usize = 16;
+/// No expression that people write for a number is longer, in bytes.
+const MOST_EXPRESSION: usize = 300;
 
 /// Inputs by which a switch chooses, `on_true` or `on_false`.
 const CHOOSERS: &[&str] = &["switch", "boolean", "condition"];
@@ -22,8 +24,8 @@ const NUMBERED: &[(&str, &str)] = &[("select", "input"), ("index", "value")];
 const SIZES: &[&str] = &["width", "height", "length"];
 /// Nodes that make pictures of the size that they are told.
 const SIZED: &[&str] = &["EmptyImage", "ImageScale", "ResizeImageMaskNode"];
-/// Nodes that cut so many frames as they are told.
-const CUT: &[&str] = &["ImageFromBatch"];
+/// Nodes that cut so many frames as they are told out of others.
+pub const CUT: &[&str] = &["ImageFromBatch"];
 /// Nodes that leave the size of a picture as it is.
 const SAME_SIZE: &[&str] = &["ImageFromBatch", "ImageInvert", "PreviewImage", "RepeatImageBatch"];
 /// Nodes that leave the number of frames as it is.
@@ -52,20 +54,23 @@ pub struct Made<'g> {
 
 /// The place that has the value of an input, as it is.
 pub fn source<'g>(graph: &'g Graph, node: &str, name: &str) -> Option<Source<'g>> {
-    let made = made(graph, node, name).filter(|made| made.is_same)?;
-    made.of.into_iter().next()
+    let mut walk = Walk { graph, left: HOPS, switches: Vec::new() };
+    match walk.end(InputRef::new(node, name))? {
+        End::Value(at, value) => Some(Source { at, value, switches: walk.switches }),
+        End::Made(..) | End::Scaled(_) => None,
+    }
 }
 
 /// The places that the value of an input is made of. `None`: of something that is not known.
 pub fn made<'g>(graph: &'g Graph, node: &str, name: &str) -> Option<Made<'g>> {
-    Walk { graph, left: HOPS, switches: Vec::new() }.made(End::Of(vec![InputRef::new(node, name)]), true)
+    Walk { graph, left: HOPS, switches: Vec::new() }.made(InputRef::new(node, name), true)
 }
 
 /// The size of the pictures that an input is linked to: `dimension` 0 is the width, 1 the height, 2 the number.
 pub fn picture<'g>(graph: &'g Graph, node: &str, name: &str, dimension: u64) -> Option<Made<'g>> {
     let mut walk = Walk { graph, left: HOPS, switches: Vec::new() };
     let (at, is_same) = walk.picture(input(graph, node, name)?, dimension)?;
-    walk.made(End::Of(vec![at]), is_same)
+    walk.made(at, is_same)
 }
 
 /// The branch that a switch takes now; `None`: it is no switch, or nobody can say.
@@ -92,8 +97,10 @@ fn chooser(graph: &Graph, node: &str) -> Option<(&'static str, Option<&'static s
 /// Where a walk comes to its end.
 enum End<'g> {
     Value(InputRef, &'g Value),
-    /// A node that makes its value of these inputs.
-    Of(Vec<InputRef>),
+    /// A node that makes its value by this expression.
+    Made(&'g str, &'g str),
+    /// Pictures are scaled that have the size in this input.
+    Scaled(InputRef),
 }
 
 struct Walk<'g> {
@@ -103,27 +110,23 @@ struct Walk<'g> {
 }
 
 impl<'g> Walk<'g> {
-    fn made(&mut self, end: End<'g>, mut is_same: bool) -> Option<Made<'g>> {
+    /// What an input is made of, in one step: what is made of what was made is nobody's to read.
+    fn made(&mut self, at: InputRef, is_same: bool) -> Option<Made<'g>> {
+        let parts = match self.end(at)? {
+            End::Value(at, value) => {
+                return Some(Made { of: vec![Source { at, value, switches: self.switches.clone() }], is_same });
+            }
+            End::Made(node, expression) => self.variables(node, expression),
+            End::Scaled(at) => vec![at],
+        };
         let mut of: Vec<Source> = Vec::new();
-        let mut line = vec![end];
-        let mut first = true;
-        while let Some(end) = line.pop() {
-            match end {
-                End::Value(at, value) => {
-                    if of.iter().all(|known| known.at != at) {
-                        of.push(Source { at, value, switches: self.switches.clone() });
-                    }
-                }
-                End::Of(inputs) => {
-                    is_same &= first;
-                    first = false;
-                    for at in inputs.into_iter().rev() {
-                        line.push(self.end(at)?);
-                    }
-                }
+        for at in parts {
+            let End::Value(at, value) = self.end(at)? else { return None };
+            if of.iter().all(|known| known.at != at) {
+                of.push(Source { at, value, switches: self.switches.clone() });
             }
         }
-        (!of.is_empty()).then_some(Made { of, is_same })
+        (!of.is_empty()).then_some(Made { of, is_same: false })
     }
 
     fn end(&mut self, mut at: InputRef) -> Option<End<'g>> {
@@ -135,16 +138,18 @@ impl<'g> Walk<'g> {
             at = if is_switch(self.graph, from) {
                 self.taken(from)?
             } else if let Some(expression) = input(self.graph, from, "expression").and_then(Value::as_str) {
-                let variables = self.variables(from, expression);
-                match variables.as_slice() {
-                    [one] if is_bare(expression) => one.clone(),
-                    _ => return Some(End::Of(variables)),
+                if expression.len() > MOST_EXPRESSION {
+                    return None;
                 }
+                if !is_bare(expression) {
+                    return Some(End::Made(from, expression));
+                }
+                self.variables(from, expression).pop()?
             } else if kind == Some("GetImageSize") {
                 let pictures = input(self.graph, from, "image")?;
                 match self.picture(pictures, value.get(1).and_then(Value::as_u64)?)? {
                     (at, true) => at,
-                    (at, false) => return Some(End::Of(vec![at])),
+                    (at, false) => return Some(End::Scaled(at)),
                 }
             } else {
                 let next = VALUES.iter().find(|name| input(self.graph, from, name).is_some_and(|v| !v.is_object()))?;
@@ -169,11 +174,13 @@ impl<'g> Walk<'g> {
     /// The inputs of a node that its expression names (`a`, or `values.a` of a list that grows): those that are linked,
     /// as what stands in the node itself is a part of its expression; else all.
     fn variables(&self, node: &str, expression: &str) -> Vec<InputRef> {
-        let words: Vec<&str> = expression.split(|c: char| !c.is_alphanumeric() && c != '_').collect();
-        let inputs = self.graph.get(node).and_then(|node| node.get("inputs")?.as_object());
-        let names = inputs.into_iter().flat_map(serde_json::Map::keys);
-        let is_named = |name: &&String| words.contains(&name.strip_prefix("values.").unwrap_or(name));
-        let all: Vec<InputRef> = names.filter(is_named).map(|name| InputRef::new(node, name)).collect();
+        let mut all: Vec<InputRef> = Vec::new();
+        for word in expression.split(|c: char| !c.is_alphanumeric() && c != '_').filter(|word| !word.is_empty()) {
+            let names = [format!("values.{word}"), word.to_owned()];
+            let name = names.into_iter().find(|name| input(self.graph, node, name).is_some());
+            let new = name.map(|name| InputRef::new(node, name)).filter(|at| !all.contains(at));
+            all.extend(new);
+        }
         let is_linked = |at: &&InputRef| input(self.graph, node, &at.input).and_then(link).is_some();
         let linked: Vec<InputRef> = all.iter().filter(is_linked).cloned().collect();
         if linked.is_empty() { all } else { linked }

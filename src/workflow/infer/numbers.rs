@@ -3,7 +3,7 @@
 //! Pure. Only what takes effect: of the nodes that take part, and of switches the branch that they take now.
 
 use super::{Found, can_be_written};
-use crate::workflow::from_graph::{self, LENGTHS, Made, Source};
+use crate::workflow::from_graph::{self, CUT, LENGTHS, Made, Source};
 use crate::workflow::graph::class;
 use crate::workflow::slots::{Also, InputRef, SlotType};
 
@@ -37,7 +37,12 @@ impl<'g> Found<'g> {
             }
         }
         let length = latent.as_ref().and_then(|latent| latent.size(self.graph, 2));
-        let elsewhere = || self.nodes().find_map(|id| LENGTHS.iter().find_map(|name| from_graph::made(self.graph, id, name)));
+        let has_own = latent.is_some_and(|latent| latent.has_length(self.graph));
+        let elsewhere = || {
+            let is_cut = |id: &str| self.graph.get(id).and_then(class).is_some_and(|class| CUT.contains(&class));
+            let mut others = self.nodes().filter(|id| !has_own && !is_cut(id));
+            others.find_map(|id| LENGTHS.iter().find_map(|name| from_graph::made(self.graph, id, name)))
+        };
         if let Some(made) = length.or_else(elsewhere) {
             self.length(&made);
         }
@@ -64,13 +69,10 @@ impl<'g> Found<'g> {
         }
     }
 
-    /// A node for whole numbers, or else a whole number.
+    /// A node that is there for one whole number.
     fn is_whole(&self, from: &Source) -> bool {
-        match self.graph.get(&from.at.node).and_then(class).map(str::to_lowercase) {
-            Some(kind) if kind.contains("float") => false,
-            Some(kind) if kind.ends_with("int") || kind.starts_with("int") => true,
-            _ => !from.value.is_f64(),
-        }
+        let kind = self.graph.get(&from.at.node).and_then(class).map(str::to_lowercase).unwrap_or_default();
+        kind.ends_with("int") || kind.starts_with("int")
     }
 
     fn set(&mut self, name: &str, kind: SlotType, from: &Source, words: &str) {
@@ -112,6 +114,8 @@ impl<'g> Found<'g> {
         }
         for (_, group) in groups {
             let words = format!("{words}{}", self.switched(&group));
+            let is_whole = kind == SlotType::Float && group.iter().all(|from| self.is_whole(from));
+            let kind = if is_whole { SlotType::Int } else { kind };
             self.add(slot, kind, group.into_iter().map(|from| from.at).collect(), &words);
         }
     }
@@ -124,7 +128,8 @@ impl<'g> Found<'g> {
             let Some(slot) = self.slots.get(at) else { continue };
             let (mut whole, mut part) = (Vec::new(), Vec::<Also>::new());
             for id in self.nodes() {
-                let Some((_, steps)) = self.number(id, "steps").filter(|(from, _)| slot.inputs.contains(&from.at)) else {
+                let Some((_, steps)) = self.number(id, "steps").filter(|(from, _)| slot.inputs.contains(&from.at))
+                else {
                     continue;
                 };
                 for name in ["start_at_step", "end_at_step"] {

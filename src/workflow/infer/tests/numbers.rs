@@ -67,6 +67,24 @@ fn what_no_switch_takes_has_no_numbers() {
     assert_eq!(graph, pairs(&wanted));
 }
 
+#[test]
+fn a_model_that_no_switch_takes_says_so() {
+    let found = slots(json!({
+        "1": {"class_type": "UNETLoader", "inputs": {"unet_name": "a"}},
+        "2": {"class_type": "LoraLoaderModelOnly", "inputs": {"lora_name": "b", "strength_model": 1.0, "model": ["1", 0]}},
+        "3": {"class_type": "ComfySwitchNode", "inputs": {"switch": false, "on_false": ["1", 0], "on_true": ["2", 0]}},
+        "4": {"class_type": "KSampler", "inputs": {"model": ["3", 0]}},
+    }));
+    let words: Vec<_> = found.iter().map(|slot| slot.description.as_str()).collect();
+    let left = ", which no switch takes as they stand (LoraLoaderModelOnly)";
+    let wanted = [
+        "a file on the server (UNETLoader)".to_owned(),
+        format!("a file on the server{left}"),
+        format!("its strength{left}"),
+    ];
+    assert_eq!(words, wanted);
+}
+
 /// The slots of a clip whose length and rate are made of what nodes 1 and 2 have.
 fn clip(expression: &str, one: (&str, &str, f64), rate: Value) -> Vec<Slot> {
     slots(json!({
@@ -101,12 +119,42 @@ fn a_length_that_is_made_of_seconds_is_a_duration() {
 }
 
 #[test]
+fn seconds_and_rates_of_a_node_for_whole_numbers_are_whole() {
+    let mut graph = json!({
+        "1": {"class_type": "PrimitiveInt", "inputs": {"value": 5}},
+        "2": {"class_type": "PrimitiveInt", "inputs": {"value": 25}},
+        "3": {"class_type": "ComfyMathExpression", "inputs": {"expression": "a * b + 1", "values.a": ["1", 0], "values.b": ["2", 0]}},
+        "4": {"class_type": "EmptyLTXVLatentVideo", "inputs": {"width": 640, "height": 480, "length": ["3", 1]}},
+        "5": {"class_type": "KSampler", "inputs": {"latent_image": ["4", 0]}},
+        "6": {"class_type": "CreateVideo", "inputs": {"fps": ["2", 0]}},
+    });
+    let kinds = |graph: &Value| {
+        let slots = slots(graph.clone());
+        slots[2..].iter().map(|slot| (slot.name.clone(), slot.kind)).collect::<Vec<_>>()
+    };
+    assert_eq!(kinds(&graph), [("duration".to_owned(), SlotType::Int), ("fps".to_owned(), SlotType::Int)]);
+    graph["2"]["class_type"] = json!("PrimitiveFloat");
+    assert_eq!(kinds(&graph), [("duration".to_owned(), SlotType::Int), ("fps".to_owned(), SlotType::Float)]);
+}
+
+#[test]
+fn a_cut_of_a_batch_is_no_length() {
+    let found = found(json!({
+        "1": {"class_type": "EmptyLatentImage", "inputs": {"width": 512, "height": 512}},
+        "2": {"class_type": "KSampler", "inputs": {"latent_image": ["1", 0]}},
+        "3": {"class_type": "ImageFromBatch", "inputs": {"image": ["2", 0], "length": 1}},
+    }));
+    assert_eq!(found, pairs(&[("width", "1.width"), ("height", "1.height")]));
+}
+
+#[test]
 fn an_expression_that_only_hands_on_is_passed() {
     for same in ["a", " (a) ", "int(a)", "round (float(a))"] {
         let found = places(&clip(same, ("PrimitiveInt", "x", 81.0), json!(16)));
         assert_eq!(found[2], pairs(&[("length", "1.value")])[0], "{same}");
     }
-    for other in ["a()", "-a", "(a)+(a)", "int(a", "abs(a)", ""] {
+    let long = format!("a{}", " ".repeat(400));
+    for other in [&long, "a()", "-a", "(a)+(a)", "int(a", "abs(a)", ""] {
         let found = places(&clip(other, ("PrimitiveInt", "x", 81.0), json!(16)));
         assert_eq!(found[2], pairs(&[("fps", "6.fps")])[0], "{other}");
     }
@@ -169,4 +217,23 @@ fn switches_and_expressions_in_a_circle_end() {
         "7": {"class_type": "KSampler", "inputs": {"latent_image": ["6", 0]}},
     });
     assert_eq!(found(circle), []);
+}
+
+#[test]
+fn many_nodes_behind_the_same_expressions_are_no_hang() {
+    let words: String = (0..90).map(|n| format!("a{n}+")).collect();
+    let mut graph = Graph::new();
+    let inputs = |n: usize| (0..90).map(|word| (format!("a{word}"), json!([format!("e{n}"), 0]))).collect::<Value>();
+    for n in 0..20 {
+        let mut inputs = inputs(n + 1);
+        inputs["expression"] = json!(words.get(..300).expect("long"));
+        graph.insert(format!("e{n}"), json!({"class_type": "Odd", "inputs": inputs}));
+    }
+    for n in 0..2_000 {
+        let names =
+            ["steps", "cfg", "fps", "frame_rate", "width", "height", "length", "frames", "latent_image", "seed"];
+        let inputs: Value = names.iter().map(|name| ((*name).to_owned(), json!(["e0", 0]))).collect();
+        graph.insert(n.to_string(), json!({"class_type": "Odd", "inputs": inputs}));
+    }
+    assert_eq!(infer(&graph), []);
 }
