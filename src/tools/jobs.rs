@@ -1,6 +1,7 @@
 //! `comfytop check` and `comfytop add --dry-run`: job files read as the engine reads them, and nothing taken.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
+use std::ffi::OsStr;
 use std::fs;
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
@@ -13,7 +14,7 @@ use crate::config::{Config, InboxConfig};
 use crate::embedded;
 use crate::folder::{Folder, is_text};
 use crate::job_file::{self, Format, JobFileError, JobSpec, MAX_BYTES, MAX_ERRORS, Places, Source, job_name};
-use crate::text::{clean, clean_lines};
+use crate::text::{clean, clean_lines, did_you_mean};
 use crate::workflow::asked::{self, Asked, Sames, no_file, no_picture};
 use crate::workflow::convert::When;
 use crate::workflow::object_info::ObjectInfo;
@@ -124,6 +125,8 @@ fn read(file: &Path) -> Result<(Format, Vec<u8>), JobFileError> {
 struct Reading<'a> {
     ground: &'a Ground<'a>,
     dir: &'a Path,
+    /// The name of the file.
+    file: &'a OsStr,
     workflows: HashMap<String, Arc<Workflow>>,
     /// What its jobs are called, in their order.
     names: Vec<String>,
@@ -175,9 +178,10 @@ impl Ground<'_> {
         let dir = file.parent().filter(|dir| !dir.as_os_str().is_empty()).unwrap_or(Path::new("."));
         let usual = InboxConfig::default();
         let inbox = self.config.inboxes.get(self.folder.inbox_of(dir)).unwrap_or(&usual);
-        let own = file.file_name().unwrap_or_default().to_string_lossy();
+        let file = file.file_name().unwrap_or_default();
+        let own = file.to_string_lossy();
         let names = read.jobs.iter().map(|spec| job_name(spec.name.as_deref(), &own)).collect();
-        let mut reading = Reading { ground: self, dir, workflows: HashMap::new(), names, at: 0 };
+        let mut reading = Reading { ground: self, dir, file, workflows: HashMap::new(), names, at: 0 };
         let (mut sames, mut errors, mut graphs) = (Sames::default(), read.errors, 0);
         for (at, mut spec) in read.jobs.into_iter().enumerate() {
             reading.at = at;
@@ -207,16 +211,21 @@ impl Ground<'_> {
         }
     }
 
-    /// Whether the server lists this name among its inputs; `None`: it says nothing of that, or of such a name.
-    fn lists(&self, graph: &Graph, file: &FileInput, name: &str) -> Option<bool> {
+    /// What the server lists among its inputs where this name would stand; `None`: it says nothing of that, or of such a
+    /// name.
+    fn listed(&self, graph: &Graph, file: &FileInput, name: &str) -> Option<&[Value]> {
         let class = graph.get(&file.node).and_then(workflow::graph::class).unwrap_or_default();
         let (info, _) = self.info.as_ref()?;
         // it lists none of its subfolders
         if name.contains(['/', '\\']) || preflight::is_elsewhere(name) {
             return None;
         }
-        let listed = preflight::choices(info, class, &file.input)?;
-        Some(listed.iter().any(|known| known.as_str() == Some(name)))
+        preflight::choices(info, class, &file.input)
+    }
+
+    /// Whether it lists this name.
+    fn lists(&self, graph: &Graph, file: &FileInput, name: &str) -> Option<bool> {
+        Some(self.listed(graph, file, name)?.iter().any(|known| known.as_str() == Some(name)))
     }
 }
 
@@ -227,35 +236,28 @@ impl Reading<'_> {
         };
         // what could not be read would have filled it otherwise
         let server = self.ground.info.as_ref().filter(|_| self.ground.preflight && !spec.origin.is_partial);
-        let asked = asked::fill(&spec, "graph", self);
+        let file = self.file.to_string_lossy().into_owned();
+        let asked = asked::fill(&spec, &file, self);
         let unsure = asked.unsure();
-        let Asked { filled, wrong } = asked;
+        let Asked { is_whole, filled, wrong } = asked;
         let mut errors: Vec<_> = wrong.iter().map(|wrong| at(&wrong.path, &wrong.words)).collect();
         let mut refused = Vec::new();
-        match (&filled, &spec.workflow) {
-            (Some((_, filled)), _) => {
-                let places = filled.files.iter().map(|file| (file, InputRef::new(&file.node, &file.input)));
-                for (file, _) in places.clone().filter(|(_, place)| !unsure.contains(place)) {
-                    errors.extend(
-                        self.lacks(&filled.graph, file).map(|words| at(std::slice::from_ref(&file.slot), &words)),
-                    );
-                }
-                if let Some((info, _)) = server {
-                    let brought = places.map(|(_, place)| place).collect();
-                    let (edits, extra) = (&filled.tries.edits, spec.extra_data.as_ref());
-                    refused = preflight::check_tries(&filled.graph, edits, extra, info, &brought);
-                    refused.retain(|fault| fault.place().is_none_or(|place| !unsure.contains(&place)));
-                }
+        if let Some((_, filled)) = &filled {
+            let places = filled.files.iter().map(|file| (file, InputRef::new(&file.node, &file.input)));
+            for (file, _) in places.clone().filter(|(_, place)| !unsure.contains(place)) {
+                errors
+                    .extend(self.lacks(&filled.graph, file).map(|words| at(&asked::path_to_file(&spec, file), &words)));
             }
-            // a link to nothing hides none of the others
-            (None, Source::Graph(graph)) => {
-                if let Some((info, _)) = server {
-                    let packs = preflight::packs(graph, spec.extra_data.as_ref());
-                    refused = preflight::check(graph, info, &HashSet::new(), &packs);
-                    refused.retain(|fault| !fault.is_loose);
-                }
+            if let Some((info, _)) = server {
+                let brought = places.map(|(_, place)| place).collect();
+                let (edits, extra) = (&filled.tries.edits, spec.extra_data.as_ref());
+                refused = preflight::check_tries(&filled.graph, edits, extra, info, &brought);
+                refused.retain(|fault| fault.place().is_none_or(|place| !unsure.contains(&place)));
             }
-            (None, _) => {}
+            if !is_whole {
+                // what leads to a node that is left out, and what is said of the whole, was told already
+                refused.retain(|fault| !fault.is_loose && fault.node.is_some());
+            }
         }
         if let Some((_, server)) = server {
             for fault in refused {
@@ -277,8 +279,11 @@ impl Reading<'_> {
         let is_there = |name: &str| self.dir.join(name).is_file();
         match &file.value {
             FileValue::Job(job) => asked::Ground::after(self, job).err(),
-            FileValue::Server(name) if self.ground.lists(graph, file, name) == Some(false) => {
-                Some(format!("`{}` is not among the server's inputs", clean(name)))
+            FileValue::Server(name) => {
+                let listed = self.ground.listed(graph, file, name)?;
+                let is_there = listed.iter().any(|known| known.as_str() == Some(name));
+                let hint = did_you_mean(name, listed.iter().filter_map(Value::as_str));
+                (!is_there).then(|| format!("`{}` is not among the server's inputs{}", clean(name), clean(&hint)))
             }
             // one of the server's may be meant
             FileValue::Local(path) if !is_there(path) && self.ground.lists(graph, file, path) != Some(true) => {
@@ -311,15 +316,10 @@ fn path_of(fault: &preflight::Fault, spec: &JobSpec, workflow: Option<&Workflow>
             return vec![slot.name.clone()];
         }
     }
-    let own = match &spec.workflow {
-        Source::Graph(_) => {
-            let input = fault.input.iter().flat_map(|input| ["inputs", input.as_str()]);
-            std::iter::once(node.as_str()).chain(input).collect()
-        }
-        Source::Page(_) => Vec::new(),
-        Source::Named(_) => vec!["workflow"],
-    };
-    spec.origin.graph_under.into_iter().chain(own).map(str::to_owned).collect()
+    match &fault.input {
+        Some(input) => asked::path_to_input(spec, node, input),
+        None => asked::path_to(spec, node),
+    }
 }
 
 /// How long a graph is as text, in bytes.

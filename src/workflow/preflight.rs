@@ -92,7 +92,8 @@ pub fn check(
     if outputs.is_empty() && check.faults.is_empty() {
         check.fault(None, None, "no node of it saves or shows anything: add SaveVideo or SaveImage");
     }
-    let outputs = check.linked(outputs);
+    // with nothing to lead to, all of it is looked at
+    let outputs = if outputs.is_empty() { graph.keys().collect() } else { check.linked(outputs) };
     check.circle(&outputs);
     for id in check.leading_to(&outputs) {
         check.node(&id);
@@ -437,7 +438,30 @@ fn one_of(options: &[Value], value: &Value, is_file: bool) -> Option<String> {
 fn nearest_file<'t>(wrong: &str, names: impl Iterator<Item = &'t str> + Clone) -> String {
     let base = |name: &str| name.rsplit(['/', '\\']).next().unwrap_or_default().to_lowercase();
     let moved = names.clone().find(|name| base(name) == base(wrong));
-    moved.map_or_else(|| text::did_you_mean(wrong, names), |name| format!(" (did you mean `{}`?)", text::clean(name)))
+    let near = text::nearest(wrong, names.clone());
+    // next to nothing is wrong with its letters; else its words tell more
+    let slip = near.filter(|name| strsim::damerau_levenshtein(&base(name), &base(wrong)) <= 2);
+    let found = moved.or(slip).or_else(|| most_alike(&base(wrong), names, &base)).or(near);
+    found.map_or_else(String::new, |name| format!(" (did you mean `{}`?)", text::clean(name)))
+}
+
+/// The name that has most of the words of another: people write models in many ways (`wan2.2_high`,
+/// `Wan2_2-I2V-A14B-HIGH_fp8`). Half of the letters must be in words that both have; with as many, the shorter name is it.
+fn most_alike<'t>(wrong: &str, names: impl Iterator<Item = &'t str>, base: &dyn Fn(&str) -> String) -> Option<&'t str> {
+    const MOST: usize = 20_000;
+    let words = |name: &str| -> Vec<String> {
+        let stem = name.rsplit_once('.').map_or(name, |(stem, _)| stem);
+        stem.split(|c: char| !c.is_alphanumeric()).filter(|word| !word.is_empty()).map(str::to_owned).collect()
+    };
+    let wanted = words(wrong);
+    let letters = |words: &[String]| words.iter().map(String::len).sum::<usize>();
+    let shared = |name: &str| {
+        let has = words(&base(name));
+        wanted.iter().filter(|word| has.contains(word)).map(String::len).sum::<usize>()
+    };
+    let scored = names.take(MOST).map(|name| (shared(name), std::cmp::Reverse(name.len()), name));
+    let (score, _, name) = scored.max_by_key(|(score, shorter, _)| (*score, *shorter))?;
+    (score > 0 && 2 * score >= letters(&wanted)).then_some(name)
 }
 
 /// What keeps a value from being the number that is wanted. The server takes texts that are numbers, and cuts fractions.
