@@ -1,5 +1,7 @@
 //! `comfytop check` and `comfytop add --dry-run`: job files read as the engine reads them, and nothing taken.
 
+mod difference;
+
 use std::collections::HashMap;
 use std::ffi::OsStr;
 use std::fs;
@@ -13,12 +15,12 @@ use super::workflows::{self, now_for_pages, read_workflow};
 use crate::config::{Config, InboxConfig};
 use crate::embedded;
 use crate::folder::{Folder, is_text};
-use crate::job_file::{self, Format, JobFileError, JobSpec, MAX_BYTES, MAX_ERRORS, Places, Source, job_name};
-use crate::text::{clean, clean_lines, did_you_mean};
+use crate::job_file::{self, Format, JobFileError, JobSpec, MAX_BYTES, MAX_ERRORS, Places, job_name};
+use crate::text::{clean, did_you_mean};
 use crate::workflow::asked::{self, Asked, Sames, no_file, no_picture};
 use crate::workflow::convert::When;
 use crate::workflow::object_info::ObjectInfo;
-use crate::workflow::{self, FileInput, FileValue, Filled, Graph, InputRef, SeedChoice, SlotType, Workflow, preflight};
+use crate::workflow::{self, FileInput, FileValue, Filled, Graph, InputRef, SlotType, Workflow, preflight};
 
 /// What job files are held against.
 pub struct Ground<'a> {
@@ -72,7 +74,7 @@ pub fn dry_run(ground: &Ground<'_>, files: &[PathBuf], out: &mut dyn Write) -> i
         let mut said = Vec::new();
         let planned = ground.plan(file, &mut |job| {
             // Writing to memory can't fail.
-            let _ = difference(file, job, &mut said);
+            let _ = difference::difference(file, job, &mut said);
         });
         match planned {
             Ok(doubts) => {
@@ -339,87 +341,4 @@ fn size(graph: &Graph) -> usize {
     // counting can't fail
     let _ = serde_json::to_writer(&mut count, graph);
     count.0
-}
-
-/// What a job changes in its workflow, an input a line.
-fn difference(file: &Path, job: &Planned, out: &mut dyn Write) -> io::Result<()> {
-    let Planned { spec, workflow, filled } = job;
-    let stem = file.file_name().unwrap_or_default().to_string_lossy().into_owned();
-    let name = spec.name.clone().unwrap_or_else(|| Format::stem(&stem).to_owned());
-    let variant = spec.variant.as_ref().map(|v| format!(" {} of {}", v.number, v.of)).unwrap_or_default();
-    let of = match &spec.workflow {
-        Source::Graph(_) | Source::Page(_) => "a graph of its own".to_owned(),
-        Source::Named(_) => workflow.name.clone(),
-    };
-    writeln!(out, "{}{variant} ({})", clean(&name), clean(&of))?;
-    let titles = workflow::titles(&workflow.graph);
-    let mut line = |place: &InputRef, before: &str, after: &str| {
-        let title = titles.get(&place.node).map_or("", String::as_str);
-        writeln!(out, "    {place} {title}: {} → {}", short(before), short(after))
-    };
-    for place in places(&workflow.graph) {
-        let value = |graph: &'_ Graph| workflow::input(graph, &place.node, &place.input).map(shortened);
-        let is_same = workflow::input(&workflow.graph, &place.node, &place.input)
-            == workflow::input(&filled.graph, &place.node, &place.input);
-        let (before, after) = (value(&workflow.graph).unwrap_or_default(), value(&filled.graph).unwrap_or_default());
-        let brought = filled.files.iter().find(|file| file.node == place.node && file.input == place.input);
-        let after = match brought.map(|file| &file.value) {
-            Some(FileValue::Local(path)) => format!("{path} (uploaded)"),
-            Some(FileValue::Job(name)) => format!("what the job {name} gives"),
-            _ if filled.seed_inputs.contains(&place) => match filled.seed {
-                SeedChoice::Given(seed) => seed.to_string(),
-                SeedChoice::Random => "a random seed".to_owned(),
-                SeedChoice::Next(_) => "one more than the last seed".to_owned(),
-                SeedChoice::None => after,
-            },
-            _ if is_same => continue,
-            _ => after,
-        };
-        if before != after || !is_same {
-            line(&place, &before, &after)?;
-        }
-    }
-    for (key, value) in [("server", spec.server.clone()), ("note", spec.note.clone())] {
-        if let Some(value) = value {
-            writeln!(out, "    {key}: {}", clean(&value))?;
-        }
-    }
-    if !spec.after.is_empty() {
-        writeln!(out, "    after: {}", clean(&spec.after.join(", ")))?;
-    }
-    if let Some(goal) = &filled.tries.goal {
-        writeln!(out, "    {}", clean(&goal.words()))?;
-    }
-    if spec.repair {
-        writeln!(out, "    repaired as advised")?;
-    }
-    if spec.hold {
-        writeln!(out, "    on hold")?;
-    }
-    Ok(())
-}
-
-fn places(graph: &Graph) -> impl Iterator<Item = InputRef> {
-    graph.iter().flat_map(|(id, node)| {
-        let names = node.get("inputs").and_then(Value::as_object).into_iter().flat_map(serde_json::Map::keys);
-        names.map(move |name| InputRef::new(id, name))
-    })
-}
-
-/// A value as JSON; of a long text the beginning, as it is cut anyway.
-fn shortened(value: &Value) -> String {
-    const MOST: usize = 1000;
-    match value.as_str().and_then(|text| text.char_indices().nth(MOST).and_then(|(at, _)| text.get(..at))) {
-        Some(head) => Value::from(head).to_string(),
-        None => value.to_string(),
-    }
-}
-
-fn short(value: &str) -> String {
-    const MOST: usize = 100;
-    let text = clean_lines(value).replace('\n', " ");
-    match text.char_indices().nth(MOST) {
-        Some((at, _)) => format!("{}…", text.get(..at).unwrap_or_default()),
-        None => text,
-    }
 }
