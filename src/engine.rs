@@ -257,8 +257,8 @@ pub async fn run(options: Options) -> Result<(), EngineError> {
     driver.pending.extend(effects);
     driver.flush();
     if !options.look_only {
-        driver.tell_of_profiles();
         driver.watch_inboxes()?;
+        driver.tell_of_profiles();
     }
     let faces = faces(&events);
     let mut acceptor = tokio::spawn(hub::accept(listener, faces.clone()));

@@ -150,6 +150,13 @@ impl Workflow {
         Ok(Self { name: name.to_owned(), description: String::new(), graph, slots })
     }
 
+    /// What can be used of a graph that [`Self::from_graph`] refuses, so that what else is wrong can be told.
+    fn of_whole_nodes(name: &str, graph: &Graph) -> Self {
+        let graph = Arc::new(graph::whole_nodes(graph));
+        let slots = infer::infer(&graph);
+        Self { name: name.to_owned(), description: String::new(), graph, slots }
+    }
+
     /// What every slot holds in a graph made from this workflow, in the order of the `.toml`.
     pub fn values<'g>(&self, graph: &'g Graph) -> Vec<(&str, &'g Value)> {
         let value = |slot: &Slot| slot.inputs.first().and_then(|place| input(graph, &place.node, &place.input));

@@ -257,7 +257,7 @@ fn every_fault_is_told_at_once() {
         "`seed` must be a whole number from 0",
         "no slot `worklfow` in `wan2.2-i2v` (did you mean `workflow`?)",
         "`image` is missing: the picture that the clip starts from",
-        "`set` names node 99, which is not in `wan2.2-i2v`; its nodes: 1, 2, 3,",
+        "`set` names node 99, which is not in `wan2.2-i2v`; its nodes: 1 (start image), 2 (",
         "`set` names `14.cgf`: node 14 has no input `cgf` (did you mean `cfg`?); its inputs: model,",
         "`set`: `14.cfg` is the number 1.0 there, and cannot become the text \"1\"",
         "`set`: `13.model` links to node 44, which is not there",
@@ -329,7 +329,7 @@ fn a_named_workflow_without_a_toml_has_a_seed_left_to_chance() {
 fn a_workflow_that_cannot_be_used_says_why() {
     for (json, toml, words) in [
         ("{", "", "line 1, column 1: not JSON"),
-        ("[]", "", "not a list"),
+        ("[]", "", "not an empty list"),
         ("{}", "", "no nodes"),
         (r#"{"nodes": [], "links": []}"#, "", "Export (API)"),
         (r#"{"1": {"class_type": "LoadImage", "inputs": {"image": "x"}}}"#, "", "without outputs"),

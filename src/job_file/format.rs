@@ -121,7 +121,7 @@ impl Format {
                 }
                 Ok(entries)
             }
-            Self::Toml => Ok(toml::entries(file)?.into_iter().map(Entry::from).collect()),
+            Self::Toml => toml::entries(file),
             Self::Csv => csv::entries(file),
         }
     }

@@ -52,12 +52,13 @@ pub(super) fn jobs(text: &str) -> Vec<Spot> {
     }
 }
 
-/// The byte offset of the key that `path` leads to, from the value that begins at `start`.
+/// The byte offset of the key that `path` leads to, from the value that begins at `start`; in a list a key is a number
+/// from 0.
 pub(super) fn offset(text: &str, start: usize, path: &[&str]) -> Option<usize> {
     let mut cursor = Cursor { text: text.as_bytes(), at: start };
     let mut found = start;
     for key in path {
-        found = cursor.enter_member(text, key)?;
+        found = if cursor.peek() == Some(b'[') { cursor.enter_item(key)? } else { cursor.enter_member(text, key)? };
     }
     Some(found)
 }
@@ -155,6 +156,16 @@ impl Cursor<'_> {
         Some(key_at)
     }
 
+    /// Stops before the item with this number.
+    fn enter_item(&mut self, number: &str) -> Option<usize> {
+        self.take(b'[')?;
+        for _ in 0..number.parse::<usize>().ok()? {
+            self.skip_value()?;
+            self.take(b',')?;
+        }
+        (self.peek()? != b']').then_some(self.at)
+    }
+
     fn skip_string(&mut self) -> Option<()> {
         (self.peek()? == b'"').then_some(())?;
         self.at += 1;
@@ -222,6 +233,15 @@ mod tests {
         assert_eq!(place(1, &["set", "14.cfg"]), Some((3, 12)));
         assert_eq!(place(1, &["x"]), Some((3, 30)));
         assert_eq!(jobs(" \n {}"), [Spot { offset: 3, line: 2, column: 2 }], "a single one");
+    }
+
+    #[test]
+    fn items_of_lists_are_found_by_their_number() {
+        let text = r#"{"nodes": [ {"id": 1}, [2],{"id": 3} ]}"#;
+        let found = |path: &[&str]| offset(text, 0, path).and_then(|at| text.get(at..)).map(|rest| rest.split_at(5).0);
+        assert_eq!(found(&["nodes", "2"]), Some("{\"id\""));
+        assert_eq!(found(&["nodes", "1", "0"]), Some("2],{\""));
+        assert_eq!((found(&["nodes", "3"]), found(&["nodes", "x"]), found(&["nodes", "2", "no"])), (None, None, None));
     }
 
     #[test]

@@ -37,7 +37,11 @@ impl Reader<'_> {
             return;
         }
         self.origin.is_partial |= path.first().is_some_and(|key| FILLING.contains(key));
-        self.errors.push(self.places.error(self.origin.entry, path, message.as_ref()));
+        let error = self.places.error(self.origin.entry, path, message.as_ref());
+        // what several jobs share is wrong once
+        if !self.errors.contains(&error) {
+            self.errors.push(error);
+        }
     }
 
     fn wrong(&mut self, key: &str, wanted: &str, value: &Value) {
@@ -101,9 +105,7 @@ impl Reader<'_> {
         match key.takes {
             Takes::Until => match value {
                 Value::Object(map) => {
-                    if let Some(until) = self.until(map) {
-                        spec.until = Some(until);
-                    }
+                    spec.until = Some(self.until(map));
                 }
                 other => self.wrong(name, "an object, {\"verdict\": \"loops\", \"tries\": 8}", &other),
             },
@@ -286,14 +288,19 @@ fn is_posted(map: &Map<String, Value>) -> bool {
     !map.contains_key("workflow") && map.get("prompt").and_then(Value::as_object).is_some_and(is_graph)
 }
 
-/// A JSON value's kind in words, with the value where it is short.
+/// A JSON value's kind in words, with the value where it is short; of a long text the beginning.
 pub(crate) fn kind(value: &Value) -> String {
+    // the name of a model must be seen whole
+    const LONGEST: usize = 120;
     match value {
         Value::Null => "null".to_owned(),
         Value::Bool(it) => it.to_string(),
         Value::Number(it) => format!("the number {it}"),
-        Value::String(it) if it.chars().count() <= 40 => format!("the text \"{it}\""),
-        Value::String(_) => "a text".to_owned(),
+        Value::String(it) => match it.char_indices().nth(LONGEST) {
+            None => format!("the text \"{it}\""),
+            Some((end, _)) => format!("the text \"{}…\"", it.get(..end).unwrap_or_default()),
+        },
+        Value::Array(list) if list.is_empty() => "an empty list".to_owned(),
         Value::Array(_) => "a list".to_owned(),
         Value::Object(_) => "an object".to_owned(),
     }

@@ -456,6 +456,24 @@ fn what_can_be_read_is_there_although_something_is_wrong() {
 }
 
 #[test]
+fn what_several_jobs_share_is_wrong_once_and_hides_nothing() {
+    let told = |format, text: &str| {
+        let errors = parse(format, text.as_bytes()).expect_err("errors");
+        errors.iter().map(|error| error.place.map_or((0, 0), |at| (at.line, at.column))).collect::<Vec<_>>()
+    };
+    let jobs = "[[job]]\nimage = \"a.png\"\n".repeat(120);
+    assert_eq!(told(Format::Toml, &format!("priority = \"high\"\n{jobs}hold = 7\n")), [(1, 1), (242, 1)]);
+    assert_eq!(told(Format::Toml, "hold = 7\n[[job]]\nnote = \"\"\n[[jobs]]\nx = 1\n"), [(1, 1), (3, 1), (4, 3)]);
+    let until = r#"{"until": {"verdict": "loop", "tries": 0, "vary": {"length": []}, "ssim": 2, "best": 1}}"#;
+    assert_eq!(told(Format::Json, until).len(), 5);
+    let kept = read(Format::Json, br#"{"until": {"verdict": "loops", "tries": 0, "vary": {"lengh": [1], "fps": 3}}}"#);
+    let Some(Until { vary: Varied::Lists(lists), tries: None, .. }) = &kept.jobs[0].until else {
+        panic!("{:?}", kept.jobs)
+    };
+    assert_eq!((lists.len(), kept.errors.len()), (1, 2));
+}
+
+#[test]
 fn what_was_meant_otherwise_is_told() {
     let message = |format, text: &str| parse(format, text.as_bytes()).expect_err("an error").remove(0).to_string();
     assert!(

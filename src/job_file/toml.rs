@@ -8,6 +8,7 @@ use serde_json::{Map, Number, Value};
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
+use super::format::Entry;
 use super::places::Places;
 use super::{JobFileError, MAX_ERRORS, MAX_JOBS, MOST_COPIED};
 use crate::weigh;
@@ -21,7 +22,7 @@ pub(super) const SHARED: usize = usize::MAX;
 /// By entry and path.
 type Known = HashMap<(usize, Vec<String>), usize>;
 
-pub(super) fn entries(file: &str) -> Result<Vec<Value>, Vec<JobFileError>> {
+pub(super) fn entries(file: &str) -> Result<Vec<Entry>, Vec<JobFileError>> {
     let (table, errors) = DeTable::parse_recoverable(file);
     if !errors.is_empty() {
         let error = |error: &toml::de::Error| {
@@ -34,11 +35,13 @@ pub(super) fn entries(file: &str) -> Result<Vec<Value>, Vec<JobFileError>> {
         return Err(errors.iter().take(MAX_ERRORS + 1).map(error).collect());
     }
     let table = table.into_inner();
-    if let Some(at) = not_jobs(&table) {
-        return Err(vec![Places::error_at(file, at, "this table is no job: each of several jobs begins with [[job]]")]);
-    }
-    let Some(jobs) = jobs(&table) else { return Ok(vec![Value::Object(object(&table, &[]))]) };
-    let shared = object(&table, &[JOBS]);
+    let no_job = "this table is no job: each of several jobs begins with [[job]]";
+    let not_jobs: Vec<_> = not_jobs(&table).map(|at| Places::error_at(file, at, no_job)).into_iter().collect();
+    let Some(jobs) = jobs(&table) else {
+        // what stands before it is only what its jobs were to share
+        return if not_jobs.is_empty() { Ok(vec![Value::Object(object(&table, &[])).into()]) } else { Err(not_jobs) };
+    };
+    let shared = object(&table, if not_jobs.is_empty() { &[JOBS] } else { &[JOBS, "jobs"] });
     let (count, room) = (jobs.clone().count(), weigh::room_of(&shared));
     if count > MAX_JOBS {
         return Err(vec![JobFileError::whole(format!(
@@ -65,7 +68,11 @@ pub(super) fn entries(file: &str) -> Result<Vec<Value>, Vec<JobFileError>> {
         }
         other => value(other),
     };
-    Ok(jobs.map(entry).collect())
+    let mut entries: Vec<Entry> = jobs.map(entry).map(Entry::from).collect();
+    if let Some(first) = entries.first_mut() {
+        first.errors = not_jobs;
+    }
+    Ok(entries)
 }
 
 /// The `[[job]]` tables, if the file has any.

@@ -81,7 +81,7 @@ impl JobSpec {
 }
 
 impl Reader<'_> {
-    pub(super) fn until(&mut self, map: Map<String, Value>) -> Option<Until> {
+    pub(super) fn until(&mut self, map: Map<String, Value>) -> Until {
         let before = self.errors.len();
         let mut until = Until { gate: None, tries: None, minutes: None, vary: Varied::Seed };
         let mut gate = Gate::default();
@@ -115,7 +115,7 @@ impl Reader<'_> {
             );
         }
         until.gate = Some(gate);
-        (self.errors.len() == before).then_some(until)
+        until
     }
 
     fn bad(&mut self, key: &str, wanted: &str, value: &Value) {
@@ -160,6 +160,7 @@ impl Reader<'_> {
                 &["until", "vary"],
                 format!("`vary` makes {count} combinations; at most {MOST_TRIES} are tried"),
             );
+            return Varied::Seed;
         }
         Varied::Lists(lists)
     }

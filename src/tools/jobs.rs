@@ -1,6 +1,9 @@
 //! `comfytop check` and `comfytop add --dry-run`: job files read as the engine reads them, and nothing taken.
 
-use std::collections::{HashMap, HashSet};
+mod difference;
+
+use std::collections::HashMap;
+use std::ffi::OsStr;
 use std::fs;
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
@@ -12,12 +15,12 @@ use super::workflows::{self, now_for_pages, read_workflow};
 use crate::config::{Config, InboxConfig};
 use crate::embedded;
 use crate::folder::{Folder, is_text};
-use crate::job_file::{self, Format, JobFileError, JobSpec, MAX_BYTES, MAX_ERRORS, Places, Source, job_name};
-use crate::text::{clean, clean_lines};
+use crate::job_file::{self, Format, JobFileError, JobSpec, MAX_BYTES, MAX_ERRORS, Places, job_name};
+use crate::text::{clean, did_you_mean};
 use crate::workflow::asked::{self, Asked, Sames, no_file, no_picture};
 use crate::workflow::convert::When;
 use crate::workflow::object_info::ObjectInfo;
-use crate::workflow::{self, FileInput, FileValue, Filled, Graph, InputRef, SeedChoice, SlotType, Workflow, preflight};
+use crate::workflow::{self, FileInput, FileValue, Filled, Graph, InputRef, SlotType, Workflow, preflight};
 
 /// What job files are held against.
 pub struct Ground<'a> {
@@ -71,7 +74,7 @@ pub fn dry_run(ground: &Ground<'_>, files: &[PathBuf], out: &mut dyn Write) -> i
         let mut said = Vec::new();
         let planned = ground.plan(file, &mut |job| {
             // Writing to memory can't fail.
-            let _ = difference(file, job, &mut said);
+            let _ = difference::difference(file, job, &mut said);
         });
         match planned {
             Ok(doubts) => {
@@ -124,6 +127,8 @@ fn read(file: &Path) -> Result<(Format, Vec<u8>), JobFileError> {
 struct Reading<'a> {
     ground: &'a Ground<'a>,
     dir: &'a Path,
+    /// The name of the file.
+    file: &'a OsStr,
     workflows: HashMap<String, Arc<Workflow>>,
     /// What its jobs are called, in their order.
     names: Vec<String>,
@@ -175,9 +180,10 @@ impl Ground<'_> {
         let dir = file.parent().filter(|dir| !dir.as_os_str().is_empty()).unwrap_or(Path::new("."));
         let usual = InboxConfig::default();
         let inbox = self.config.inboxes.get(self.folder.inbox_of(dir)).unwrap_or(&usual);
-        let own = file.file_name().unwrap_or_default().to_string_lossy();
+        let file = file.file_name().unwrap_or_default();
+        let own = file.to_string_lossy();
         let names = read.jobs.iter().map(|spec| job_name(spec.name.as_deref(), &own)).collect();
-        let mut reading = Reading { ground: self, dir, workflows: HashMap::new(), names, at: 0 };
+        let mut reading = Reading { ground: self, dir, file, workflows: HashMap::new(), names, at: 0 };
         let (mut sames, mut errors, mut graphs) = (Sames::default(), read.errors, 0);
         for (at, mut spec) in read.jobs.into_iter().enumerate() {
             reading.at = at;
@@ -207,16 +213,21 @@ impl Ground<'_> {
         }
     }
 
-    /// Whether the server lists this name among its inputs; `None`: it says nothing of that, or of such a name.
-    fn lists(&self, graph: &Graph, file: &FileInput, name: &str) -> Option<bool> {
+    /// What the server lists among its inputs where this name would stand; `None`: it says nothing of that, or of such a
+    /// name.
+    fn listed(&self, graph: &Graph, file: &FileInput, name: &str) -> Option<&[Value]> {
         let class = graph.get(&file.node).and_then(workflow::graph::class).unwrap_or_default();
         let (info, _) = self.info.as_ref()?;
         // it lists none of its subfolders
         if name.contains(['/', '\\']) || preflight::is_elsewhere(name) {
             return None;
         }
-        let listed = preflight::choices(info, class, &file.input)?;
-        Some(listed.iter().any(|known| known.as_str() == Some(name)))
+        preflight::choices(info, class, &file.input)
+    }
+
+    /// Whether it lists this name.
+    fn lists(&self, graph: &Graph, file: &FileInput, name: &str) -> Option<bool> {
+        Some(self.listed(graph, file, name)?.iter().any(|known| known.as_str() == Some(name)))
     }
 }
 
@@ -227,35 +238,28 @@ impl Reading<'_> {
         };
         // what could not be read would have filled it otherwise
         let server = self.ground.info.as_ref().filter(|_| self.ground.preflight && !spec.origin.is_partial);
-        let asked = asked::fill(&spec, "graph", self);
+        let file = self.file.to_string_lossy().into_owned();
+        let asked = asked::fill(&spec, &file, self);
         let unsure = asked.unsure();
-        let Asked { filled, wrong } = asked;
+        let Asked { is_whole, filled, wrong } = asked;
         let mut errors: Vec<_> = wrong.iter().map(|wrong| at(&wrong.path, &wrong.words)).collect();
         let mut refused = Vec::new();
-        match (&filled, &spec.workflow) {
-            (Some((_, filled)), _) => {
-                let places = filled.files.iter().map(|file| (file, InputRef::new(&file.node, &file.input)));
-                for (file, _) in places.clone().filter(|(_, place)| !unsure.contains(place)) {
-                    errors.extend(
-                        self.lacks(&filled.graph, file).map(|words| at(std::slice::from_ref(&file.slot), &words)),
-                    );
-                }
-                if let Some((info, _)) = server {
-                    let brought = places.map(|(_, place)| place).collect();
-                    let (edits, extra) = (&filled.tries.edits, spec.extra_data.as_ref());
-                    refused = preflight::check_tries(&filled.graph, edits, extra, info, &brought);
-                    refused.retain(|fault| fault.place().is_none_or(|place| !unsure.contains(&place)));
-                }
+        if let Some((_, filled)) = &filled {
+            let places = filled.files.iter().map(|file| (file, InputRef::new(&file.node, &file.input)));
+            for (file, _) in places.clone().filter(|(_, place)| !unsure.contains(place)) {
+                errors
+                    .extend(self.lacks(&filled.graph, file).map(|words| at(&asked::path_to_file(&spec, file), &words)));
             }
-            // a link to nothing hides none of the others
-            (None, Source::Graph(graph)) => {
-                if let Some((info, _)) = server {
-                    let packs = preflight::packs(graph, spec.extra_data.as_ref());
-                    refused = preflight::check(graph, info, &HashSet::new(), &packs);
-                    refused.retain(|fault| !fault.is_loose);
-                }
+            if let Some((info, _)) = server {
+                let brought = places.map(|(_, place)| place).collect();
+                let (edits, extra) = (&filled.tries.edits, spec.extra_data.as_ref());
+                refused = preflight::check_tries(&filled.graph, edits, extra, info, &brought);
+                refused.retain(|fault| fault.place().is_none_or(|place| !unsure.contains(&place)));
             }
-            (None, _) => {}
+            if !is_whole {
+                // what leads to a node that is left out, and what is said of the whole, was told already
+                refused.retain(|fault| !fault.is_loose && fault.node.is_some());
+            }
         }
         if let Some((_, server)) = server {
             for fault in refused {
@@ -277,8 +281,11 @@ impl Reading<'_> {
         let is_there = |name: &str| self.dir.join(name).is_file();
         match &file.value {
             FileValue::Job(job) => asked::Ground::after(self, job).err(),
-            FileValue::Server(name) if self.ground.lists(graph, file, name) == Some(false) => {
-                Some(format!("`{}` is not among the server's inputs", clean(name)))
+            FileValue::Server(name) => {
+                let listed = self.ground.listed(graph, file, name)?;
+                let is_there = listed.iter().any(|known| known.as_str() == Some(name));
+                let hint = did_you_mean(name, listed.iter().filter_map(Value::as_str));
+                (!is_there).then(|| format!("`{}` is not among the server's inputs{}", clean(name), clean(&hint)))
             }
             // one of the server's may be meant
             FileValue::Local(path) if !is_there(path) && self.ground.lists(graph, file, path) != Some(true) => {
@@ -311,15 +318,10 @@ fn path_of(fault: &preflight::Fault, spec: &JobSpec, workflow: Option<&Workflow>
             return vec![slot.name.clone()];
         }
     }
-    let own = match &spec.workflow {
-        Source::Graph(_) => {
-            let input = fault.input.iter().flat_map(|input| ["inputs", input.as_str()]);
-            std::iter::once(node.as_str()).chain(input).collect()
-        }
-        Source::Page(_) => Vec::new(),
-        Source::Named(_) => vec!["workflow"],
-    };
-    spec.origin.graph_under.into_iter().chain(own).map(str::to_owned).collect()
+    match &fault.input {
+        Some(input) => asked::path_to_input(spec, node, input),
+        None => asked::path_to(spec, node),
+    }
 }
 
 /// How long a graph is as text, in bytes.
@@ -339,87 +341,4 @@ fn size(graph: &Graph) -> usize {
     // counting can't fail
     let _ = serde_json::to_writer(&mut count, graph);
     count.0
-}
-
-/// What a job changes in its workflow, an input a line.
-fn difference(file: &Path, job: &Planned, out: &mut dyn Write) -> io::Result<()> {
-    let Planned { spec, workflow, filled } = job;
-    let stem = file.file_name().unwrap_or_default().to_string_lossy().into_owned();
-    let name = spec.name.clone().unwrap_or_else(|| Format::stem(&stem).to_owned());
-    let variant = spec.variant.as_ref().map(|v| format!(" {} of {}", v.number, v.of)).unwrap_or_default();
-    let of = match &spec.workflow {
-        Source::Graph(_) | Source::Page(_) => "a graph of its own".to_owned(),
-        Source::Named(_) => workflow.name.clone(),
-    };
-    writeln!(out, "{}{variant} ({})", clean(&name), clean(&of))?;
-    let titles = workflow::titles(&workflow.graph);
-    let mut line = |place: &InputRef, before: &str, after: &str| {
-        let title = titles.get(&place.node).map_or("", String::as_str);
-        writeln!(out, "    {place} {title}: {} → {}", short(before), short(after))
-    };
-    for place in places(&workflow.graph) {
-        let value = |graph: &'_ Graph| workflow::input(graph, &place.node, &place.input).map(shortened);
-        let is_same = workflow::input(&workflow.graph, &place.node, &place.input)
-            == workflow::input(&filled.graph, &place.node, &place.input);
-        let (before, after) = (value(&workflow.graph).unwrap_or_default(), value(&filled.graph).unwrap_or_default());
-        let brought = filled.files.iter().find(|file| file.node == place.node && file.input == place.input);
-        let after = match brought.map(|file| &file.value) {
-            Some(FileValue::Local(path)) => format!("{path} (uploaded)"),
-            Some(FileValue::Job(name)) => format!("what the job {name} gives"),
-            _ if filled.seed_inputs.contains(&place) => match filled.seed {
-                SeedChoice::Given(seed) => seed.to_string(),
-                SeedChoice::Random => "a random seed".to_owned(),
-                SeedChoice::Next(_) => "one more than the last seed".to_owned(),
-                SeedChoice::None => after,
-            },
-            _ if is_same => continue,
-            _ => after,
-        };
-        if before != after || !is_same {
-            line(&place, &before, &after)?;
-        }
-    }
-    for (key, value) in [("server", spec.server.clone()), ("note", spec.note.clone())] {
-        if let Some(value) = value {
-            writeln!(out, "    {key}: {}", clean(&value))?;
-        }
-    }
-    if !spec.after.is_empty() {
-        writeln!(out, "    after: {}", clean(&spec.after.join(", ")))?;
-    }
-    if let Some(goal) = &filled.tries.goal {
-        writeln!(out, "    {}", clean(&goal.words()))?;
-    }
-    if spec.repair {
-        writeln!(out, "    repaired as advised")?;
-    }
-    if spec.hold {
-        writeln!(out, "    on hold")?;
-    }
-    Ok(())
-}
-
-fn places(graph: &Graph) -> impl Iterator<Item = InputRef> {
-    graph.iter().flat_map(|(id, node)| {
-        let names = node.get("inputs").and_then(Value::as_object).into_iter().flat_map(serde_json::Map::keys);
-        names.map(move |name| InputRef::new(id, name))
-    })
-}
-
-/// A value as JSON; of a long text the beginning, as it is cut anyway.
-fn shortened(value: &Value) -> String {
-    const MOST: usize = 1000;
-    match value.as_str().and_then(|text| text.char_indices().nth(MOST).and_then(|(at, _)| text.get(..at))) {
-        Some(head) => Value::from(head).to_string(),
-        None => value.to_string(),
-    }
-}
-
-fn short(value: &str) -> String {
-    const MOST: usize = 100;
-    let text = clean_lines(value).replace('\n', " ");
-    match text.char_indices().nth(MOST) {
-        Some((at, _)) => format!("{}…", text.get(..at).unwrap_or_default()),
-        None => text,
-    }
 }

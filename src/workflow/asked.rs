@@ -8,9 +8,9 @@ use std::sync::Arc;
 
 use serde_json::{Map, Value};
 
-use super::convert::When;
+use super::convert::{ConvertError, Fault, When};
 use super::object_info::ObjectInfo;
-use super::{FillFault, Filled, Graph, InputRef, SeedChoice, Workflow, WorkflowError, graph};
+use super::{FileInput, FillFault, Filled, Graph, InputRef, SeedChoice, Workflow, WorkflowError, graph};
 use crate::config::InboxConfig;
 use crate::job_file::{JobSpec, PAGE_GRAPH, Source};
 use crate::text;
@@ -84,6 +84,8 @@ pub fn profile_faults(inbox: &InboxConfig, workflow: &Workflow) -> Vec<String> {
 /// What came of a job.
 #[derive(Debug)]
 pub struct Asked {
+    /// False where parts of its graph could not be used, and are left out.
+    pub is_whole: bool,
     /// Its workflow, and the graph with the job's values in it as far as they fit.
     pub filled: Option<(Arc<Workflow>, Filled)>,
     /// All that is wrong.
@@ -117,16 +119,63 @@ pub fn fill(spec: &JobSpec, name: &str, ground: &mut impl Ground) -> Asked {
     }
     let lacking = spec.after.iter().filter_map(|job| ground.after(job).err());
     wrong.extend(lacking.map(|words| Wrong::at(&["after"], words)));
-    let workflow = match workflow(spec, name, ground) {
-        Ok(workflow) => workflow,
-        Err(more) => {
-            wrong.extend(more);
-            return Asked { filled: None, wrong };
-        }
+    let (workflow, more) = match workflow(spec, name, ground) {
+        Ok(workflow) => (Some(workflow), Vec::new()),
+        Err(more) => (left_of(spec, name), more),
     };
+    let is_whole = more.is_empty();
+    wrong.extend(more);
+    let Some(workflow) = workflow else { return Asked { is_whole, filled: None, wrong } };
     let (filled, faults) = workflow.fill_as_far(spec);
-    wrong.extend(faults.iter().map(|fault| Wrong::at(&fault.path(), fault.to_string())));
-    Asked { filled: Some((workflow, filled)), wrong }
+    // a node that is missing may be one that could not be used
+    let faults = faults.iter().filter(|fault| is_whole || !matches!(fault, FillFault::UnknownNode { .. }));
+    wrong.extend(faults.map(|fault| Wrong::at(&fault.path(), fault.to_string())));
+    Asked { is_whole, filled: Some((workflow, filled)), wrong }
+}
+
+/// What can be used of a job's graph that is not fit to run.
+fn left_of(spec: &JobSpec, name: &str) -> Option<Arc<Workflow>> {
+    let Source::Graph(graph) = &spec.workflow else { return None };
+    Some(Arc::new(Workflow::of_whole_nodes(name, graph)))
+}
+
+/// Where a node of a graph stands in its job: for one within a subgraph the node that stands for that.
+pub fn path_to(spec: &JobSpec, node: &str) -> Vec<String> {
+    let root = node.split(':').next().unwrap_or(node);
+    let own = match &spec.workflow {
+        Source::Graph(_) => vec![node.to_owned()],
+        Source::Page(page) => {
+            let nodes = page.get("nodes").and_then(Value::as_array);
+            let is_it = |value: &Value| match value.get("id") {
+                Some(Value::String(id)) => id == root,
+                Some(Value::Number(id)) => id.to_string() == root,
+                _ => false,
+            };
+            let at = nodes.and_then(|nodes| nodes.iter().position(is_it));
+            at.map(|at| vec!["nodes".to_owned(), at.to_string()]).unwrap_or_default()
+        }
+        Source::Named(_) => vec!["workflow".to_owned()],
+    };
+    spec.origin.graph_under.map(str::to_owned).into_iter().chain(own).collect()
+}
+
+/// Where an input stands in its job that neither a slot nor an edit fills.
+pub fn path_to_input(spec: &JobSpec, node: &str, input: &str) -> Vec<String> {
+    let mut path = path_to(spec, node);
+    if matches!(spec.workflow, Source::Graph(_)) {
+        path.extend(["inputs".to_owned(), input.to_owned()]);
+    }
+    path
+}
+
+/// What in a job names a file.
+pub fn path_to_file(spec: &JobSpec, file: &FileInput) -> Vec<String> {
+    let is_own = !spec.slots.contains_key(&file.slot);
+    match &spec.workflow {
+        _ if spec.set.contains_key(&file.slot) => vec!["set".to_owned(), file.slot.clone()],
+        Source::Graph(_) | Source::Page(_) if is_own => path_to_input(spec, &file.node, &file.input),
+        _ => vec![file.slot.clone()],
+    }
 }
 
 fn workflow(spec: &JobSpec, name: &str, ground: &mut impl Ground) -> Result<Arc<Workflow>, Vec<Wrong>> {
@@ -138,6 +187,10 @@ fn workflow(spec: &JobSpec, name: &str, ground: &mut impl Ground) -> Result<Arc<
     let wrong = |error: WorkflowError| match error {
         WorkflowError::BrokenNodes(nodes) => {
             nodes.iter().map(|node| in_graph(&node.path(), node.to_string())).collect()
+        }
+        WorkflowError::Convert(ConvertError::Faults(faults)) => {
+            let wrong = |fault: &Fault| Wrong { path: path_to(spec, &fault.node), words: fault.to_string() };
+            faults.iter().map(wrong).collect()
         }
         other => vec![in_graph(&[], other.to_string())],
     };

@@ -332,7 +332,7 @@ impl Filling<'_> {
                     nearest: text::nearest(&node, names).map(|name| text::clean(name).into_owned()),
                     node: text::clean(&node).into_owned(),
                     workflow: self.workflow.shown_name(),
-                    nodes: self.graph.keys().take(fault::SHOWN + 1).cloned().collect(),
+                    nodes: self.graph.keys().take(fault::SHOWN + 1).map(|id| shown_node(id, titles)).collect(),
                 }
             }
             NoPlace::Input(place) => {
@@ -378,6 +378,14 @@ impl Filling<'_> {
         let kept = self.seed_inputs.iter().filter(|place| value(place) == Some(seed)).cloned().collect();
         self.seed_inputs = kept;
         SeedChoice::Given(seed)
+    }
+}
+
+/// A node's id with its title, where it has one.
+fn shown_node(id: &str, titles: &BTreeMap<String, String>) -> String {
+    match titles.get(id).filter(|title| !title.is_empty()) {
+        Some(title) => format!("{id} ({title})"),
+        None => id.to_owned(),
     }
 }
 

@@ -10,7 +10,8 @@ use serde_json::{Map, Value};
 
 use super::WorkflowError;
 use super::slots::InputRef;
-use crate::{job_file, text};
+use crate::job_file::{self, kind};
+use crate::text;
 
 /// Nodes by id, in the order of the file.
 pub type Graph = Map<String, Value>;
@@ -115,13 +116,12 @@ pub(super) fn check(graph: &Graph) -> Result<(), WorkflowError> {
         let mut fault = |input: Option<&String>, why: String| {
             broken.push(BrokenNode { id: id.clone(), title: title(node), input: input.cloned(), why });
         };
-        if class(node).is_none() {
-            fault(None, "has no `class_type`; a graph in API format is wanted".to_owned());
-            continue;
-        }
-        let Some(inputs) = node.get("inputs").and_then(Value::as_object) else {
-            fault(None, "has no `inputs`; a graph in API format is wanted".to_owned());
-            continue;
+        let inputs = match inputs_of(node) {
+            Ok(inputs) => inputs,
+            Err(why) => {
+                fault(None, why);
+                continue;
+            }
         };
         for (input, value) in inputs {
             if let Some(from) = link(value)
@@ -143,6 +143,30 @@ pub(super) fn check(graph: &Graph) -> Result<(), WorkflowError> {
         return Err(WorkflowError::NoOutputs);
     }
     Ok(())
+}
+
+/// A node's inputs; else why it is no node.
+fn inputs_of(node: &Value) -> Result<&Map<String, Value>, String> {
+    let wanted = "a graph in API format is wanted";
+    if !node.is_object() {
+        return Err(format!("is {}, not a node; {wanted}", kind(node)));
+    }
+    if class(node).is_none() {
+        return Err(match node.get("class_type") {
+            None => format!("has no `class_type`; {wanted}"),
+            Some(other) => format!("has {} as its `class_type`; {wanted}", kind(other)),
+        });
+    }
+    match node.get("inputs") {
+        Some(Value::Object(inputs)) => Ok(inputs),
+        None => Err(format!("has no `inputs`; {wanted}")),
+        Some(other) => Err(format!("has {} as its `inputs`; {wanted}", kind(other))),
+    }
+}
+
+/// A graph without what is no node in it.
+pub(super) fn whole_nodes(graph: &Graph) -> Graph {
+    graph.iter().filter(|(_, node)| inputs_of(node).is_ok()).map(|(id, node)| (id.clone(), node.clone())).collect()
 }
 
 /// What kind of node it is.
@@ -288,7 +312,7 @@ mod tests {
     fn what_cannot_run_is_refused_with_words() {
         assert!(refusal(json!({})).contains("no nodes"));
         assert!(refusal(json!({"nodes": [], "links": []})).contains("Export (API)"));
-        assert!(refusal(json!({"3": 5})).contains("node 3 has no `class_type`"));
+        assert!(refusal(json!({"3": 5})).contains("node 3 is the number 5, not a node"));
         let broken = json!({
             "3": {"class_type": "SaveImage", "inputs": {"images": ["9", 0]}, "_meta": {"title": "Keep it"}},
             "4": {"class_type": "SaveImage"},

@@ -5,10 +5,12 @@
 //! little, it is silent: a fault here must be one there. Only what leads to an output is looked at, as there; an output
 //! that nothing is linked to is left out there, and the others are rendered.
 
+mod values;
+
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::fmt;
 
-use serde_json::{Map, Number, Value};
+use serde_json::{Map, Value};
 
 use super::graph::{self, Graph, class, link};
 use super::object_info::{Class, Form, Input, ObjectInfo, Widget};
@@ -16,6 +18,8 @@ use super::slots::InputRef;
 use super::tries::{self, Edits};
 use crate::job_file::{AND_MORE, kind};
 use crate::text;
+pub use values::is_elsewhere;
+use values::{is_file, is_listed, number, one_of, wanted};
 
 /// So many faults of a graph are told.
 const MOST: usize = 100;
@@ -92,7 +96,8 @@ pub fn check(
     if outputs.is_empty() && check.faults.is_empty() {
         check.fault(None, None, "no node of it saves or shows anything: add SaveVideo or SaveImage");
     }
-    let outputs = check.linked(outputs);
+    // with nothing to lead to, all of it is looked at
+    let outputs = if outputs.is_empty() { graph.keys().collect() } else { check.linked(outputs) };
     check.circle(&outputs);
     for id in check.leading_to(&outputs) {
         check.node(&id);
@@ -373,98 +378,6 @@ fn no_link(input: &Input, value: &Value) -> Option<String> {
         }
         other => format!("takes a link from an output of type {}, not {}: {link}", input.kind, kind(other)),
     })
-}
-
-/// What an input takes, for people.
-fn wanted(input: &Input) -> String {
-    match &input.form {
-        Form::Widget(Widget::Int) => "a whole number".to_owned(),
-        Form::Widget(Widget::Float) => "a number".to_owned(),
-        Form::Widget(Widget::Boolean) => "true or false".to_owned(),
-        Form::Widget(Widget::Text { .. }) => "a text".to_owned(),
-        Form::Widget(Widget::Combo { options, .. }) if !options.is_empty() => format!("one of {}", list(options)),
-        _ => format!("a link of {}", input.kind),
-    }
-}
-
-/// Whether the server looks a value up in the list: not several of them, and no file in another of its folders.
-fn is_listed(value: &Value) -> bool {
-    !value.is_array() && value.as_str().is_none_or(|name| !is_elsewhere(name))
-}
-
-/// A file in another folder of the server than the one that is listed: `x.latent [output]`.
-pub fn is_elsewhere(name: &str) -> bool {
-    [" [input]", " [output]", " [temp]"].iter().any(|ending| name.ends_with(ending))
-}
-
-/// Whether a list is one of files: its names have endings.
-fn is_file(options: &[Value]) -> bool {
-    let ending = |value: &Value| value.as_str().is_some_and(|text| text.rfind('.').is_some_and(|at| at > 0));
-    options.first().is_some_and(ending)
-}
-
-fn list(options: &[Value]) -> String {
-    let mut names: Vec<String> = options.iter().take(SHOWN).map(shown).collect();
-    if options.len() > SHOWN {
-        names.push(format!("… ({} in all)", options.len()));
-    }
-    names.join(", ")
-}
-
-fn shown(value: &Value) -> String {
-    value.as_str().map_or_else(|| value.to_string(), |text| text::clean(text).into_owned())
-}
-
-/// What keeps a value from being one of a list.
-fn one_of(options: &[Value], value: &Value, is_file: bool) -> Option<String> {
-    let same = |option: &Value| option == value || (option.as_f64().is_some() && option.as_f64() == value.as_f64());
-    if options.iter().any(same) {
-        return None;
-    }
-    let texts = || options.iter().filter_map(Value::as_str);
-    let hint = value.as_str().map(|text| nearest_file(text, texts())).unwrap_or_default();
-    let value = kind(value);
-    Some(if options.is_empty() {
-        format!("is {value}, and the server has none to choose from")
-    } else if is_file {
-        format!("is {value}, which the server does not have{hint}; it has {}", list(options))
-    } else {
-        format!("must be one of {}, not {value}{hint}", list(options))
-    })
-}
-
-/// The nearest of several names: of files, the one in another folder first.
-fn nearest_file<'t>(wrong: &str, names: impl Iterator<Item = &'t str> + Clone) -> String {
-    let base = |name: &str| name.rsplit(['/', '\\']).next().unwrap_or_default().to_lowercase();
-    let moved = names.clone().find(|name| base(name) == base(wrong));
-    moved.map_or_else(|| text::did_you_mean(wrong, names), |name| format!(" (did you mean `{}`?)", text::clean(name)))
-}
-
-/// What keeps a value from being the number that is wanted. The server takes texts that are numbers, and cuts fractions.
-fn number(input: &Input, value: &Value, whole: bool) -> Option<String> {
-    let number = match value {
-        Value::Number(number) => number.as_f64(),
-        Value::String(text) => text.trim().parse::<f64>().ok().filter(|n| !whole || n.fract() == 0.0),
-        Value::Bool(it) => Some(f64::from(u8::from(*it))),
-        _ => None,
-    };
-    let Some(number) = number else {
-        let what = if whole { "a whole number" } else { "a number" };
-        return Some(format!("must be {what}, not {}", kind(value)));
-    };
-    let limit = |limit: &Option<Number>| limit.as_ref().and_then(Number::as_f64);
-    let (min, max) = (limit(&input.min), limit(&input.max));
-    let fits = min.is_none_or(|min| number >= min) && max.is_none_or(|max| number <= max);
-    if fits {
-        return None;
-    }
-    let wanted = match (&input.min, &input.max) {
-        (Some(min), Some(max)) => format!("from {min} to {max}"),
-        (Some(min), None) => format!("at least {min}"),
-        (None, Some(max)) => format!("at most {max}"),
-        (None, None) => return None,
-    };
-    Some(format!("must be {wanted}, not {}", kind(value)))
 }
 
 #[cfg(test)]

@@ -205,6 +205,7 @@ fn all_that_is_wrong_with_a_file_is_told_at_once() {
     fs::write(stage.at("wrong.json"), wrong).expect("written");
     let told = stage.run(&["check", &stage.at("wrong.json").display().to_string()]);
     let of_file = [
+        "1:34: there is no file",
         "2:3: `priority` must be",
         "3:3: no slot `lenght` in",
         "3:24: `nodot` names no input",
@@ -214,7 +215,6 @@ fn all_that_is_wrong_with_a_file_is_told_at_once() {
         "10:29: `c` does not stand before this job in the file",
     ];
     let more = [
-        "1:34: there is no file",
         "5:4: the server would refuse it: EmptyImage (1): `width` must be from 1 to 16384",
         "11:34: `gone.png` is not among the server's inputs",
     ];
@@ -233,6 +233,48 @@ fn all_that_is_wrong_with_a_file_is_told_at_once() {
         let (column, words) = rest.split_once(": ").expect("a column");
         assert!(error.contains(&format!("line {line}, column {column}: {words}")), "{words} in\n{error}");
     }
+    let lines = error.lines().filter_map(|line| line.strip_prefix("line ")?.split(',').next()?.parse::<u32>().ok());
+    assert!(lines.is_sorted(), "in the order of the file:\n{error}");
+}
+
+/// Of a graph of the page, too, each fault stands where its node does.
+#[test]
+fn faults_of_a_graph_of_the_page_have_their_places() {
+    let stage = Stage::served(&Wish::default());
+    stage.configure("");
+    let page = r#"{"nodes": [
+  {"id": 4, "type": "EmptyImage", "mode": 0, "inputs": [], "widgets_values": [0, 64, 1, 0],
+   "outputs": [{"name": "IMAGE", "type": "IMAGE", "links": [1]}]},
+  {"id": 7, "type": "SaveImage", "mode": 0, "inputs": [{"name": "images", "type": "IMAGE", "link": 1}],
+   "outputs": [], "widgets_values": ["x"]}],
+ "links": [[1, 4, 0, 7, 0, "IMAGE"]]}"#;
+    let check = |name: &str, text: &str| {
+        fs::write(stage.at(name), text).expect("written");
+        stage.run(&["check", &stage.at(name).display().to_string()]).out
+    };
+    let told = check("page.json", page);
+    assert!(told.contains("page.json:2:3: the server would refuse it: Empty Image (4): `width`"), "{told}");
+    let under = check("under.json", &format!("{{\"name\": \"a\",\n\"workflow\": {page}}}"));
+    assert!(under.contains("under.json:3:3: the server would refuse it: Empty Image (4): `width`"), "{under}");
+    let unknown = check("unknown.json", &page.replace("EmptyImage", "EmptyImag").replace("SaveImage", "SavImage"));
+    assert!(unknown.contains("unknown.json:2:3: node 4 (EmptyImag): the server has no node class"), "{unknown}");
+    assert!(unknown.contains("unknown.json:4:3: node 7 (SavImage): the server has no node class"), "{unknown}");
+}
+
+/// A picture that a graph names may be the server's: it is asked, and its own words would not tell what to do.
+#[test]
+fn a_graph_whose_picture_is_nowhere_is_not_posted() {
+    let stage = Stage::with(&Wish::default());
+    let graph = r#"{"1": {"class_type": "LoadImage", "inputs": {"image": "gone.png"}},
+        "2": {"class_type": "SaveImage", "inputs": {"images": ["1", 0], "filename_prefix": "x"}}}"#;
+    fs::write(stage.at("gone.json"), graph).expect("written");
+    stage.run(&["add", &stage.at("gone.json").display().to_string()]).well();
+    stage.until_state(1, "failed");
+    let told = stage.show(1);
+    for words in ["`gone.png` is neither beside the job file nor among the server's inputs", "Put the file beside"] {
+        assert!(told.contains(words), "{words} in\n{told}");
+    }
+    assert!(stage.happened("accepted").is_empty());
 }
 
 #[test]

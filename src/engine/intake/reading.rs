@@ -20,10 +20,10 @@ use crate::job::{Failure, FailureKind, Goal, JobId, Shape};
 use crate::job_file::{self, Format, JobFileError, JobSpec, Places, Source, Variant};
 use crate::store::Prompt;
 use crate::text;
-use crate::workflow::asked::{self, Asked, Ground, Sames};
+use crate::workflow::asked::{self, Asked, Ground, Sames, Wrong, no_file};
 use crate::workflow::convert::When;
 use crate::workflow::object_info::ObjectInfo;
-use crate::workflow::{Filled, SeedChoice, Workflow};
+use crate::workflow::{FileValue, Filled, InputRef, SeedChoice, Workflow};
 use inputs::NoInput;
 
 /// Larger files are not copied on the engine's own thread.
@@ -226,8 +226,23 @@ impl<'a> Reader<'a> {
             let name = job_file::job_name(spec.name.as_deref(), &self.drop.name);
             let own = JobId(self.first.0 + self.names.len() as u64);
             self.names.push((name, own));
-            // what only a server can say is told when the file can be read
-            for wrong in asked.wrong.iter().filter(|_| !self.wants_server) {
+            let unsure = asked.unsure();
+            let Asked { filled, mut wrong, .. } = asked;
+            if self.wants_server {
+                // what only a server can say is told when the file can be read
+                wrong.clear();
+            }
+            // nothing is waited for any more
+            let files = filled.iter().flat_map(|(_, filled)| &filled.files);
+            let files = files.filter(|file| !unsure.contains(&InputRef::new(&file.node, &file.input)));
+            wrong.extend(files.filter_map(|file| match &file.value {
+                FileValue::Local(path) if !self.drop.dir.join(path).is_file() => {
+                    let words = no_file(&self.drop.dir.join(path));
+                    Some(Wrong { path: asked::path_to_file(&spec, file), words })
+                }
+                _ => None,
+            }));
+            for wrong in &wrong {
                 let path: Vec<&str> = wrong.path.iter().map(String::as_str).collect();
                 let error = self.place(spec.origin.entry, &path, &wrong.words);
                 // the jobs of a sweep have their faults in common
@@ -239,6 +254,7 @@ impl<'a> Reader<'a> {
                 break;
             }
         }
+        job_file::in_order(&mut errors);
         all(job_file::at_most(errors).into_iter().map(placed))
     }
 
@@ -254,7 +270,7 @@ impl<'a> Reader<'a> {
             Source::Graph(_) | Source::Page(_) => Format::stem(&self.drop.name).to_owned(),
         };
         self.wants_server = false;
-        let Asked { filled, wrong } = asked::fill(&spec, &self.drop.name, self);
+        let Asked { filled, wrong, .. } = asked::fill(&spec, &self.drop.name, self);
         // A server may say so any moment; only who waits for an answer is told so at once.
         if !wrong.is_empty() && self.wants_server && self.drop.can_wait() {
             let words = "a server that says what its nodes can do".to_owned();
@@ -328,7 +344,11 @@ impl<'a> Reader<'a> {
             match self.input(spec, &filled.graph, file, after) {
                 Ok(Some(input)) => files.push(input),
                 Ok(None) | Err(NoInput::Later) => {}
-                Err(NoInput::Never(why)) => wrong.push(self.at(spec.origin.entry, &[&file.slot], &why)),
+                Err(NoInput::Never(why)) => {
+                    let path = asked::path_to_file(spec, file);
+                    let path: Vec<&str> = path.iter().map(String::as_str).collect();
+                    wrong.push(self.at(spec.origin.entry, &path, &why));
+                }
             }
         }
         if !wrong.is_empty() {

@@ -67,6 +67,29 @@ fn everything_is_told_at_once_and_by_title() {
     );
 }
 
+/// People write the names of models in many ways, and long ones.
+#[test]
+fn a_model_that_is_missing_is_named_and_the_one_that_was_meant() {
+    let listed = [
+        "flux/dev.safetensors",
+        "wan/wan2.2_i2v_high_noise_14B_fp8_scaled.safetensors",
+        "wan/wan2.2_i2v_low_noise_14B_fp8_scaled.safetensors",
+        "wan/wan2.2_vae.safetensors",
+    ];
+    let options: Vec<Value> = listed.iter().map(|name| json!(name)).collect();
+    for (asked, meant) in [
+        ("wan2.2_high.safetensors", Some(1)),
+        ("Wan2_2-I2V-A14B-LOW_fp8_e4m3fn_scaled_KJ.safetensors", Some(2)),
+        ("vae-wan2.2.safetensors", Some(3)),
+        ("ltx-2.3-distilled.safetensors", None),
+    ] {
+        let words = one_of(&options, &json!(asked), true).expect("missing");
+        assert!(words.starts_with(&format!("is the text \"{asked}\", which the server does not have")), "{words}");
+        let hint = meant.map_or(String::new(), |at| format!(" (did you mean `{}`?)", listed[at]));
+        assert!(words.contains(&format!("have{hint}; it has")), "{asked}: {words}");
+    }
+}
+
 #[test]
 fn where_the_server_is_lenient_nothing_is_said() {
     let value = json!({

@@ -109,11 +109,11 @@ impl Reader<'_> {
             self.miss(written, path);
             return Err(NoInput::Later);
         }
-        if perhaps {
+        if perhaps && preflight::is_elsewhere(written) {
             return Ok(None);
         }
         let is_bare = Path::new(written).components().count() == 1;
-        if is_bare {
+        if is_bare || perhaps {
             // Perhaps one of the server's: it is asked before the job is posted.
             return input(None, written.clone(), None);
         }
