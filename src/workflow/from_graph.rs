@@ -91,4 +91,18 @@ mod tests {
         assert_eq!(shape(&graph), Shape { width: Some(480), height: Some(848), length: Some(129), steps: Some(4) });
         assert_eq!(shape(&Graph::new()), Shape::default());
     }
+
+    #[test]
+    fn the_size_is_read_behind_links_and_what_is_made_of_it_is_not_guessed() {
+        let graph = graph(json!({
+            "1": {"class_type": "EmptyImage", "inputs": {"width": 512, "height": 512}},
+            "2": {"class_type": "PrimitiveInt", "inputs": {"value": 640}},
+            "3": {"class_type": "ComfyMathExpression", "inputs": {"expression": "a * 16", "values.a": ["2", 0]}},
+            "4": {"class_type": "ComfySwitchNode", "inputs": {"switch": false, "on_false": ["2", 0], "on_true": 1}},
+            "5": {"class_type": "EmptyHunyuanLatentVideo", "inputs": {"width": ["4", 0], "height": 480, "length": ["3", 1]}},
+            "6": {"class_type": "KSampler", "inputs": {"latent_image": ["5", 0], "steps": ["7", 0]}},
+            "7": {"class_type": "PrimitiveInt", "inputs": {"value": 8}},
+        }));
+        assert_eq!(shape(&graph), Shape { width: Some(640), height: Some(480), length: None, steps: Some(8) });
+    }
 }

@@ -97,10 +97,10 @@ pub fn live(graph: &Graph) -> HashSet<&str> {
         values.filter_map(link).map(str::to_owned).collect()
     };
     let taken_from: HashSet<String> = graph.values().flat_map(links).collect();
-    let mut live = HashSet::new();
+    let mut found = HashSet::new();
     let mut line: Vec<&str> = graph.keys().map(String::as_str).filter(|id| !taken_from.contains(*id)).collect();
     while let Some(id) = line.pop() {
-        let Some((id, node)) = graph.get_key_value(id).filter(|(id, _)| live.insert(id.as_str())) else { continue };
+        let Some((id, node)) = graph.get_key_value(id).filter(|(id, _)| found.insert(id.as_str())) else { continue };
         let branch = source::taken(graph, id);
         let is_left = |name: &str| {
             let is_branch = name.starts_with("on_") || name.ends_with(|c: char| c.is_ascii_digit());
@@ -109,7 +109,7 @@ pub fn live(graph: &Graph) -> HashSet<&str> {
         let inputs = inputs(node).into_iter().flatten();
         line.extend(inputs.filter(|(name, _)| !is_left(name)).filter_map(|(_, value)| link(value)));
     }
-    live
+    found
 }
 
 fn inputs(node: &Value) -> Option<&Map<String, Value>> {
