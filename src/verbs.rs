@@ -18,7 +18,7 @@ use crate::job_file::Format;
 use crate::link::{LinkError, Talk};
 use crate::protocol::{Answer, Detail, JobRow, Link, Request, Status, job_json, told};
 use crate::text::{clean, duration, json_text};
-use crate::verdict::Verdict;
+use crate::verdict::{Measurement, Verdict};
 
 pub use control::{clean_up, edit, flow};
 pub use history::log;
@@ -77,33 +77,37 @@ pub fn table(rows: &[JobRow], json: bool, out: &mut dyn Write) {
     }
     say!(
         out,
-        "{:>5}  {:<24}  {:<18}  {:<16}  {:>8}  {:>20}  {:>8}  verdict",
+        "{:>5}  {:<24}  {:<18}  {:<16}  {:>8}  {:>20}  {:>6}  {:>5}  verdict",
         "#",
         "name",
         "workflow",
         "state",
         "elapsed",
         "seed",
-        "SSIM"
+        "SSIM",
+        "seam"
     );
     for row in rows {
         let seed = row.seed.map_or_else(|| "–".to_owned(), |s| s.to_string());
         // Of the mended copy where that is the better loop, as the dashboard shows it.
         let best = row.best();
         let ssim = best.and_then(|known| known.ssim).map_or_else(|| "–".to_owned(), |s| format!("{s:.3}"));
+        let seam = best.and_then(Measurement::seam);
+        let seam = seam.map_or_else(|| "–".to_owned(), |seam| format!("{:.2}", seam.min(99.0)));
         let unknown = if row.discarded { "discarded" } else { "–" };
         let verdict = best.and_then(|known| known.verdict).map_or(unknown, Verdict::word);
         let mended = if row.is_mended() { "→ " } else { "" };
         say!(
             out,
-            "{:>5}  {}  {}  {:<16}  {:>8}  {:>20}  {:>8}  {mended}{verdict}",
+            "{:>5}  {}  {}  {:<16}  {:>8}  {:>20}  {:>6}  {:>5}  {mended}{verdict}",
             row.id.0,
             fit(&row.name, 24),
             fit(&row.workflow, 18),
             state(row, now),
             elapsed(row, now),
             seed,
-            ssim
+            ssim,
+            seam
         );
     }
 }

@@ -375,6 +375,77 @@ fn frames_of_several_sizes_and_tiny_ones_have_words_and_no_verdict() {
     assert_eq!((known.verdict, known.note.as_deref()), (None, Some("single frame")));
 }
 
+/// A square picture of one grey for each pixel.
+fn grey(side: u32, level: impl Fn(f32, f32) -> f32) -> Rgb {
+    let plane: Vec<u8> = (0..side * side).map(|n| level((n % side) as f32, (n / side) as f32).round() as u8).collect();
+    Rgb::from_planes(side, side, plane.repeat(3)).unwrap()
+}
+
+/// A tenth of the picture a frame is more than any block is looked for.
+#[test]
+fn what_goes_too_fast_to_be_followed_does_not_stand_still() {
+    let cell = |x: f32, y: f32| {
+        let n = ((x / 8.0) as u32).wrapping_mul(374_761_393).wrapping_add(((y / 8.0) as u32).wrapping_mul(668_265_263));
+        let n = (n ^ (n >> 13)).wrapping_mul(1_274_126_177);
+        ((n ^ (n >> 16)) & 255) as f32
+    };
+    let falling = |frames: u32| {
+        (0..frames).map(move |n| grey(240, move |x, y| cell(x, (y + 240.0 - 24.0 * n as f32).rem_euclid(240.0))))
+    };
+    let (known, _) = judged(falling(10));
+    assert_eq!(known.verdict, Some(Verdict::Loops), "{known:?}");
+    assert!(known.advice.is_some_and(|advice| advice.contains("too fast")));
+    let (known, _) = judged(falling(11));
+    assert_eq!((known.verdict, known.best_cut), (Some(Verdict::Nearly), Some(Cut { drop_start: 0, drop_end: 1 })));
+}
+
+/// With the first picture once more at its end, wherever in its swing it begins.
+#[test]
+fn a_swing_that_ends_as_it_begins_is_told_to_drop_its_last_frame() {
+    for (wide, turn, frames) in [(40.0, 0.7, 48), (60.0, 0.8, 48), (60.0, 1.1, 48), (60.0, 0.8, 32)] {
+        let clip = (0..=frames).map(move |n| {
+            let swing = wide * (turn + std::f32::consts::TAU * n as f32 / frames as f32).sin();
+            grey(240, move |x, y| {
+                let ground = 90.0 + 40.0 * (x / 60.0).sin() * (y / 70.0).cos();
+                let arm = (x - 120.0 - swing * y / 240.0).abs() - 14.0;
+                ground + (150.0 - ground) * (0.5 - arm / 6.0).clamp(0.0, 1.0)
+            })
+        });
+        let (known, _) = judged(clip);
+        let drops = u64::try_from(frames).unwrap() + 1;
+        assert_eq!(
+            (known.verdict, known.advice.as_deref()),
+            (Some(Verdict::Nearly), Some(format!("drop the doubled frame ({drops})").as_str())),
+            "{wide} {turn} {frames}"
+        );
+    }
+}
+
+/// What is advised is looked at by the pace of what is left.
+#[test]
+fn a_cut_that_is_advised_loops() {
+    for ball in [30.0, 40.0, 90.0] {
+        for part in [2.0 / 3.0, 0.75, 0.8] {
+            let frames: Vec<Rgb> = (0..24)
+                .map(|n| {
+                    let angle = std::f32::consts::TAU * part * n as f32 / 24.0;
+                    let (bx, by) = (120.0 + 70.0 * angle.cos(), 120.0 + 70.0 * angle.sin());
+                    grey(240, move |x, y| {
+                        let ground = 90.0 + 40.0 * (x / 60.0).sin() * (y / 70.0).cos();
+                        let far = (x - bx).hypot(y - by) - ball;
+                        ground + (200.0 - ground) * (0.5 - far / 4.0).clamp(0.0, 1.0)
+                    })
+                })
+                .collect();
+            let (known, _) = judged(frames.clone());
+            let Some(cut) = known.best_cut else { continue };
+            let left = frames.len() - cut.drop_end as usize;
+            let (copy, _) = judged(frames.into_iter().take(left).skip(cut.drop_start as usize));
+            assert_eq!(copy.verdict, Some(Verdict::Loops), "{ball} {part} {cut:?} {copy:?}");
+        }
+    }
+}
+
 #[test]
 fn the_thresholds_decide() {
     let clip = clip(Texture::Clouds(4.0), Motion::Circle { speed: 2.0 }, Fault::Tail(6));

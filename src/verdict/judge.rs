@@ -18,6 +18,10 @@ const UNMOVED: f32 = 0.3;
 /// Distances of grids below this, levels: nothing has changed.
 const UNCHANGED: f32 = 0.8;
 
+/// Grain changes the grids by no more than this from one frame to the next, levels: where more changes, and no block is found
+/// again, things go too fast to be found.
+const GRAIN: f32 = 1.5;
+
 /// Of a step of light so great a share is left when it is taken out: white gets no brighter.
 const CLIPPED: f32 = 20.0;
 
@@ -202,7 +206,7 @@ impl<'a> Clip<'a> {
     fn is_still(&self) -> bool {
         let changed = self.seen.far.iter().map(|step| step.light).fold(0.0, f32::max);
         let noise = median(&mut self.seen.steps.iter().map(|step| step.light).collect::<Vec<_>>());
-        self.motion.is_none() && changed < UNCHANGED.max(1.6 * noise)
+        self.motion.is_none() && changed < UNCHANGED.max(1.6 * noise.min(GRAIN))
     }
 
     fn decide(&self, judgement: &mut Judgement) {
@@ -224,7 +228,9 @@ impl<'a> Clip<'a> {
         judgement.cut = if self.passes(uncut, &seam) { None } else { self.best_cut() };
         (judgement.verdict, judgement.advice) = match (judgement.cut, seam.kind) {
             (Some(cut), _) => (Verdict::Nearly, Some(advice_on(cut, &judgement.doubled, frames))),
-            (None, Kind::Ordinary) if self.passes(uncut, &seam) => (Verdict::Loops, drop_doubled(&judgement.doubled)),
+            (None, Kind::Ordinary) if self.passes(uncut, &seam) => {
+                (Verdict::Loops, drop_doubled(&judgement.doubled).or_else(|| self.doubt()))
+            }
             (None, Kind::Ordinary) if seam.light > self.light && self.can_be_levelled() => {
                 (Verdict::Pulses, Some(pulse(judgement)))
             }
@@ -262,7 +268,7 @@ impl<'a> Clip<'a> {
     fn best_cut(&self) -> Option<Cut> {
         let off = |cut: Cut| {
             let seam = self.may_pass(cut).then(|| self.seam(cut))??;
-            self.passes(cut, &seam).then_some(seam.off)
+            (self.passes(cut, &seam) && self.holds(cut)).then_some(seam.off)
         };
         let (cut, rough) = self.cuts().find_map(|cut| Some((cut, off(cut)?)))?;
         let more = match cut {
@@ -271,6 +277,27 @@ impl<'a> Clip<'a> {
         };
         let better = self.cuts().any(|cut| cut == more) && off(more).is_some_and(|off| off < rough - BETTER);
         Some(if better { more } else { cut })
+    }
+
+    /// What is to be said where no block is found again although everything changes.
+    fn doubt(&self) -> Option<String> {
+        eprintln!(
+            "DBG {} {} {} {:?}",
+            self.weights.tell(),
+            self.unlike,
+            self.plain.typical,
+            self.motion.as_ref().map(|m| m.typical)
+        );
+        let is_lost = self.seen.layout.is_some() && !self.weights.tell() && self.plain.typical > GRAIN;
+        is_lost.then(|| "it moves too fast to be followed: by its colours alone it loops, look at it".to_owned())
+    }
+
+    /// True where what a cut leaves is a loop by its own pace: that of the whole clip may be another.
+    fn holds(&self, cut: Cut) -> bool {
+        let left = self.seen.without((cut.drop_start as usize, cut.drop_end as usize));
+        let clip = Clip::of(&left, self.thresholds);
+        let uncut = Cut::default();
+        !clip.is_still() && clip.seam(uncut).is_some_and(|seam| clip.passes(uncut, &seam))
     }
 
     /// False where the grids alone tell that it does not pass: looking for blocks takes a hundred times as long.
@@ -345,7 +372,8 @@ impl<'a> Clip<'a> {
         };
         // The grids know of no direction, but next to no noise: where they stand nothing has moved.
         let nothing_changes = self.plain.stands(step.plain, plain, 0.5, UNCHANGED / 4.0);
-        if nothing_changes && !self.doubled.on_twos {
+        let repeats = self.doubled.seam && cut == (0, 0);
+        if (nothing_changes || repeats) && !self.doubled.on_twos {
             Kind::Doubled
         } else if leaps || self.all_changes(step.plain, plain) {
             Kind::Jump

@@ -90,6 +90,8 @@ pub struct Doubled {
     /// What is to be dropped, counted from 1: of a run of equal frames all but the first, and of one that goes
     /// round the seam all but the first frame of the clip.
     pub frames: Vec<u64>,
+    /// The seam is one of those steps: the last frame repeats the first.
+    pub seam: bool,
     /// It is how the clip is made.
     pub on_twos: bool,
 }
@@ -114,6 +116,7 @@ impl Doubled {
             runs += 1;
             let steps = || (start..start + length).map(|n| n % circle.len());
             let round = steps().any(|n| n == count);
+            found.seam |= round;
             for n in steps() {
                 // The frame behind the step; before the seam the one before it, since the first one of the clip is kept.
                 let before = round && n >= start;
@@ -129,7 +132,8 @@ impl Doubled {
     /// True where the picture stands just before or after a seam that is left after so many frames were dropped.
     pub fn touch(&self, (start, end): (usize, usize), frames: usize) -> bool {
         let last = frames.checked_sub(2 + end);
-        !self.on_twos && (self.steps.contains(&start) || last.is_some_and(|last| self.steps.contains(&last)))
+        let at_seam = self.seam && (start, end) == (0, 0);
+        !self.on_twos && (at_seam || self.steps.contains(&start) || last.is_some_and(|last| self.steps.contains(&last)))
     }
 }
 

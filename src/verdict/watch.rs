@@ -7,7 +7,7 @@
 use std::collections::VecDeque;
 
 use super::Rgb;
-use super::motion::{Found, Layout};
+use super::motion::{Found, Layout, median};
 use super::small::{Grid, Small};
 use super::ssim::Summed;
 
@@ -69,6 +69,33 @@ pub struct Step {
     pub shift: f32,
     /// Mean absolute difference over all pixels and channels, levels; 0 where nobody looked.
     pub raw: f32,
+}
+
+impl Seen {
+    /// What would have been seen of the clip without so many frames at its start and at its end; no curves. The looks
+    /// from the first frame to later ones stay those from the first frame of all, and of the seam only the traces tell.
+    #[must_use]
+    pub fn without(&self, (start, end): (usize, usize)) -> Self {
+        let last = self.steps.len().saturating_sub(end);
+        let steps: Vec<Step> = self.steps.get(start..last).unwrap_or_default().to_vec();
+        let far = far_frames().zip(&self.far).take_while(|(frame, _)| *frame <= last).map(|(_, step)| step.clone());
+        Self {
+            frames: self.frames.saturating_sub(start + end),
+            far: far.collect(),
+            seam: Some(median(&mut steps.iter().map(|step| step.raw).collect::<Vec<_>>())),
+            steps,
+            head: self.head.get(start..).unwrap_or_default().to_vec(),
+            tail: self.tail.iter().take(self.tail.len().saturating_sub(end)).cloned().collect(),
+            layout: self.layout.clone(),
+            size: self.size,
+            ..Self::default()
+        }
+    }
+}
+
+/// The frames that the first one is held against, ever fewer.
+fn far_frames() -> impl Iterator<Item = usize> {
+    std::iter::successors(Some(1), |frame: &usize| Some(frame + (frame / 3).max(1)))
 }
 
 impl Step {
@@ -141,7 +168,7 @@ impl Watch {
         let raw = difference(before.frame(), frame.frame());
         self.seen.steps.push(Step { raw, ..Step::between(layout, before_trace, trace) });
         if index == self.next_far {
-            self.next_far = index + (index / 3).max(1);
+            self.next_far = far_frames().find(|frame| *frame > index).unwrap_or(usize::MAX);
             self.seen.far.push(Step::between(layout, first_trace, trace));
         }
     }
