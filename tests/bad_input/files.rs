@@ -86,7 +86,11 @@ fn json_of_the_wrong_shape_is_rejected() {
             "{\"workflow\": \"wan2.2-i2v-loop\", \"image\": \"../notes\", \"prompt\": \"x\"}",
             &["`../notes` is a text, not a picture"],
         ),
-        ("name.json", "{\"workflow\": \"wan2.2-i2v-loop\", \"name\": 5}", &["`name` must be a text"]),
+        (
+            "name.json",
+            "{\"workflow\": \"wan2.2-i2v-loop\", \"name\": 5}",
+            &["`name` must be a text", "`image` is missing"],
+        ),
         ("noflow.json", "{\"seed\": 5}", &["`workflow` is missing", "wan2.2-i2v, wan2.2-i2v-loop"]),
     ];
     fs::write(stage.at("notes"), "root:x:0:0:root:/root:/bin/bash\n").expect("written");
