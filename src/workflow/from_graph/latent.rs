@@ -50,6 +50,7 @@ impl Latent {
 pub fn latent(graph: &Graph, live: &HashSet<&str>) -> Option<Latent> {
     let samplers = || graph.keys().filter(|id| live.contains(id.as_str()));
     let starts: Vec<&Value> = samplers().filter_map(|id| input(graph, id, "latent_image")).collect();
+    let is_unsampled = starts.is_empty();
     let found = upwards(graph, starts);
     let has_length = |latent: &&Latent| latent.size(graph, 2).is_some();
     if let Some(latent) = found.iter().find(has_length).or_else(|| found.first()) {
@@ -57,10 +58,13 @@ pub fn latent(graph: &Graph, live: &HashSet<&str>) -> Option<Latent> {
     }
     let is_placeholder = |id: &str| graph.get(id).and_then(class).is_some_and(|class| PLACEHOLDERS.contains(&class));
     let number = |id: &str, name: &str| source::source(graph, id, name).is_some_and(|found| found.value.is_number());
-    let sized = || samplers().filter(|id| number(id, "width") && number(id, "height") && !is_placeholder(id));
+    let all_sized = || samplers().filter(|id| number(id, "width") && number(id, "height"));
+    let sized = || all_sized().filter(|id| !is_placeholder(id));
     let empty = |id: &&String| graph.get(*id).and_then(class).is_some_and(|class| class.starts_with("Empty"));
     let found = sized().find(|id| LENGTHS.iter().any(|name| number(id, name)));
     let found = found.or_else(|| sized().find(empty)).or_else(|| sized().next());
+    // where nothing is sampled, what else stands for nothing is the picture itself
+    let found = found.or_else(|| all_sized().next().filter(|_| is_unsampled));
     found.map(|id| Latent::Made(id.clone()))
 }
 
