@@ -141,12 +141,12 @@ fn killed_at_every_named_point() {
     let is_whole = only.is_none() && std::env::var_os("POINT").is_none();
     if only.is_none() {
         // One side of it is enough: what an engine writes down as it ends may be cut short.
-        let misses = |plan: &[Kill]| {
+        let not_come_to = |plan: &[Kill]| {
             let passes =
                 |name: &str| plan.iter().any(|(_, side, _)| side.rsplit_once(' ').is_some_and(|(it, _)| it == name));
             points.iter().filter(|name| !excused(name) && !passes(name)).cloned().collect::<Vec<_>>()
         };
-        let mut missed = misses(&plan);
+        let mut missed = not_come_to(&plan);
         // Some questions are asked or not as things fall out: another life of each may come to them.
         for _ in 0..3 {
             if missed.is_empty() {
@@ -154,7 +154,7 @@ fn killed_at_every_named_point() {
             }
             let more = planned(passed_in(&lives), is_meant).into_iter();
             plan.extend(more.filter(|(_, side, _)| missed.iter().any(|name| side.starts_with(&format!("{name} ")))));
-            missed = misses(&plan);
+            missed = not_come_to(&plan);
         }
         assert!(missed.is_empty(), "no life comes to these: {missed:#?}");
         for (name, _) in NOT_HERE {
