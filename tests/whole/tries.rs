@@ -22,7 +22,9 @@ fn drop(stage: &Stage, more: &Value) {
 /// Waits for each try by itself: to measure a clip takes its time.
 fn done_after(stage: &Stage, tries: u64) -> Value {
     for number in 2..=tries {
-        stage.until(&format!("try {number}"), |stage| stage.job(1)["try"].as_u64().filter(|at| *at >= number));
+        // it may not be taken yet
+        let reached = |stage: &Stage| stage.ls().first().and_then(|row| row["try"].as_u64()).filter(|at| *at >= number);
+        stage.until(&format!("try {number}"), reached);
     }
     stage.until_state(1, "done")
 }

@@ -85,7 +85,8 @@ impl Reader<'_> {
             FileValue::Local(path) | FileValue::Perhaps(path) => path,
         };
         let path = self.drop.dir.join(written);
-        if path.is_file() {
+        // one that is empty is only about to come
+        if path.metadata().is_ok_and(|file| file.is_file() && (file.len() > 0 || self.drop.last_call)) {
             // A job file may name any file that we can read: what is no picture is not carried to a server.
             if file.takes == SlotType::Image && is_text(&path) {
                 return Err(NoInput::Never(no_picture(written)));
