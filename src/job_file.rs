@@ -192,7 +192,7 @@ pub fn parse(format: Format, bytes: &[u8]) -> Result<Vec<JobSpec>, Vec<JobFileEr
 #[derive(Debug, Clone, PartialEq)]
 pub struct Reading {
     pub jobs: Vec<JobSpec>,
-    /// In the order of the file; for [`at_most`].
+    /// In the order of the file.
     pub errors: Vec<JobFileError>,
 }
 
