@@ -92,8 +92,7 @@ pub fn table(rows: &[JobRow], json: bool, out: &mut dyn Write) {
         // Of the mended copy where that is the better loop, as the dashboard shows it.
         let best = row.best();
         let ssim = best.and_then(|known| known.ssim).map_or_else(|| "–".to_owned(), |s| format!("{s:.3}"));
-        let seam = best.and_then(Measurement::seam);
-        let seam = seam.map_or_else(|| "–".to_owned(), |seam| format!("{:.2}", seam.min(99.0)));
+        let seam = best.and_then(Measurement::seam_words).unwrap_or_else(|| "–".to_owned());
         let unknown = if row.discarded { "discarded" } else { "–" };
         let verdict = best.and_then(|known| known.verdict).map_or(unknown, Verdict::word);
         let mended = if row.is_mended() { "→ " } else { "" };

@@ -78,6 +78,12 @@ fn differences(ours: &Map<String, Value>, theirs: &Map<String, Value>) -> Vec<St
     found
 }
 
+/// What the page made of each graph: `name`, `workflow`, `prompt`.
+fn pairs(folder: &Path) -> impl Iterator<Item = Value> {
+    let lines = BufReader::new(unzipped(&folder.join("pairs.jsonl.gz"))).lines();
+    lines.map(|line| serde_json::from_str(&line.unwrap()).unwrap())
+}
+
 #[test]
 fn every_pair_is_converted_as_the_page_does_it() {
     let Some(folder) = shared() else {
@@ -87,10 +93,9 @@ fn every_pair_is_converted_as_the_page_does_it() {
     let mut text = String::new();
     unzipped(&folder.join("object_info.json.gz")).read_to_string(&mut text).unwrap();
     let info = ObjectInfo::parse(&text).unwrap();
-    let (mut pairs, mut wrong) = (0, BTreeMap::new());
-    for line in BufReader::new(unzipped(&folder.join("pairs.jsonl.gz"))).lines() {
-        let pair: Value = serde_json::from_str(&line.unwrap()).unwrap();
-        pairs += 1;
+    let (mut count, mut wrong) = (0, BTreeMap::new());
+    for pair in pairs(&folder) {
+        count += 1;
         let found = match convert::convert(&pair["workflow"], &info, when()) {
             Ok(converted) => differences(&converted.graph, pair["prompt"].as_object().unwrap()),
             Err(error) => vec![error.to_string()],
@@ -99,14 +104,14 @@ fn every_pair_is_converted_as_the_page_does_it() {
             wrong.insert(pair["name"].as_str().unwrap().to_owned(), found);
         }
     }
-    let mut report = format!("{} of {pairs} are not right", wrong.len());
+    let mut report = format!("{} of {count} are not right", wrong.len());
     for (name, found) in &wrong {
         write!(report, "\n{name}").unwrap();
         for line in found.iter().take(12) {
             write!(report, "\n    {}", line.chars().take(300).collect::<String>()).unwrap();
         }
     }
-    assert!(pairs > 0 && wrong.is_empty(), "{report}");
+    assert!(count > 0 && wrong.is_empty(), "{report}");
 }
 
 fn own(name: &str) -> Value {

@@ -141,11 +141,6 @@ fn read(file: &str, part: &str, start: usize) -> Entry {
     }
 }
 
-/// What `serde_json` says, without the place.
-fn said(full: &str) -> &str {
-    full.rsplit_once(" at line ").map_or(full, |(said, _)| said)
-}
-
 /// The line that `serde_json` names: where in `part` it begins, its text, and how far in the error is. It counts
 /// bytes, and stands on the last byte it has read.
 fn line_of<'a>(part: &'a str, error: &serde_json::Error) -> (usize, &'a str, usize) {
@@ -158,7 +153,7 @@ fn line_of<'a>(part: &'a str, error: &serde_json::Error) -> (usize, &'a str, usi
 /// for the usual slips.
 fn syntax_error(file: &str, part: &str, start: usize, error: &serde_json::Error) -> JobFileError {
     let full = error.to_string();
-    let said = said(&full);
+    let said = full.rsplit_once(" at line ").map_or(&*full, |(said, _)| said);
     let (before, source, wrong_at) = line_of(part, error);
     let here = source.get(wrong_at..).and_then(|rest| rest.chars().next());
     let hint = match (said, here) {

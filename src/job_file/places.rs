@@ -82,8 +82,9 @@ impl<'a> Places<'a> {
     /// within the entry with this index, `["set", "14.cfg"]`. What is not there has the place of what would hold it (a
     /// value that a sweep gave that of the sweep, a slot that is missing that of its entry).
     #[must_use]
-    pub fn error(&self, entry: usize, path: &[&str], message: &str) -> JobFileError {
+    pub fn error(&self, entry: usize, path: &[impl AsRef<str>], message: &str) -> JobFileError {
         let Some(start) = self.entries.get(entry) else { return JobFileError::whole(message) };
+        let path: &[&str] = &path.iter().map(AsRef::as_ref).collect::<Vec<_>>();
         let swept = path.last().map(|key| ["sweep", *key]);
         let parts = (1..path.len()).rev().filter_map(|end| path.get(..end));
         let mut ways = std::iter::once(path).chain(swept.iter().map(|swept| &swept[..])).chain(parts);

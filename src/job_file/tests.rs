@@ -47,7 +47,7 @@ fn a_list_is_several_jobs_each_with_its_place() {
     let file = b"\xEF\xBB\xBF[{\"a\": 1},\n  {\"b\": 2},\n\n{\"c\": 3}]";
     assert_eq!(parse(Format::Json, file).expect("jobs").len(), 3);
     let places = Places::new(Format::Json, file);
-    let places = (0..3).map(|job| places.error(job, &[], "").place);
+    let places = (0..3).map(|job| places.error(job, &[""; 0], "").place);
     assert_eq!(places.collect::<Vec<_>>(), [(1, 2), (2, 3), (4, 1)].map(|(l, c)| Some(place(l, c))));
 }
 

@@ -3,7 +3,6 @@
 mod difference;
 
 use std::collections::HashMap;
-use std::ffi::OsStr;
 use std::fs;
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
@@ -128,7 +127,7 @@ struct Reading<'a> {
     ground: &'a Ground<'a>,
     dir: &'a Path,
     /// The name of the file.
-    file: &'a OsStr,
+    file: &'a str,
     workflows: HashMap<String, Arc<Workflow>>,
     /// What its jobs are called, in their order.
     names: Vec<String>,
@@ -180,10 +179,9 @@ impl Ground<'_> {
         let dir = file.parent().filter(|dir| !dir.as_os_str().is_empty()).unwrap_or(Path::new("."));
         let usual = InboxConfig::default();
         let inbox = self.config.inboxes.get(self.folder.inbox_of(dir)).unwrap_or(&usual);
-        let file = file.file_name().unwrap_or_default();
-        let own = file.to_string_lossy();
-        let names = read.jobs.iter().map(|spec| job_name(spec.name.as_deref(), &own)).collect();
-        let mut reading = Reading { ground: self, dir, file, workflows: HashMap::new(), names, at: 0 };
+        let file = file.file_name().unwrap_or_default().to_string_lossy();
+        let names = read.jobs.iter().map(|spec| job_name(spec.name.as_deref(), &file)).collect();
+        let mut reading = Reading { ground: self, dir, file: &file, workflows: HashMap::new(), names, at: 0 };
         let (mut sames, mut errors, mut graphs) = (Sames::default(), read.errors, 0);
         for (at, mut spec) in read.jobs.into_iter().enumerate() {
             reading.at = at;
@@ -233,13 +231,10 @@ impl Ground<'_> {
 
 impl Reading<'_> {
     fn job(&mut self, spec: JobSpec, places: &Places<'_>) -> Result<Planned, Vec<JobFileError>> {
-        let at = |path: &[String], words: &str| {
-            places.error(spec.origin.entry, &path.iter().map(String::as_str).collect::<Vec<_>>(), words)
-        };
+        let at = |path: &[String], words: &str| places.error(spec.origin.entry, path, words);
         // what could not be read would have filled it otherwise
         let server = self.ground.info.as_ref().filter(|_| self.ground.preflight && !spec.origin.is_partial);
-        let file = self.file.to_string_lossy().into_owned();
-        let asked = asked::fill(&spec, &file, self);
+        let asked = asked::fill(&spec, self.file, self);
         let unsure = asked.unsure();
         let Asked { is_whole, filled, wrong } = asked;
         let mut errors: Vec<_> = wrong.iter().map(|wrong| at(&wrong.path, &wrong.words)).collect();
@@ -281,13 +276,11 @@ impl Reading<'_> {
         let is_there = |name: &str| self.dir.join(name).is_file();
         match &file.value {
             FileValue::Job(job) => asked::Ground::after(self, job).err(),
-            FileValue::Server(name) => {
-                let listed = self.ground.listed(graph, file, name)?;
-                let is_there = listed.iter().any(|known| known.as_str() == Some(name));
+            FileValue::Server(name) if self.ground.lists(graph, file, name) == Some(false) => {
+                let listed = self.ground.listed(graph, file, name).unwrap_or_default();
                 let hint = did_you_mean(name, listed.iter().filter_map(Value::as_str));
-                (!is_there).then(|| format!("`{}` is not among the server's inputs{}", clean(name), clean(&hint)))
+                Some(format!("`{}` is not among the server's inputs{}", clean(name), clean(&hint)))
             }
-            // one of the server's may be meant
             FileValue::Local(path) if !is_there(path) && self.ground.lists(graph, file, path) != Some(true) => {
                 Some(no_file(&self.dir.join(path)))
             }
@@ -326,19 +319,5 @@ fn path_of(fault: &preflight::Fault, spec: &JobSpec, workflow: Option<&Workflow>
 
 /// How long a graph is as text, in bytes.
 fn size(graph: &Graph) -> usize {
-    struct Count(usize);
-    impl Write for Count {
-        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-            self.0 += bytes.len();
-            Ok(bytes.len())
-        }
-
-        fn flush(&mut self) -> io::Result<()> {
-            Ok(())
-        }
-    }
-    let mut count = Count(0);
-    // counting can't fail
-    let _ = serde_json::to_writer(&mut count, graph);
-    count.0
+    serde_json::to_vec(graph).map_or(0, |text| text.len())
 }

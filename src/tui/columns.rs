@@ -213,8 +213,8 @@ pub const COLUMNS: &[Column] = &[
         sort: Some(|row| row.best()?.seam().map(|seam| Value::Number((seam - 1.0).abs()))),
         high_first: false,
         cell: |_, row, _| {
-            let seam = row.best().and_then(Measurement::seam);
-            (seam.map_or(Cow::Borrowed(""), |seam| format!("{:.2}", seam.min(99.0)).into()), Role::Plain)
+            let seam = row.best().and_then(Measurement::seam_words);
+            (seam.map_or(Cow::Borrowed(""), Cow::Owned), Role::Plain)
         },
     },
     Column {

@@ -92,6 +92,13 @@ pub struct Cut {
     pub drop_end: u32,
 }
 
+impl Cut {
+    /// Frames dropped at the start, and at the end.
+    fn dropped(self) -> (usize, usize) {
+        (self.drop_start as usize, self.drop_end as usize)
+    }
+}
+
 /// What is said of a clip.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Judgement {
@@ -154,6 +161,8 @@ struct Clip<'a> {
     plain: Series,
     /// Distance of the grids.
     changes: Series,
+    /// From the last frame to the first: the seam of the clip as it is.
+    last_step: Step,
     /// Where it stands.
     doubled: Doubled,
     /// It goes to and fro so often that the direction of a step says nothing.
@@ -182,10 +191,10 @@ impl<'a> Clip<'a> {
         let light = Series::of(seen.steps.iter().map(|step| step.light).collect());
         // Where nothing is displaced colours may go round; a flicker is so faint that compression lets it stand.
         let ends = seen.tail.back().zip(seen.head.first());
-        let seam = ends.map(|(last, first)| Step::between(seen.layout.as_ref(), last, first)).unwrap_or_default();
+        let last_step = ends.map(|(last, first)| Step::between(seen.layout.as_ref(), last, first)).unwrap_or_default();
         let doubled = match &motion {
-            Some(motion) => Doubled::of(seen, motion, weights.distance(&seam.found)),
-            None if light.typical > 5.0 * UNCHANGED => Doubled::of(seen, &light, seam.light),
+            Some(motion) => Doubled::of(seen, motion, weights.distance(&last_step.found)),
+            None if light.typical > 5.0 * UNCHANGED => Doubled::of(seen, &light, last_step.light),
             None => Doubled::default(),
         };
         let motion = motion.map(|motion| motion.without(&doubled.steps));
@@ -200,7 +209,20 @@ impl<'a> Clip<'a> {
             weights.turns_back(&before.found, &here.found, &after.found)
         });
         let wavers = turns.count() * WAVERS > seen.steps.len();
-        Self { seen, thresholds, weights, motion, plain, changes, doubled, wavers, unlike, most_unlike, light }
+        Self {
+            seen,
+            thresholds,
+            weights,
+            motion,
+            plain,
+            changes,
+            last_step,
+            doubled,
+            wavers,
+            unlike,
+            most_unlike,
+            light,
+        }
     }
 
     fn is_still(&self) -> bool {
@@ -248,20 +270,19 @@ impl<'a> Clip<'a> {
 
     /// True where the seam is no leap once the repair's own ramp has taken the step of light out.
     fn can_be_levelled(&self) -> bool {
-        let (Some(first), Some(last)) = (self.seen.head.first(), self.seen.tail.back()) else { return false };
+        let Some((first, last)) = self.ends(Cut::default()) else { return false };
         let left = Ramp::between(&first.grid, &last.grid).left(&first.grid, &last.grid);
-        let step = Step::between(self.seen.layout.as_ref(), last, first);
         // White gets no brighter: of a step of light some is left, of one of colour nothing.
         let by = first.grid.light_to(&last.grid);
         let shift = if by.luma.abs() >= by.chroma { by.luma.abs() } else { 0.0 };
-        let step = Step { plain: left, light: left, shift, ..step };
+        let step = Step { plain: left, light: left, shift, ..self.last_step.clone() };
         let motion = self.motion.as_ref().map(|motion| (motion, self.weights.distance(&step.found)));
         self.kind(&step, motion, (0, 0)) != Kind::Jump
     }
 
     /// True where the picture stands just before or behind the seam.
     fn stands_at(&self, cut: Cut) -> bool {
-        self.doubled.touch((cut.drop_start as usize, cut.drop_end as usize), self.seen.frames)
+        self.doubled.touch(cut.dropped(), self.seen.frames)
     }
 
     /// The cut with the fewest frames dropped, or with one more where that closes the loop better.
@@ -294,7 +315,7 @@ impl<'a> Clip<'a> {
 
     /// True where what a cut leaves is a loop by its own pace: that of the whole clip may be another.
     fn holds(&self, cut: Cut) -> bool {
-        let left = self.seen.without((cut.drop_start as usize, cut.drop_end as usize));
+        let left = self.seen.without(cut.dropped());
         let clip = Clip::of(&left, self.thresholds);
         let uncut = Cut::default();
         !clip.is_still() && clip.seam(uncut).is_some_and(|seam| clip.passes(uncut, &seam))
@@ -305,16 +326,16 @@ impl<'a> Clip<'a> {
         self.ends(cut).is_some_and(|(first, last)| {
             let light = f64::from(first.grid.light_to(&last.grid).largest());
             let plain = last.grid.apart(&first.grid, false);
-            let beside = self.plain.beside((cut.drop_start as usize, cut.drop_end as usize), &self.doubled.steps);
+            let beside = self.plain.beside(cut.dropped(), &self.doubled.steps);
             light <= self.light && !self.stands_at(cut) && !self.all_changes(plain, beside)
         })
     }
 
     /// The first and the last frame that a cut leaves.
     fn ends(&self, cut: Cut) -> Option<(&Trace, &Trace)> {
-        let first = self.seen.head.get(cut.drop_start as usize)?;
-        let last = self.seen.tail.len().checked_sub(cut.drop_end as usize + 1)?;
-        Some((first, self.seen.tail.get(last)?))
+        let (start, end) = cut.dropped();
+        let last = self.seen.tail.len().checked_sub(end + 1)?;
+        Some((self.seen.head.get(start)?, self.seen.tail.get(last)?))
     }
 
     /// All cuts, the one with the fewest frames dropped first; of those the one that drops most at the end.
@@ -327,9 +348,12 @@ impl<'a> Clip<'a> {
 
     /// The seam that is left after a cut.
     fn seam(&self, cut: Cut) -> Option<Seam> {
-        let (start, end) = (cut.drop_start as usize, cut.drop_end as usize);
+        let (start, end) = cut.dropped();
         let (first, last) = self.ends(cut)?;
-        let step = Step::between(self.seen.layout.as_ref(), last, first);
+        let step = match (start, end) {
+            (0, 0) => self.last_step.clone(),
+            _ => Step::between(self.seen.layout.as_ref(), last, first),
+        };
         let motion = self.motion.as_ref().map(|motion| (motion, self.weights.distance(&step.found)));
         let motion_ratio = motion.filter(|(motion, _)| motion.typical > 0.0);
         let motion_ratio = motion_ratio.map(|(motion, seam)| f64::from(seam / motion.typical));

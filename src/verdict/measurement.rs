@@ -104,6 +104,12 @@ impl Measurement {
         self.motion_ratio.or(self.seam_ratio)
     }
 
+    /// The same as lists show it: `1.02`, at most `99.00`.
+    #[must_use]
+    pub fn seam_words(&self) -> Option<String> {
+        self.seam().map(|seam| format!("{:.2}", seam.min(99.0)))
+    }
+
     /// `jumps, SSIM 0.61`; the reason where there is neither.
     #[must_use]
     pub fn words(&self) -> String {

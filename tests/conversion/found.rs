@@ -1,12 +1,9 @@
 //! Slots that are found in graphs as the page sends them: what a person would set is there, and takes effect.
 
 use std::collections::BTreeMap;
-use std::io::{BufRead, BufReader};
 
+use crate::{pairs, shared};
 use comfytop::workflow::{Graph, infer, input};
-use serde_json::Value;
-
-use crate::{shared, unzipped};
 
 /// The graphs that have such an input on a node whose class holds one of these words, but none of these slots.
 fn without(graphs: &BTreeMap<String, Graph>, name: &str, words: &[&str], slots: &[&str]) -> Vec<String> {
@@ -28,8 +25,7 @@ fn what_people_set_is_found_in_every_graph_that_has_it() {
         return;
     };
     let mut graphs = BTreeMap::new();
-    for line in BufReader::new(unzipped(&folder.join("pairs.jsonl.gz"))).lines() {
-        let pair: Value = serde_json::from_str(&line.unwrap()).unwrap();
+    for pair in pairs(&folder) {
         graphs.insert(pair["name"].as_str().unwrap().to_owned(), pair["prompt"].as_object().unwrap().clone());
     }
     for (name, graph) in &graphs {

@@ -189,8 +189,7 @@ impl<'a> Reader<'a> {
     /// All its jobs.
     pub fn drafts(mut self) -> Result<Drafts, Wait> {
         let read = job_file::read(self.drop.format(), &self.drop.bytes);
-        let name = |spec: &JobSpec| job_file::job_name(spec.name.as_deref(), &self.drop.name);
-        self.all_names = read.jobs.iter().map(name).collect();
+        self.all_names = read.jobs.iter().map(|spec| self.name_of(spec)).collect();
         if !read.errors.is_empty() {
             let why = self.faults(read);
             return Ok(self.rejected(why));
@@ -223,9 +222,7 @@ impl<'a> Reader<'a> {
             asked::take_profile(&mut spec, &self.drop.inbox);
             self.wants_server = false;
             let asked = asked::fill(&spec, &self.drop.name, self);
-            let name = job_file::job_name(spec.name.as_deref(), &self.drop.name);
-            let own = JobId(self.first.0 + self.names.len() as u64);
-            self.names.push((name, own));
+            self.names.push((self.name_of(&spec), self.next_id()));
             let unsure = asked.unsure();
             let Asked { filled, mut wrong, .. } = asked;
             if self.wants_server {
@@ -243,8 +240,7 @@ impl<'a> Reader<'a> {
                 _ => None,
             }));
             for wrong in &wrong {
-                let path: Vec<&str> = wrong.path.iter().map(String::as_str).collect();
-                let error = self.place(spec.origin.entry, &path, &wrong.words);
+                let error = self.place(spec.origin.entry, &wrong.path, &wrong.words);
                 // the jobs of a sweep have their faults in common
                 if !errors.contains(&error) {
                     errors.push(error);
@@ -282,15 +278,11 @@ impl<'a> Reader<'a> {
                 self.sames.see(&spec, &filled);
                 self.ready(&spec, &workflow, filled, &mut after)
             }
-            _ => Err(all(wrong.iter().map(|wrong| {
-                let path: Vec<&str> = wrong.path.iter().map(String::as_str).collect();
-                self.at(spec.origin.entry, &path, &wrong.words)
-            }))),
+            _ => Err(all(wrong.iter().map(|wrong| self.at(spec.origin.entry, &wrong.path, &wrong.words)))),
         };
         after.sort_unstable();
         after.dedup();
-        let name = job_file::job_name(spec.name.as_deref(), &self.drop.name);
-        let own = JobId(self.first.0 + self.names.len() as u64);
+        let (name, own) = (self.name_of(&spec), self.next_id());
         let is_set = |ready: &&Ready| matches!(ready.seed, SeedChoice::Given(_) | SeedChoice::None);
         let same = filled.as_ref().ok().filter(is_set).and_then(|ready| self.state.same_as(&ready.fingerprint));
         self.names.push((name.clone(), same.unwrap_or(own)));
@@ -306,6 +298,15 @@ impl<'a> Reader<'a> {
             variant: spec.variant,
             filled,
         })
+    }
+
+    fn name_of(&self, spec: &JobSpec) -> String {
+        job_file::job_name(spec.name.as_deref(), &self.drop.name)
+    }
+
+    /// The number of the job that is read.
+    fn next_id(&self) -> JobId {
+        JobId(self.first.0 + self.names.len() as u64)
     }
 
     /// The jobs that go by this name: of this file, of those that come with it, of those that are there.
@@ -345,9 +346,7 @@ impl<'a> Reader<'a> {
                 Ok(Some(input)) => files.push(input),
                 Ok(None) | Err(NoInput::Later) => {}
                 Err(NoInput::Never(why)) => {
-                    let path = asked::path_to_file(spec, file);
-                    let path: Vec<&str> = path.iter().map(String::as_str).collect();
-                    wrong.push(self.at(spec.origin.entry, &path, &why));
+                    wrong.push(self.at(spec.origin.entry, &asked::path_to_file(spec, file), &why));
                 }
             }
         }
@@ -373,11 +372,11 @@ impl<'a> Reader<'a> {
     }
 
     /// A rejection that names the place in the file.
-    fn at(&self, entry: usize, path: &[&str], message: &str) -> Failure {
+    fn at(&self, entry: usize, path: &[String], message: &str) -> Failure {
         placed(self.place(entry, path, message))
     }
 
-    fn place(&self, entry: usize, path: &[&str], message: &str) -> JobFileError {
+    fn place(&self, entry: usize, path: &[impl AsRef<str>], message: &str) -> JobFileError {
         let places = self.places.get_or_init(|| Places::new(self.drop.format(), &self.drop.bytes));
         places.error(entry, path, message)
     }

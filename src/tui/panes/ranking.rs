@@ -94,7 +94,7 @@ fn attempt(app: &App, buf: &mut Buffer, line: Rect, row: &Ranked, selected: bool
         (sign.to_owned(), Role::Good),
         (format!("{mended}{}", verdict.0), verdict.1),
         ssim,
-        (known.seam().map_or_else(String::new, |seam| format!("{:.2}", seam.min(99.0))), Role::Plain),
+        (known.seam_words().unwrap_or_default(), Role::Plain),
         (known.luma_step.map_or_else(String::new, |step| format!("{step:+.1}")), Role::Plain),
         (row.elapsed_s.map_or_else(String::new, figures::duration), Role::Plain),
         (format!("{}.{}", row.job, row.attempt), Role::Plain),
