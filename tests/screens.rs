@@ -475,6 +475,27 @@ fn on_a_slow_line_a_picture_is_unrolled() {
 }
 
 #[test]
+fn what_lay_under_the_help_comes_again_as_the_line_bears_it() {
+    let mut app = with_pictures(World::full(), 120, 40, 1);
+    let blocks = |app: &mut comfytop::tui::App| world::picture(app).matches('▀').count();
+    let all = blocks(&mut app);
+    press(&mut app, "?");
+    app.hold_pictures(false, 12);
+    assert!(blocks(&mut app) < all / 2);
+    assert!(!app.pictures_wait(), "nothing is sent of what is covered");
+    press(&mut app, "?");
+    let before = blocks(&mut app);
+    assert!(before < all / 2 && app.pictures_wait(), "{before} of {all} with the frame that takes it away");
+    while app.pictures_wait() {
+        blocks(&mut app);
+    }
+    assert_eq!(blocks(&mut app), all);
+    // So it is where all on the screen was lost.
+    app.lose_pictures();
+    assert!(blocks(&mut app) <= 12);
+}
+
+#[test]
 fn an_engine_that_is_gone() {
     held!("gone", |w, h| {
         let mut app = World::full().app(w, h);

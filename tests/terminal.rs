@@ -231,6 +231,19 @@ fn a_continued_dashboard_paints_itself_anew() {
 }
 
 #[test]
+fn another_size_is_painted_anew() {
+    let mut terminal = Terminal::start("plain");
+    terminal.wait_for("connecting");
+    terminal.heard.clear();
+    let size = PtySize { rows: 40, cols: 120, ..PtySize::default() };
+    terminal.master.as_ref().unwrap().resize(size).unwrap();
+    terminal.wait_for("\x1b[2J");
+    terminal.press("q");
+    assert_eq!(terminal.ended(), 0);
+    terminal.assert_clean();
+}
+
+#[test]
 fn a_terminal_that_takes_nothing_does_not_keep_it() {
     let mut terminal = Terminal::start("plain");
     terminal.wait_for("leave");

@@ -31,8 +31,10 @@ mod orders;
 mod pictures;
 mod ranking;
 
+pub(in crate::tui) use pictures::Shows;
 use pictures::Wall;
-use ranking::{Menu, Ranking};
+pub(in crate::tui) use ranking::Menu;
+use ranking::Ranking;
 
 /// What the dashboard is told once, at its start.
 #[derive(Debug, Clone)]

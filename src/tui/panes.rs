@@ -81,6 +81,13 @@ pub fn draw(app: &App, buf: &mut Buffer) {
     footer::notice(app, buf, areas.footer);
 }
 
+/// What lies over the panes, and goes again.
+pub fn covers(app: &App) -> Vec<Rect> {
+    let help = app.help.map(|_| help::area(app));
+    let menu = app.menu.as_ref().map(|menu| ranking::menu_area(menu, app.screen_size()));
+    help.into_iter().chain(menu).collect()
+}
+
 /// What a list is called; where not all of it is shown, with the cursor's place in it: `Jobs 12/48`.
 fn counted(name: &str, at: Option<usize>, of: usize, shown: usize) -> String {
     match at.filter(|_| of > shown) {

@@ -7,29 +7,30 @@
 
 use std::io;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
-use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
-use ratatui::crossterm::event::{self, Event as TermEvent};
 
 use super::app::{App, Command, Event, Urgency};
-use super::graphics::base64;
+use super::graphics::{base64, kitty};
 use super::{Depth, Painter, draw};
-use crate::config::PictureMeans;
 use crate::editor::Draft;
 use crate::job::JobId;
 
 mod ask;
 mod budget;
+mod link;
 mod posters;
+mod reader;
 #[cfg_attr(windows, allow(dead_code, reason = "a console gives no bytes to read"))]
 mod replies;
 mod tty;
 mod watch;
 
 use budget::Budget;
+use link::Link;
 use posters::Posters;
+use reader::Keys;
 use replies::Hints;
 use tty::Tty;
 
@@ -41,6 +42,10 @@ const CALM: Duration = Duration::from_millis(250);
 const OFFER: Duration = Duration::from_millis(8);
 /// After this much is drained, a frame may be due.
 const DRAIN: usize = 4096;
+/// Asks the terminal for its status: it answers when it has taken all that came before.
+const PROBE: &str = "\x1b[5n";
+/// How long the first answer may take; and behind a tmux, which lets the question through only if it is set so.
+const ANSWERS: [Duration; 2] = [Duration::from_secs(3), Duration::from_secs(1)];
 
 /// How the dashboard is joined to the engine: events come in, commands go out.
 pub struct Wires {
@@ -92,8 +97,12 @@ pub enum Outcome {
 enum Input {
     Event(Event),
     Signal(i32),
-    /// The reader of keys is ready for the terminal's answers.
+    /// The reader of keys is ready for the terminal's answers to the question for its pictures.
     Ready,
+    /// It takes the terminal's answers to [`PROBE`], or no longer.
+    Listens(bool),
+    /// The terminal has got as far as the oldest [`PROBE`] that was not answered.
+    Answered,
     /// Back from a stop: the shell may have changed the terminal.
     Continued,
     HungUp,
@@ -145,15 +154,16 @@ pub fn run(mut app: App, wires: Wires) -> io::Result<Outcome> {
     // Before the terminal is taken: from then on nothing may end us without giving it back.
     let finished = watch::start(&tty, &sender.0)?;
     let guard = tty::restore_on_panic();
-    let mut screen = Screen::new(tty, &app)?;
+    let hints = Hints::from_environment();
+    let mut screen = Screen::new(tty, &app, &hints)?;
     if let Some((width, height)) = tty::size() {
         app.update(Event::Resize(width, height));
     }
     // The first frame waits for nobody.
     app.update(Event::Tick(Timestamp::now()));
     screen.draw(&mut app)?;
-    let (keys, hints) = (Keys::default(), Hints::from_environment());
-    read_keys(sender.0, keys.clone(), (app.picture_means(), hints.clone()));
+    let keys = Keys::default();
+    reader::read(sender.0, keys.clone(), (app.picture_means(), hints.clone()));
 
     let outcome = loop {
         let wait = screen.wait(&app);
@@ -170,7 +180,7 @@ pub fn run(mut app: App, wires: Wires) -> io::Result<Outcome> {
             if let Some(command) = pending.take() {
                 match command {
                     Command::Leave => ended = ended.or(Some(Outcome::Left)),
-                    Command::Suspend => screen.suspend()?,
+                    Command::Suspend => screen.suspend(&keys)?,
                     Command::Editor { job, text } => {
                         let text = screen.edit(job, &text, &keys)?;
                         pending = app.update(Event::Edited { job, text });
@@ -200,6 +210,8 @@ pub fn run(mut app: App, wires: Wires) -> io::Result<Outcome> {
                 Some(Input::HungUp) => ended = Some(Outcome::HungUp),
                 Some(Input::Continued) => screen.enter()?,
                 Some(Input::Ready) => screen.tty.queue(replies::question(&hints).as_bytes()),
+                Some(Input::Listens(listens)) => screen.hears(listens),
+                Some(Input::Answered) => screen.answered(),
                 None => {}
             }
             if pending.is_some() {
@@ -222,104 +234,15 @@ pub fn run(mut app: App, wires: Wires) -> io::Result<Outcome> {
             Err(error) if tty::is_gone(&error) => break Outcome::HungUp,
             Err(error) => return Err(error),
         }
+        screen.listen(&keys, app.shows_pictures());
     };
+    if matches!(outcome, Outcome::Left) {
+        screen.settle(&keys);
+    }
     drop(screen);
     drop(guard);
     finished.finish();
     Ok(outcome)
-}
-
-/// How long the reader of keys waits before it sees whether somebody else wants them.
-const LISTENS: Duration = Duration::from_millis(400);
-
-/// Whose the keys are: ours, or those of a program that has the terminal for a while.
-#[derive(Debug, Clone, Default)]
-struct Keys(Arc<(Mutex<Owner>, Condvar)>);
-
-#[derive(Debug, Default)]
-struct Owner {
-    /// They are given away.
-    away: bool,
-    /// Our reader has stopped reading.
-    quiet: bool,
-    /// The terminal is to be asked how it shows pictures.
-    asked: bool,
-}
-
-impl Keys {
-    fn set(&self, change: impl FnOnce(&mut Owner)) {
-        let (owner, told) = &*self.0;
-        change(&mut owner.lock().unwrap_or_else(PoisonError::into_inner));
-        told.notify_all();
-    }
-
-    fn wait_while(&self, condition: impl Fn(&Owner) -> bool) {
-        let (owner, told) = &*self.0;
-        let lock = owner.lock().unwrap_or_else(PoisonError::into_inner);
-        drop(told.wait_while(lock, |owner| condition(owner)));
-    }
-
-    /// Our reader reads nothing more from here on.
-    fn give_away(&self) {
-        self.set(|owner| owner.away = true);
-        let (owner, told) = &*self.0;
-        let lock = owner.lock().unwrap_or_else(PoisonError::into_inner);
-        // One that has ended (the terminal is gone) reads nothing either.
-        drop(told.wait_timeout_while(lock, LISTENS * 3, |owner| !owner.quiet));
-    }
-
-    /// Has the reader take the terminal's answers.
-    fn ask(&self) {
-        self.set(|owner| owner.asked = true);
-    }
-
-    fn is_asked(&self) -> bool {
-        std::mem::take(&mut self.0.0.lock().unwrap_or_else(PoisonError::into_inner).asked)
-    }
-
-    fn take_back(&self) {
-        self.set(|owner| owner.away = false);
-    }
-
-    /// For the reader: rests while they are given away.
-    fn rest(&self) {
-        self.set(|owner| owner.quiet = owner.away);
-        self.wait_while(|owner| owner.away);
-        self.set(|owner| owner.quiet = false);
-    }
-}
-
-/// Keys, pastes and sizes, from crossterm, on a thread of their own.
-fn read_keys(sender: Sender<Input>, keys: Keys, pictures: (PictureMeans, Hints)) {
-    std::thread::spawn(move || {
-        loop {
-            keys.rest();
-            if keys.is_asked() {
-                ask::take_answers(&sender, pictures.0, &pictures.1);
-            }
-            match event::poll(LISTENS) {
-                Ok(true) => {}
-                Ok(false) => continue,
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
-                Err(_) => {
-                    let _ = sender.send(Input::HungUp);
-                    break;
-                }
-            }
-            let input = match event::read() {
-                Ok(TermEvent::Key(key)) => Input::Event(Event::Key(key)),
-                Ok(TermEvent::Paste(text)) => Input::Event(Event::Paste(text)),
-                Ok(TermEvent::Resize(width, height)) => Input::Event(Event::Resize(width, height)),
-                Ok(_) => continue,
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
-                Err(_) => Input::HungUp,
-            };
-            let gone = matches!(input, Input::HungUp);
-            if sender.send(input).is_err() || gone {
-                break;
-            }
-        }
-    });
 }
 
 /// The terminal and what it shows.
@@ -329,16 +252,33 @@ struct Screen {
     drawn_at: Option<Instant>,
     /// What pictures may take of the line.
     budget: Budget,
+    /// What of them is on its way.
+    link: Link,
+    /// Asks how far it has come.
+    probe: Vec<u8>,
+    /// The answers are wanted.
+    listens: bool,
     /// Those that are no text.
     posters: Posters,
 }
 
 impl Screen {
-    fn new(mut tty: Tty, app: &App) -> io::Result<Self> {
+    fn new(mut tty: Tty, app: &App, hints: &Hints) -> io::Result<Self> {
+        // A tmux would answer for itself, long before the terminal behind it.
+        let probe = if hints.tmux { kitty::wrapped(PROBE) } else { PROBE.to_owned() };
         tty.enter()?;
         let (width, height) = size();
         let budget = Budget::new(app.picture_rate(), budget::is_remote(), Instant::now());
-        Ok(Self { tty, painter: Painter::new(width, height), drawn_at: None, budget, posters: Posters::default() })
+        Ok(Self {
+            tty,
+            painter: Painter::new(width, height),
+            drawn_at: None,
+            budget,
+            link: Link::default(),
+            probe: probe.into_bytes(),
+            listens: false,
+            posters: Posters::default(),
+        })
     }
 
     /// How long nothing needs to be done.
@@ -351,7 +291,7 @@ impl Screen {
         }
         let left = app.next_tick().duration_since(Timestamp::now());
         let waiting = app.pictures_wait() || !self.posters.is_empty();
-        let pictures = waiting.then(|| self.budget.ready_in(Instant::now()));
+        let pictures = waiting.then(|| self.ready_in(Instant::now()));
         // A little late rather than early: then it is past what was waited for. A clock that was
         // set back must not make it wait for the old time.
         (Duration::try_from(left).unwrap_or_default() + Duration::from_millis(2))
@@ -361,7 +301,7 @@ impl Screen {
 
     /// How soon a frame is due: by what changed, or because the terminal's picture is lost.
     fn due(&self, app: &App) -> Option<Urgency> {
-        let goes = app.pictures_wait() && self.posters.is_empty() && self.budget.is_ready(Instant::now());
+        let goes = app.pictures_wait() && self.posters.is_empty() && self.ready_in(Instant::now()).is_zero();
         let pictures = goes.then_some(Urgency::Now);
         if self.painter.is_lost() { Some(Urgency::Now) } else { app.due().max(pictures) }
     }
@@ -380,53 +320,92 @@ impl Screen {
         if !self.tty.flush()? {
             return Ok(());
         }
-        if let Some((bytes, took)) = self.tty.drained() {
-            self.budget.learn(bytes, took, Instant::now());
-        }
+        self.learn();
         if self.due(app).is_some_and(|urgency| self.pause(urgency).is_zero()) {
             self.draw(app)?;
         }
         self.send_pictures()
     }
 
+    /// Bytes that are written in one.
+    fn unit(&self) -> usize {
+        self.budget.unit(self.link.room())
+    }
+
+    /// When the next piece of a picture may go.
+    fn ready_in(&self, now: Instant) -> Duration {
+        self.budget.ready_in(now).max(self.link.ready_in(now))
+    }
+
+    /// Where nobody answers, what is known of the line is how it takes what is written.
+    fn learn(&mut self) {
+        if let Some((bytes, took)) = self.tty.drained().filter(|_| !self.link.is_measured()) {
+            self.budget.drained(bytes, took, Instant::now());
+        }
+    }
+
+    /// The terminal's answers are taken, or no longer.
+    fn hears(&mut self, hears: bool) {
+        let patience = ANSWERS[usize::from(self.probe != PROBE.as_bytes())];
+        if self.link.listen(hears, patience, Instant::now()) {
+            self.tty.queue(&self.probe);
+        }
+    }
+
+    fn answered(&mut self) {
+        let now = Instant::now();
+        if let Some((bytes, took)) = self.link.answered(now) {
+            self.budget.learn(bytes, took, now);
+        }
+    }
+
+    /// A piece of a picture was queued.
+    fn spend(&mut self, bytes: usize, now: Instant) {
+        self.budget.spend(bytes, now);
+        if bytes > 0 && self.link.is_measured() {
+            self.tty.queue(&self.probe);
+            self.link.sent(bytes, now);
+        }
+    }
+
     /// As much of the pictures as the line bears now.
     fn send_pictures(&mut self) -> io::Result<()> {
         loop {
             let now = Instant::now();
-            if !self.tty.is_flushed() || !self.budget.is_ready(now) {
+            if !self.tty.is_flushed() || !self.ready_in(now).is_zero() {
                 return Ok(());
             }
-            self.posters.refine(self.budget.most(), self.budget.unit());
+            self.posters.refine(self.budget.most(), self.unit());
             let Some(unit) = self.posters.next_unit() else { return Ok(()) };
-            self.budget.spend(unit.len(), now);
             self.painter.lose_place();
             self.tty.queue(&unit);
+            self.spend(unit.len(), now);
             self.tty.flush()?;
-            if let Some((bytes, took)) = self.tty.drained() {
-                self.budget.learn(bytes, took, Instant::now());
-            }
+            self.learn();
         }
     }
 
     fn draw(&mut self, app: &mut App) -> io::Result<()> {
         let now = Instant::now();
-        let held = !self.posters.is_empty() || !self.budget.is_ready(now);
-        app.hold_pictures(held, self.budget.piece());
-        app.prepare();
+        self.link.expire(now);
+        let held = !self.posters.is_empty() || !self.ready_in(now).is_zero();
+        app.hold_pictures(held, self.budget.piece(self.link.room()));
         if self.painter.is_lost() {
             self.posters.forget();
+            app.lose_pictures();
         }
-        for area in self.posters.hang(&app.posters(), self.budget.most(), self.budget.unit()) {
+        app.prepare();
+        for area in self.posters.hang(&app.posters(), self.budget.most(), self.unit()) {
             self.painter.damage(area);
         }
         let links = app.links();
         let bytes = self.painter.linked_frame(&links, |buf| draw(app, buf));
-        if app.has_new_pictures() {
-            self.budget.spend(bytes.len(), now);
-        }
         app.drawn();
         self.drawn_at = Some(now);
         self.tty.queue(&bytes);
+        if app.has_new_pictures() {
+            self.spend(bytes.len(), now);
+        }
         self.tty.flush().map(|_| ())
     }
 
@@ -443,8 +422,25 @@ impl Screen {
         self.painter.forget();
     }
 
+    /// Has the answers taken while pictures are shown.
+    fn listen(&mut self, keys: &Keys, shows: bool) {
+        if cfg!(unix) && self.listens != shows {
+            self.listens = shows;
+            self.link.want(shows, Instant::now());
+            keys.listen(shows);
+        }
+    }
+
+    /// Before the terminal is given back.
+    fn settle(&self, keys: &Keys) {
+        if let Some(answers) = self.link.awaits() {
+            keys.wait_for_answers(answers);
+        }
+    }
+
     /// Gives the terminal to the person's editor until it ends.
     fn edit(&mut self, job: JobId, text: &str, keys: &Keys) -> io::Result<Result<String, String>> {
+        self.settle(keys);
         keys.give_away();
         self.tty.leave();
         watch::set_editing(true);
@@ -457,7 +453,8 @@ impl Screen {
     }
 
     /// Gives the terminal back to the shell until `fg`.
-    fn suspend(&mut self) -> io::Result<()> {
+    fn suspend(&mut self, keys: &Keys) -> io::Result<()> {
+        self.settle(keys);
         self.tty.leave();
         watch::stop_here();
         self.enter()

@@ -16,10 +16,12 @@ use crate::tui::theme::Depth;
 #[derive(Debug)]
 pub(in crate::tui) struct Wall {
     pub(in crate::tui) hung: Vec<Hung>,
-    /// Those before them in the same places, as long as not all rows of the new ones are shown.
+    /// Those before them in the same places.
     pub(in crate::tui) under: Vec<Hung>,
-    /// Rows of the pane that show the new ones.
-    pub(in crate::tui) unrolled: u16,
+    /// What each cell of the pane shows, row by row.
+    cells: Vec<Shows>,
+    /// Cells that are to show the new ones still.
+    left: usize,
     /// Where, and how they are shown.
     hung_in: (Rect, Option<Graphics>),
     /// They are others than in the frame before.
@@ -29,12 +31,52 @@ pub(in crate::tui) struct Wall {
     piece: usize,
 }
 
+/// What a cell shows.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(in crate::tui) enum Shows {
+    /// The picture.
+    Now,
+    /// The one before it.
+    Before,
+    /// None yet: what lay over it has just gone.
+    Nothing,
+}
+
+impl Wall {
+    pub(in crate::tui) fn shows(&self, (x, y): (u16, u16)) -> Shows {
+        let pane = self.hung_in.0;
+        let at =
+            usize::from(y.saturating_sub(pane.y)) * usize::from(pane.width) + usize::from(x.saturating_sub(pane.x));
+        self.cells.get(at).copied().unwrap_or(Shows::Now)
+    }
+
+    /// Pictures in half blocks come cell by cell, as many as the line bears with this frame; where something lies over
+    /// them, they come again when it goes. Others are sent by the terminal's side.
+    fn unroll(&mut self, covers: &[Rect]) {
+        let mut room = if self.held { 0 } else { self.piece.max(1) };
+        (self.is_new, self.left) = (false, 0);
+        for (shows, at) in self.cells.iter_mut().zip(self.hung_in.0.positions()) {
+            let is_covered = covers.iter().any(|area| area.contains(at));
+            if !self.hung.iter().any(|hung| hung.area.contains(at)) {
+                *shows = Shows::Now;
+            } else if is_covered {
+                *shows = Shows::Nothing;
+            } else if *shows != Shows::Now && room > 0 {
+                (*shows, room, self.is_new) = (Shows::Now, room - 1, true);
+            } else if *shows != Shows::Now {
+                self.left += 1;
+            }
+        }
+    }
+}
+
 impl Default for Wall {
     fn default() -> Self {
         Self {
             hung: Vec::new(),
             under: Vec::new(),
-            unrolled: 0,
+            cells: Vec::new(),
+            left: 0,
             hung_in: (Rect::ZERO, None),
             is_new: false,
             held: false,
@@ -58,36 +100,45 @@ impl App {
         self.gallery.turn_to(subject, self.now);
     }
 
+    /// Pictures have a place on the screen.
+    pub fn shows_pictures(&self) -> bool {
+        self.gallery.is_open() && !self.areas().pictures.is_empty()
+    }
+
     pub(super) fn want_pictures(&mut self) -> Option<Command> {
-        let has_room = self.gallery.is_open() && !self.areas().pictures.is_empty();
+        let has_room = self.shows_pictures();
         self.gallery.want(self.now, self.is_up(), has_room)
     }
 
     pub(super) fn prepare_pictures(&mut self) {
         // One is unrolled to its end before the next begins.
-        self.gallery.hold(self.wall.held || self.unrolls());
+        self.gallery.hold(self.wall.held || self.wall.left > 0);
         let changed = self.gallery.hang(self.graphics.is_some());
         // Another size of the screen hangs them anew, too.
         let hung_in = (self.areas().pictures, self.graphics);
+        let in_blocks = self.means() == Means::Blocks;
         if changed || self.wall.hung_in != hung_in {
             let hung = panes::pictures::hung(self);
             let before = std::mem::replace(&mut self.wall.hung, hung);
             let is_same_place = before.iter().map(|hung| hung.area).eq(self.wall.hung.iter().map(|hung| hung.area));
             self.wall.under = if is_same_place { before } else { Vec::new() };
-            // Others are sent piece by piece by the terminal's side.
-            self.wall.unrolled = if self.means() == Means::Blocks { 0 } else { u16::MAX };
-            self.wall.hung_in = hung_in;
+            let count = if in_blocks { usize::from(hung_in.0.width) * usize::from(hung_in.0.height) } else { 0 };
+            if std::mem::replace(&mut self.wall.hung_in, hung_in) != hung_in {
+                self.wall.cells.clear();
+            }
+            self.wall.cells.resize(count, Shows::Before);
+            // Where something lies over it, the one before is not to be seen either.
+            for shows in self.wall.cells.iter_mut().filter(|shows| **shows == Shows::Now) {
+                *shows = Shows::Before;
+            }
         }
-        self.wall.is_new = self.unrolls() && !self.wall.held;
-        if self.wall.is_new {
-            let rows = self.wall.piece / usize::from(hung_in.0.width.max(1));
-            self.wall.unrolled = self.wall.unrolled.saturating_add(u16::try_from(rows).unwrap_or(u16::MAX).max(1));
-        }
+        let covers = if in_blocks { panes::covers(self) } else { Vec::new() };
+        self.wall.unroll(&covers);
     }
 
-    /// Rows of new pictures are still to be shown.
-    fn unrolls(&self) -> bool {
-        !self.wall.hung.is_empty() && self.wall.unrolled < self.wall.hung_in.0.height
+    /// The terminal lost what was on it.
+    pub fn lose_pictures(&mut self) {
+        self.wall.cells.fill(Shows::Nothing);
     }
 
     /// How pictures are to be shown, as set.
@@ -107,7 +158,7 @@ impl App {
 
     /// Pictures wait for that.
     pub fn pictures_wait(&self) -> bool {
-        self.gallery.waits() || self.unrolls()
+        self.gallery.waits() || self.wall.left > 0
     }
 
     /// What was prepared has pictures that the frame before had not.

@@ -41,6 +41,12 @@ pub fn help(app: &App, buf: &mut Buffer) {
     }
 }
 
+/// What it covers.
+pub fn area(app: &App) -> Rect {
+    let (width, height) = app.screen_size();
+    arranged(app, Rect::new(0, 0, width, height)).1
+}
+
 /// How far the page can be scrolled.
 pub fn overflow(app: &App) -> usize {
     let (width, height) = app.screen_size();

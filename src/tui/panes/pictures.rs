@@ -8,7 +8,7 @@ use ratatui::buffer::Buffer;
 use ratatui::layout::Rect;
 use ratatui::style::{Color, Style};
 
-use crate::tui::app::App;
+use crate::tui::app::{App, Shows};
 use crate::tui::canvas;
 use crate::tui::graphics::{Means, kitty};
 use crate::tui::raster::{Raster, fitted, places};
@@ -57,7 +57,6 @@ pub fn pictures(app: &App, buf: &mut Buffer, area: Rect) {
         }
         return;
     }
-    let unrolled_to = area.y.saturating_add(app.wall.unrolled);
     for (slot, Hung { area, label: (above, label), small, .. }) in app.wall.hung.iter().enumerate() {
         let wide = canvas::cells(label).min(above.width);
         let x = above.x + (above.width - wide) / 2;
@@ -65,7 +64,7 @@ pub fn pictures(app: &App, buf: &mut Buffer, area: Rect) {
         match small {
             Some(small) => {
                 let under = app.wall.under.get(slot).and_then(|under| under.small.as_ref());
-                paint(buf, *area, (small, under), unrolled_to, app.depth());
+                paint(buf, *area, (small, under), |at| app.wall.shows(at), app.depth());
             }
             None if app.means() == Means::Kitty => stand_in(buf, *area, slot),
             // Drawn over these cells; see `terminal`.
@@ -86,11 +85,22 @@ fn stand_in(buf: &mut Buffer, area: Rect, slot: usize) {
     }
 }
 
-/// A picture, and from the line `to` on the one before it.
-fn paint(buf: &mut Buffer, area: Rect, (new, before): (&Raster, Option<&Raster>), to: u16, depth: Depth) {
+/// A picture, and where it is not to be seen yet the one before it.
+fn paint(
+    buf: &mut Buffer,
+    area: Rect,
+    (new, before): (&Raster, Option<&Raster>),
+    shows: impl Fn((u16, u16)) -> Shows,
+    depth: Depth,
+) {
     for y in 0..area.height {
-        let Some(small) = (if area.y + y < to { Some(new) } else { before }) else { return };
         for x in 0..area.width {
+            let small = match shows((area.x + x, area.y + y)) {
+                Shows::Now => Some(new),
+                Shows::Before => before,
+                Shows::Nothing => None,
+            };
+            let Some(small) = small else { continue };
             let pixel = |row: u16| {
                 let (x, y) = (usize::from(x), 2 * usize::from(y) + usize::from(row));
                 let pixel = small.pixels.get(y * small.width + x).copied().unwrap_or_default();

@@ -8,7 +8,7 @@ use super::over;
 use crate::job::Mark;
 use crate::protocol::Ranked;
 use crate::text::clean;
-use crate::tui::app::App;
+use crate::tui::app::{App, Menu};
 use crate::tui::canvas;
 use crate::tui::figures;
 use crate::tui::theme::{self, Role};
@@ -149,19 +149,28 @@ fn about(app: &App, buf: &mut Buffer, area: Rect, row: &Ranked) {
     }
 }
 
+/// What the menu covers.
+pub fn menu_area(menu: &Menu, (width, height): (u16, u16)) -> Rect {
+    let longest = menu.ways.iter().map(|way| canvas::cells(&way.sentence()) + 14).max().unwrap_or(0);
+    let wide = longest.max(canvas::cells(&menu_title(menu)) + 4).clamp(40, 76).min(width);
+    let tall = u16::try_from(menu.ways.len()).unwrap_or(u16::MAX).saturating_add(2).min(height.saturating_sub(1));
+    Rect { x: (width - wide) / 2, y: height.saturating_sub(1 + tall) / 2, width: wide, height: tall }
+}
+
+fn menu_title(menu: &Menu) -> String {
+    format!(" {} ", clean(&menu.title))
+}
+
 /// The ways to repair an output.
 pub fn menu(app: &App, buf: &mut Buffer) {
     let Some(menu) = &app.menu else { return };
-    let (theme, screen) = (app.theme(), buf.area);
+    let theme = app.theme();
     let words: Vec<_> = menu.ways.iter().map(|way| way.sentence()).collect();
-    let title = format!(" {} ", clean(&menu.title));
-    let longest = words.iter().map(|words| canvas::cells(words) + 14).max().unwrap_or(0).max(canvas::cells(&title) + 4);
-    let wide = longest.clamp(40, 76).min(screen.width);
-    let tall = u16::try_from(words.len()).unwrap_or(u16::MAX).saturating_add(2).min(screen.height.saturating_sub(1));
-    let area = Rect { x: (screen.width - wide) / 2, y: (screen.height - 1 - tall) / 2, width: wide, height: tall };
+    let area = menu_area(menu, (buf.area.width, buf.area.height));
+    let wide = area.width;
     over::clear(buf, area);
     canvas::frame(buf, area, theme.style(Role::Quiet));
-    canvas::text(buf, area.x + 2, area.y, wide.saturating_sub(4), &title, theme.style(Role::Strong));
+    canvas::text(buf, area.x + 2, area.y, wide.saturating_sub(4), &menu_title(menu), theme.style(Role::Strong));
     for (at, (y, words)) in (area.y + 1..area.bottom() - 1).zip(&words).enumerate() {
         let role = if at == menu.at { Role::Strong } else { Role::Plain };
         let mut line = vec![

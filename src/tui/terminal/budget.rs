@@ -1,9 +1,9 @@
 //! How many bytes pictures may take on the line to the terminal: what is typed and counted comes first.
 //!
 //! Pure: the time is passed in. Pictures are sent in pieces, and each is paid for after: until its debt is paid, at so many
-//! bytes a second, the next one waits. How fast that is, is set, and learnt from how fast the terminal takes what is written.
-//! A buffer on the way takes all at once, until it is full; then a key waits for all that is in it. So what a full buffer
-//! told of the line is not soon forgotten.
+//! bytes a second, the next one waits. How fast that is, is set, and learnt: from the terminal's answers (see [`super::link`]),
+//! or, where it gives none, from how fast it takes what is written. A buffer on the way takes all at once, until it is
+//! full; then a key waits for all that is in it. So what a full buffer told of the line is not soon forgotten.
 
 use std::time::{Duration, Instant};
 
@@ -16,14 +16,16 @@ const TELLING: usize = 2048;
 /// Bytes a second: what a terminal on this machine is given at most, and the slowest line there is.
 const LOCAL_MOST: f64 = 8e6;
 const LEAST: f64 = 512.0;
-/// Bytes of a cell in half blocks, about.
-const CELL: f64 = 20.0;
+/// Bytes of a cell in half blocks, about; at most twice as many.
+const CELL: usize = 20;
 /// The share of a slow line that pictures may have.
 const SHARE: f64 = 0.5;
 /// In this time a line is thought to have become twice as fast as it was when it last took no more.
 const FORGETS: f64 = 60.0;
+/// Bytes that buffers on the way hold when they are full: those of a pty of Linux.
+const HELD: f64 = 12.0 * 1024.0;
 /// The least that is worth a piece of its own, and the most that a terminal should be given in one.
-const PIECES: (f64, f64) = (512.0, 4096.0);
+const PIECES: (usize, usize) = (512, 4096);
 
 #[derive(Debug, Clone)]
 pub struct Budget {
@@ -58,24 +60,20 @@ impl Budget {
         (self.rate * 1.5).max(4096.0) as usize
     }
 
-    /// Bytes that are written in one: those of a quarter of a second.
+    /// Bytes that are written in one: those of a quarter of a second, and not many more than there is `room` for.
     #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a few thousand at most")]
-    pub fn unit(&self) -> usize {
-        (self.rate / 4.0).clamp(PIECES.0, PIECES.1) as usize
+    pub fn unit(&self, room: usize) -> usize {
+        ((self.rate / 4.0) as usize).min(room).clamp(PIECES.0, PIECES.1)
     }
 
-    /// Cells of a picture in half blocks that one frame may have: those of an eighth of a second.
+    /// Cells of a picture in half blocks that one frame may have: those of an eighth of a second, and of the `room`.
     #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a few million at most")]
-    pub fn piece(&self) -> usize {
-        (self.rate / 8.0 / CELL) as usize
+    pub fn piece(&self, room: usize) -> usize {
+        ((self.rate / 8.0) as usize).min(room) / CELL
     }
 
     fn owed(&self, now: Instant) -> f64 {
         (self.debt - self.rate * now.saturating_duration_since(self.at).as_secs_f64()).max(0.0)
-    }
-
-    pub fn is_ready(&self, now: Instant) -> bool {
-        self.ready_in(now).is_zero()
     }
 
     /// When the next picture may be sent. Less than a millisecond is now.
@@ -84,7 +82,20 @@ impl Budget {
         if wait < Duration::from_millis(1) { Duration::ZERO } else { wait }
     }
 
-    /// The terminal took so many bytes in this time, after it had taken no more at once (or in none: it took all at once).
+    /// What is written was taken, in this time after no more was taken at once. Room comes in lumps, which look faster than
+    /// the line is; and until what the buffer holds is through, no more is to be put into it.
+    pub fn drained(&mut self, bytes: usize, took: Duration, now: Instant) {
+        let before = self.rate;
+        self.learn(bytes, took, now);
+        if took > AT_ONCE {
+            self.rate = self.rate.min(before / 2.0).max(LEAST);
+            self.borne = Some((self.rate, now));
+            self.debt = self.owed(now).max(HELD * SHARE);
+            self.at = now;
+        }
+    }
+
+    /// So many bytes got through in this time, others waiting behind them; or in none: they waited for nothing.
     #[expect(clippy::cast_precision_loss, reason = "a count of bytes")]
     pub fn learn(&mut self, bytes: usize, took: Duration, now: Instant) {
         if took > AT_ONCE {
@@ -92,7 +103,7 @@ impl Budget {
             let seen = if bytes < RESTS { self.rate * 0.8 } else { SHARE * bytes as f64 / took.as_secs_f64() };
             self.rate = if seen < self.rate { seen } else { (self.rate * 1.2).min(seen) };
             self.borne = Some((self.rate.max(LEAST), now));
-        } else if bytes >= TELLING.min(self.unit()) {
+        } else if bytes >= TELLING.min(self.unit(usize::MAX)) {
             self.rate *= 2.0;
         }
         let borne = self.borne.map_or(self.most, |(borne, at)| {
@@ -119,10 +130,10 @@ mod tests {
     fn a_picture_is_paid_for_before_the_next_one() {
         let now = Instant::now();
         let mut budget = Budget::new(32 << 10, true, now);
-        assert!(budget.is_ready(now), "the first one waits for nobody");
+        assert!(budget.ready_in(now).is_zero(), "the first one waits for nobody");
         budget.spend(64 << 10, now);
         assert_eq!(budget.ready_in(now), Duration::from_secs(2));
-        assert!(!budget.is_ready(later(now, 1900)) && budget.is_ready(later(now, 2000)));
+        assert_eq!(budget.ready_in(later(now, 1900)), Duration::from_millis(100));
         // What was saved up in idle hours is not spent at once.
         budget.spend(32 << 10, later(now, 3_600_000));
         assert_eq!(budget.ready_in(later(now, 3_600_000)), Duration::from_secs(1));
@@ -155,16 +166,31 @@ mod tests {
     }
 
     #[test]
+    fn what_fills_a_buffer_waits_until_that_is_through() {
+        let now = Instant::now();
+        let mut budget = Budget::new(32 << 10, true, now);
+        // Room came in one lump, as if the line took 40 KB/s.
+        budget.drained(4096, Duration::from_millis(100), now);
+        assert_eq!(budget.unit(usize::MAX), 4096, "half of what was too much: 16 KB/s");
+        assert_eq!(budget.ready_in(now), Duration::from_millis(375), "half of the line for 12 KB");
+        budget.drained(1024, Duration::from_millis(250), later(now, 1000));
+        assert_eq!(budget.unit(usize::MAX), 512, "half of 4 KB/s");
+        assert_eq!(budget.ready_in(later(now, 1000)), Duration::from_secs(3), "12 KB at 4 KB/s");
+        budget.drained(100, Duration::ZERO, later(now, 1000));
+        assert_eq!(budget.ready_in(later(now, 4000)), Duration::ZERO);
+    }
+
+    #[test]
     fn what_a_buffer_takes_does_not_make_a_slow_line_fast() {
         let now = Instant::now();
         let mut budget = Budget::new(32 << 10, false, now);
         budget.learn(4096, Duration::from_millis(500), now);
-        assert_eq!((budget.unit(), budget.most()), (1024, 6144), "small pieces of a small picture");
+        assert_eq!((budget.unit(usize::MAX), budget.most()), (1024, 6144), "small pieces of a small picture");
         for n in 0..20 {
             budget.learn(4096, Duration::ZERO, later(now, n * 500));
         }
-        assert!(budget.unit() < 1200, "ten seconds later it is as slow: {}", budget.unit());
+        assert!(budget.unit(usize::MAX) < 1200, "ten seconds later it is as slow: {}", budget.unit(usize::MAX));
         budget.learn(4096, Duration::ZERO, later(now, 60_000));
-        assert_eq!(budget.unit(), 2048, "after a minute it may have become faster");
+        assert_eq!(budget.unit(usize::MAX), 2048, "after a minute it may have become faster");
     }
 }

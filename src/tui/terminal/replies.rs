@@ -1,11 +1,12 @@
-//! What a terminal answers when it is asked for its pictures, told apart from what is typed meanwhile.
+//! What a terminal answers when it is asked, told apart from what is typed and pasted meanwhile.
 //!
-//! Pure: bytes in, keys out, and what is known of the terminal. Nothing that is typed is lost: whatever is no reply is
-//! a key.
+//! Pure: bytes in, keys and pastes out, and what is known of the terminal. Nothing that is typed is lost: whatever is no
+//! reply is a key.
 
 use ratatui::crossterm::event::{KeyCode, KeyEvent, KeyModifiers};
 
 use crate::config::PictureMeans;
+use crate::tui::app::Event;
 use crate::tui::graphics::{Graphics, Means, USUAL_CELL, kitty};
 
 /// The question: kitty's graphics, the terminal's name, sixels (device attributes), the size of a cell; and a status
@@ -50,45 +51,76 @@ pub struct Replies {
     sixel: bool,
     cell: Option<(u16, u16)>,
     name: String,
-    /// The last reply has come.
-    pub done: bool,
+    /// Status reports.
+    answers: u32,
+    /// What was pasted so far, while a paste goes on.
+    paste: Option<Vec<u8>>,
 }
+
+const PASTE_ENDS: &[u8] = b"\x1b[201~";
 
 /// A part of what was read.
 enum Part {
     Key(KeyEvent),
+    /// A paste begins.
+    Paste,
     Nothing,
     /// More must come before anybody can tell.
     Open,
 }
 
 impl Replies {
-    /// Takes bytes in; what was typed among them.
-    pub fn push(&mut self, bytes: &[u8]) -> Vec<KeyEvent> {
+    /// Takes bytes in; what was typed and pasted among them.
+    pub fn push(&mut self, bytes: &[u8]) -> Vec<Event> {
         self.pending.extend_from_slice(bytes);
-        let mut keys = Vec::new();
+        let mut typed = Vec::new();
         loop {
             let pending = std::mem::take(&mut self.pending);
             if pending.is_empty() {
-                return keys;
+                return typed;
+            }
+            if let Some(paste) = &mut self.paste {
+                let end = pending.windows(PASTE_ENDS.len()).position(|bytes| bytes == PASTE_ENDS);
+                // The last few may be the beginning of its end.
+                let taken = end.unwrap_or_else(|| pending.len().saturating_sub(PASTE_ENDS.len() - 1));
+                paste.extend_from_slice(pending.get(..taken).unwrap_or_default());
+                let after = if end.is_some() { taken + PASTE_ENDS.len() } else { taken };
+                self.pending = pending.get(after..).unwrap_or_default().to_vec();
+                if end.is_none() {
+                    return typed;
+                }
+                let paste = self.paste.take().unwrap_or_default();
+                typed.push(Event::Paste(String::from_utf8_lossy(&paste).into_owned()));
+                continue;
             }
             let (part, taken) = self.part(&pending);
             self.pending = pending.get(taken..).unwrap_or_default().to_vec();
             match part {
-                Part::Key(key) => keys.push(key),
+                Part::Key(key) => typed.push(Event::Key(key)),
+                Part::Paste => self.paste = Some(Vec::new()),
                 Part::Nothing => {}
-                Part::Open => return keys,
+                Part::Open => return typed,
             }
         }
     }
 
     /// Nothing more comes at once: an escape alone is the key.
-    pub fn pause(&mut self) -> Vec<KeyEvent> {
-        if self.pending == [0x1b] {
+    pub fn pause(&mut self) -> Vec<Event> {
+        if self.is_open() && self.pending == [0x1b] {
             self.pending.clear();
-            return vec![KeyEvent::new(KeyCode::Esc, KeyModifiers::NONE)];
+            return vec![Event::Key(KeyEvent::new(KeyCode::Esc, KeyModifiers::NONE))];
         }
         Vec::new()
+    }
+
+    /// What came last may be the beginning of something.
+    pub fn is_open(&self) -> bool {
+        !self.pending.is_empty() && self.paste.is_none()
+    }
+
+    /// Status reports since this was asked last.
+    pub fn take_answers(&mut self) -> u32 {
+        std::mem::take(&mut self.answers)
     }
 
     /// The first part of these bytes, and how many it has.
@@ -99,6 +131,8 @@ impl Replies {
         }
         match rest.first() {
             None => (Part::Open, 0),
+            // A reply comes right after the key.
+            Some(0x1b) => (Part::Key(KeyEvent::new(KeyCode::Esc, KeyModifiers::NONE)), 1),
             Some(b'[') => match bytes.iter().skip(2).position(|byte| (0x40..=0x7e).contains(byte)) {
                 Some(at) => {
                     let (body, last) = (bytes.get(2..2 + at).unwrap_or_default(), bytes.get(2 + at).copied());
@@ -129,8 +163,8 @@ impl Replies {
                 let with_alt = |key: KeyEvent| KeyEvent { modifiers: key.modifiers | KeyModifiers::ALT, ..key };
                 match part {
                     Part::Key(key) => (Part::Key(with_alt(key)), taken + 1),
-                    Part::Nothing => (Part::Nothing, taken + 1),
                     Part::Open => (Part::Open, 0),
+                    _ => (Part::Nothing, taken + 1),
                 }
             }
         }
@@ -146,9 +180,14 @@ impl Replies {
                 let size = width.parse().ok().zip(height.parse().ok());
                 self.cell = size.filter(|(width, height)| (1..=200).contains(width) && (1..=200).contains(height));
             }
-            (b'n', ["0"]) => self.done = true,
-            (b'~', [number, ..]) => return number.parse().ok().and_then(numbered).map_or(Part::Nothing, Part::Key),
-            (last, _) => return named(last).map_or(Part::Nothing, Part::Key),
+            (b'n', ["0"]) => self.answers += 1,
+            (b'~', ["200"]) => return Part::Paste,
+            (last, all) => {
+                let number = || all.first().and_then(|number| number.parse().ok());
+                let key = if last == b'~' { number().and_then(numbered) } else { named(last) };
+                let held = all.get(1).and_then(|held| held.parse().ok()).map_or(KeyModifiers::NONE, modifiers);
+                return key.map_or(Part::Nothing, |key| Part::Key(KeyEvent { modifiers: key.modifiers | held, ..key }));
+            }
         }
         Part::Nothing
     }
@@ -209,6 +248,13 @@ fn letter(bytes: &[u8]) -> (Part, usize) {
     }
 }
 
+/// What is held, as xterm counts it: one more than the sum of shift (1), alt (2), control (4).
+fn modifiers(held: u8) -> KeyModifiers {
+    let held = held.saturating_sub(1);
+    let all = [(1, KeyModifiers::SHIFT), (2, KeyModifiers::ALT), (4, KeyModifiers::CONTROL)];
+    all.into_iter().filter(|(bit, _)| held & bit != 0).map(|(_, modifier)| modifier).collect()
+}
+
 fn named(last: u8) -> Option<KeyEvent> {
     let code = match last {
         b'A' => KeyCode::Up,
@@ -245,10 +291,15 @@ mod tests {
     const KONSOLE: &str = "\x1b_Gi=31;OK\x1b\\\x1bP>|Konsole 23.08.5\x1b\\\x1b[?62;1;4c\x1b[0n";
     const PLAIN: &str = "\x1b[?6c\x1b[0n";
 
+    fn keys(events: Vec<Event>) -> Vec<KeyEvent> {
+        let key = |event| if let Event::Key(key) = event { key } else { panic!("{event:?}") };
+        events.into_iter().map(key).collect()
+    }
+
     fn heard(text: &str) -> (Replies, Vec<KeyEvent>) {
         let mut replies = Replies::default();
-        let keys = replies.push(text.as_bytes());
-        (replies, keys)
+        let events = replies.push(text.as_bytes());
+        (replies, keys(events))
     }
 
     #[test]
@@ -281,7 +332,7 @@ mod tests {
         use KeyCode as C;
         let typed = "j\x1b[A歩\x1b[5~\x1bOB\r\x03R\x1bx";
         for (before, after) in [("", KITTY), (KITTY, ""), ("\x1b_Gi=31;OK\x1b\\", "\x1b[?62;4c\x1b[0n")] {
-            let (replies, keys) = heard(&format!("{before}{typed}{after}"));
+            let (mut replies, keys) = heard(&format!("{before}{typed}{after}"));
             let codes: Vec<_> = keys.iter().map(|key| key.code).collect();
             let wanted = [
                 C::Char('j'),
@@ -296,18 +347,19 @@ mod tests {
             ];
             assert_eq!(codes, wanted);
             assert_eq!((keys[6].modifiers, keys[8].modifiers), (KeyModifiers::CONTROL, KeyModifiers::ALT));
-            assert!(replies.done);
+            assert_eq!(replies.take_answers(), 1);
         }
     }
 
     #[test]
     fn it_does_not_matter_how_the_bytes_are_cut() {
         let all = format!("q{KITTY}\x1b[B歩{XTERM}z");
-        let (whole, keys) = heard(&all);
+        let (whole, typed) = heard(&all);
         for size in 1..9 {
             let mut replies = Replies::default();
-            let parts: Vec<_> = all.as_bytes().chunks(size).flat_map(|bytes| replies.push(bytes)).collect();
-            assert_eq!(parts, keys);
+            let parts = all.as_bytes().chunks(size).flat_map(|bytes| replies.push(bytes)).collect();
+            assert_eq!(super::tests::keys(parts), typed);
+            assert_eq!(replies.take_answers(), 2);
             let known = |r: &Replies| r.graphics(PictureMeans::Auto, &Hints::default());
             assert_eq!(known(&replies), known(&whole));
         }
@@ -317,8 +369,40 @@ mod tests {
     fn an_escape_alone_is_a_key_once_nothing_follows() {
         let mut replies = Replies::default();
         assert!(replies.push(b"\x1b").is_empty());
-        assert_eq!(replies.pause()[0].code, KeyCode::Esc);
+        assert_eq!(keys(replies.pause())[0].code, KeyCode::Esc);
         assert!(replies.pause().is_empty() && replies.push(b"\x1b[").is_empty() && replies.pause().is_empty());
+    }
+
+    #[test]
+    fn a_paste_is_one_thing_and_presses_no_keys() {
+        let all = "a\x1b[200~q歩\x1b[0n\x1b[201~\x1b[0nb".as_bytes();
+        for size in 1..=all.len() {
+            let mut replies = Replies::default();
+            let parts = all.chunks(size).flat_map(|bytes| replies.push(bytes));
+            let parts: Vec<_> = parts.map(|event| format!("{event:?}")).collect();
+            assert_eq!(parts.len(), 3, "{size}: {parts:?}");
+            assert_eq!(parts[1], format!("{:?}", Event::Paste("q歩\x1b[0n".to_owned())));
+            assert_eq!(replies.take_answers(), 1);
+        }
+    }
+
+    #[test]
+    fn an_escape_right_before_a_reply_is_a_key() {
+        let (mut replies, keys) = heard("\x1b\x1b[0n\x1b[0nx");
+        assert_eq!(keys.iter().map(|key| key.code).collect::<Vec<_>>(), [KeyCode::Esc, KeyCode::Char('x')]);
+        assert_eq!((replies.take_answers(), keys[0].modifiers), (2, KeyModifiers::NONE));
+    }
+
+    #[test]
+    fn what_is_held_with_a_key_is_told() {
+        let (_, keys) = heard("\x1b[1;5C\x1b[3;2~\x1b[1;3A");
+        let held: Vec<_> = keys.iter().map(|key| (key.code, key.modifiers)).collect();
+        let wanted = [
+            (KeyCode::Right, KeyModifiers::CONTROL),
+            (KeyCode::Delete, KeyModifiers::SHIFT),
+            (KeyCode::Up, KeyModifiers::ALT),
+        ];
+        assert_eq!(held, wanted);
     }
 
     proptest::proptest! {

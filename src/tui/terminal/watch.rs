@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use super::Input;
 use super::tty::{self, Tty};
+use crate::tui::app::Event;
 
 /// The dashboard gets this long to end by itself.
 const PATIENCE: Duration = Duration::from_millis(700);
@@ -45,15 +46,21 @@ impl Finished {
 
 #[cfg(unix)]
 pub fn start(tty: &Tty, sender: &Sender<Input>) -> io::Result<Finished> {
-    use signal_hook::consts::{SIGCONT, SIGHUP, SIGINT, SIGTERM};
+    use signal_hook::consts::{SIGCONT, SIGHUP, SIGINT, SIGTERM, SIGWINCH};
 
     let finished = Finished::default();
-    let mut signals = signal_hook::iterator::Signals::new([SIGTERM, SIGINT, SIGHUP, SIGCONT])?;
+    let mut signals = signal_hook::iterator::Signals::new([SIGTERM, SIGINT, SIGHUP, SIGCONT, SIGWINCH])?;
     let (to, done) = (sender.clone(), finished.clone());
     std::thread::spawn(move || {
         for signal in signals.forever() {
             if signal == SIGCONT {
                 let _ = to.send(Input::Continued);
+                continue;
+            }
+            if signal == SIGWINCH {
+                if let Some((width, height)) = tty::size() {
+                    let _ = to.send(Input::Event(Event::Resize(width, height)));
+                }
                 continue;
             }
             if signal == SIGINT && EDITING.load(Ordering::SeqCst) {
