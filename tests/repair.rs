@@ -7,7 +7,7 @@ use std::process::{Command, Stdio};
 
 use comfytop::tools::measure::Options;
 use comfytop::verdict::{Cut, Measurement, Repair, Thresholds, Verdict};
-use comfytop::video::repair::{RepairError, repair};
+use comfytop::video::repair::{self, RepairError};
 use comfytop::video::{Limits, examine};
 
 const SIZE: (usize, usize) = (160, 288);
@@ -32,6 +32,10 @@ fn copied(name: &str) -> (tempfile::TempDir, PathBuf) {
     let clip = folder.path().join("a clip, of mine.mp4");
     std::fs::copy(media(name), &clip).unwrap();
     (folder, clip)
+}
+
+fn repair(clip: &Path, how: Repair, known: &Measurement, limits: &Limits) -> Result<PathBuf, RepairError> {
+    repair::repair(clip, how, known, limits).map(|copy| copy.path)
 }
 
 fn known(path: &Path) -> Measurement {
@@ -282,6 +286,125 @@ fn codec_pixels_and_comfyuis_prompt_are_kept() {
     let about = String::from_utf8_lossy(&about.stderr).into_owned();
     assert!(about.contains("Video: hevc") && about.contains("yuv420p"), "{about}");
     assert_eq!(known(&copy).frames, 8);
+}
+
+/// A clip with a tone from 1.0 to 1.2 s and silence around it, in a folder of its own.
+fn sounding(name: &str, ending: &str) -> (tempfile::TempDir, PathBuf) {
+    let folder = tempfile::tempdir().unwrap();
+    let clip = folder.path().join(format!("clip.{ending}"));
+    let tone = "aevalsrc='if(between(t,1,1.2),sin(2*PI*440*t),0)':s=48000:d=3";
+    let (source, to) = (media(name), clip.to_str().unwrap());
+    let codecs: &[&str] = match ending {
+        "webm" => &["-c:v", "libvpx-vp9", "-cpu-used", "8", "-c:a", "libopus"],
+        _ => &["-c:v", "copy", "-c:a", "aac"],
+    };
+    let inputs = ["-i", source.to_str().unwrap(), "-f", "lavfi", "-i", tone, "-shortest"];
+    ffmpeg(&[&inputs[..], codecs, &[to]].concat());
+    (folder, clip)
+}
+
+/// When its tone begins and ends, and how long all of its sound is, seconds; none where it has no sound.
+fn tone(clip: &Path) -> Option<(f64, f64, f64)> {
+    let about = Command::new("ffmpeg").args(["-hide_banner", "-i"]).arg(clip).output().unwrap();
+    if !String::from_utf8_lossy(&about.stderr).contains("Audio:") {
+        return None;
+    }
+    let clip = clip.to_str().unwrap();
+    let raw = ffmpeg(&["-i", clip, "-map", "0:a", "-ac", "1", "-ar", "8000", "-f", "s16le", "-"]);
+    let levels: Vec<i16> = raw.as_chunks::<2>().0.iter().map(|sample| i16::from_le_bytes(*sample)).collect();
+    let loud = |level: &i16| level.unsigned_abs() > 4000;
+    let seconds = |samples: usize| f64::from(u32::try_from(samples).unwrap()) / 8000.0;
+    let (first, last) = (levels.iter().position(loud).unwrap(), levels.iter().rposition(loud).unwrap());
+    Some((seconds(first), seconds(last), seconds(levels.len())))
+}
+
+fn sounds_at(clip: &Path, expected: (f64, f64, f64)) {
+    let (begins, ends, all) = tone(clip).expect("it has no sound");
+    let near = |a: f64, b: f64, most: f64| (a - b).abs() < most;
+    // What a codec blurs; and its last block is filled up.
+    let is_near = near(begins, expected.0, 0.02) && near(ends, expected.1, 0.02) && near(all, expected.2, 0.04);
+    assert!(is_near, "{begins} to {ends} of {all}, not {expected:?}");
+}
+
+#[test]
+fn the_sound_is_cut_with_the_pictures() {
+    if !has_ffmpeg() {
+        return;
+    }
+    // 37 frames, 16 a second.
+    for ending in ["mp4", "mkv", "mov", "webm"] {
+        let (_folder, clip) = sounding("loop_tail_4.mp4", ending);
+        let how = Repair::Cut(Cut { drop_start: 8, drop_end: 4 });
+        let copy = repair::repair(&clip, how, &known(&clip), &Limits::default()).unwrap();
+        assert_eq!((known(&copy.path).frames, copy.note), (25, None), "{ending}");
+        // Matroska has sound late by what the encoder began with, in the source as well.
+        let (begins, ends, _) = tone(&clip).unwrap();
+        sounds_at(&copy.path, (begins - 0.5, ends - 0.5, 25.0 / 16.0));
+        if ending != "webm" {
+            assert_eq!(origins(&clip, &copy.path), (8..33).collect::<Vec<_>>(), "{ending}");
+        }
+    }
+}
+
+#[test]
+fn the_sound_stays_where_the_time_does() {
+    if !has_ffmpeg() {
+        return;
+    }
+    let (_folder, clip) = sounding("loop_brighter_end.mp4", "mp4");
+    let copy = repair::repair(&clip, Repair::Level, &known(&clip), &Limits::default()).unwrap();
+    let mended = known(&copy.path);
+    assert_eq!((mended.frames, mended.verdict, copy.note), (33, Some(Verdict::Loops), None), "{mended:?}");
+    sounds_at(&copy.path, (1.0, 1.2, 33.0 / 16.0));
+
+    let (_folder, clip) = sounding("loop_doubled_last.mp4", "mp4");
+    let before = known(&clip);
+    let copy = repair::repair(&clip, Repair::DropDoubled, &before, &Limits::default()).unwrap();
+    assert_eq!((known(&copy.path).frames, copy.note), (before.frames - 1, None));
+    sounds_at(&copy.path, (1.0, 1.2, 33.0 / 16.0));
+}
+
+#[test]
+fn sound_that_cannot_go_along_is_dropped_with_a_word() {
+    if !has_ffmpeg() {
+        return;
+    }
+    let (_folder, clip) = sounding("pan_no_loop.mp4", "mp4");
+    for (how, word) in [(Repair::Boomerang, "there and back"), (Repair::Crossfade(6), "into one another")] {
+        let copy = repair::repair(&clip, how, &known(&clip), &Limits::default()).unwrap();
+        assert_eq!(tone(&copy.path), None);
+        let note = copy.note.unwrap();
+        assert!(note.starts_with("without the clip's sound") && note.contains(word), "{note}");
+    }
+    let (_folder, clip) = sounding("boomerang_naive.mp4", "mp4");
+    let copy = repair::repair(&clip, Repair::DropDoubled, &known(&clip), &Limits::default()).unwrap();
+    assert!(tone(&copy.path).is_none() && copy.note.unwrap().contains("frames inside it are left out"));
+    // The verb says it, in words and in JSON.
+    let (mut table, mut json) = (Vec::new(), Vec::new());
+    comfytop::tools::repair::run(&clip, Some(Repair::Boomerang), &Options::default(), &mut table).unwrap();
+    let as_json = Options { json: true, ..Options::default() };
+    comfytop::tools::repair::run(&clip, Some(Repair::Boomerang), &as_json, &mut json).unwrap();
+    assert!(String::from_utf8(table).unwrap().contains("without the clip's sound"));
+    let copy = String::from_utf8(json).unwrap();
+    let copy: serde_json::Value = serde_json::from_str(copy.lines().last().unwrap()).unwrap();
+    assert!(copy["note"].as_str().unwrap().contains("without the clip's sound"), "{copy}");
+}
+
+/// Frames that come when they like: the sound follows them, not their mean rate.
+#[test]
+fn the_sound_of_an_uneven_clip_is_cut_by_its_own_times() {
+    if !has_ffmpeg() {
+        return;
+    }
+    let (folder, clip) = sounding("loop_tail_4.mp4", "mp4");
+    let uneven = folder.path().join("uneven.mp4");
+    let (clip, name) = (clip.to_str().unwrap(), uneven.to_str().unwrap());
+    // The first ten frames take no longer than one, thereafter 16 a second.
+    let times = "setpts='if(lt(N,10),N/160,(N-9)/16)/TB'";
+    ffmpeg(&["-i", clip, "-vf", times, "-fps_mode", "passthrough", "-c:v", "libx264", "-c:a", "copy", name]);
+    let how = Repair::Cut(Cut { drop_start: 13, drop_end: 4 });
+    let copy = repair(&uneven, how, &known(&uneven), &Limits::default()).unwrap();
+    sounds_at(&copy, (0.75, 0.95, 20.0 / 16.0));
 }
 
 #[test]

@@ -103,10 +103,13 @@ impl Measurer {
             }
             None => video::repair::repair(&clip, how, known, &limits).map_err(|error| error.to_string())?,
         };
-        let bytes = copy.metadata().map_or(0, |meta| meta.len());
-        let output = Output { path: folder.relative(&copy), bytes };
-        let (mut measurement, curves) = self.look(&copy)?;
+        let bytes = copy.path.metadata().map_or(0, |meta| meta.len());
+        let output = Output { path: folder.relative(&copy.path), bytes };
+        let (mut measurement, curves) = self.look(&copy.path)?;
         Repair::own_up(known, &mut measurement);
+        if let Some(lacks) = &copy.note {
+            measurement.add_note(lacks);
+        }
         let look = Look { path: output.path.clone(), measurement: measurement.clone(), curves };
         Ok((Repaired { how: how.word().to_owned(), output, measurement }, look))
     }

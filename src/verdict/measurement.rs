@@ -91,6 +91,11 @@ impl Measurement {
         self.best_cut = judgement.cut;
     }
 
+    /// One more thing to know about it.
+    pub fn add_note(&mut self, words: &str) {
+        self.note = Some(self.note.take().map_or_else(|| words.to_owned(), |note| format!("{note}; {words}")));
+    }
+
     /// A frame of it only repeats the one before. None where nobody looked.
     #[must_use]
     pub fn doubled(&self) -> Option<bool> {

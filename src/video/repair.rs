@@ -6,8 +6,11 @@
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 
+use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
+use super::about::About;
+use super::sound::Sound;
 use super::{Budget, Kind, Limits, VideoError, ffmpeg, last_and_first, texts};
 use crate::verdict::{Cut, Measurement, Ramp, Repair, ramp};
 
@@ -32,11 +35,19 @@ pub enum RepairError {
 /// In the name of a copy that is written once more, with the texts of its source.
 const TEXTS: &str = "texts";
 
-/// Makes a mended copy of a clip of which `known` was measured; its path. Sound is left out.
+/// A mended copy.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Copy {
+    pub path: PathBuf,
+    /// What it lacks, for people.
+    pub note: Option<String>,
+}
+
+/// Makes a mended copy of a clip of which `known` was measured. Its sound goes along where its frames keep their time.
 ///
 /// # Errors
 /// Where that can't be done to this clip, or there is no ffmpeg.
-pub fn repair(path: &Path, how: Repair, known: &Measurement, limits: &Limits) -> Result<PathBuf, RepairError> {
+pub fn repair(path: &Path, how: Repair, known: &Measurement, limits: &Limits) -> Result<Copy, RepairError> {
     repair_again(path, how, known, limits, false)
 }
 
@@ -47,39 +58,53 @@ pub(super) fn repair_again(
     known: &Measurement,
     limits: &Limits,
     again: bool,
-) -> Result<PathBuf, RepairError> {
+) -> Result<Copy, RepairError> {
     let frames = how.frames(known).map_err(RepairError::Impossible)?;
     // A copy gets its name when it is whole.
     let earlier = beside(path, &format!("-{}", how.word()), false, 1);
     if again && super::measure(&earlier, limits).is_ok_and(|copy| copy.frames == frames) {
-        return Ok(earlier);
+        let sounds = || ffmpeg::look(path, limits).ok().flatten().is_some_and(|about| !about.sound.is_empty());
+        let note = how.without_sound(known).filter(|_| sounds());
+        return Ok(Copy { path: earlier, note });
     }
     if matches!(super::open(path, &Budget::new(limits)), Ok((_, _, Kind::Webp))) {
         let words = "no ffmpeg writes an animated WebP as it was, and few read one; render it again as a video or an animated PNG";
         return Err(RepairError::Impossible(words.to_owned()));
     }
     let about = ffmpeg::look(path, limits)?.ok_or(RepairError::NoFfmpeg)?;
-    let filter = match how {
-        Repair::Level => {
+    let span = how.span(known);
+    let sound = Sound::of(path, &about, span.clone(), known.frames, limits)?;
+    let filter = match (how, span) {
+        (Repair::Level, _) => {
             let (last, first) = last_and_first(path, limits)?;
             level(&ramp(&first, &last), known.frames, &about)
         }
-        how => filter(how, known),
+        (_, Some(span)) => format!("trim=start_frame={}:end_frame={}", span.start, span.end),
+        (how, None) => filter(how, known),
     };
     let ending = path.extension().unwrap_or_default().to_string_lossy().to_ascii_lowercase();
     let encoder = Encoder::near(&about, &ending);
-    // A cut keeps the time between frames, which may vary. Else they are numbered anew: what is left out must not leave a gap.
-    let keeps_time = matches!(how, Repair::Cut(_)) && !matches!(encoder.codec, "gif" | "apng");
-    let times = if keeps_time { "PTS-STARTPTS" } else { "N/FRAME_RATE/TB" };
+    // Where no frame is left out in between the time between frames stays, which may vary. Else they are numbered anew: what
+    // is left out must not leave a gap.
+    let keeps_time = how.span(known).is_some() && !matches!(encoder.codec, "gif" | "apng");
+    let times = match &sound {
+        _ if !keeps_time => "N/FRAME_RATE/TB",
+        // Sound that is not touched, either.
+        Sound::Copied => "PTS",
+        Sound::None | Sound::Cut(_) => "PTS-STARTPTS",
+    };
     let mut filter = format!("[0:v:0]{filter},setpts={times}");
     if encoder.codec == "gif" {
         filter.push_str(",split[p][q];[p]palettegen[palette];[q][palette]paletteuse");
     }
     filter.push_str("[out]");
+    filter.push_str(&sound.filter());
+    let mut arguments = encoder.arguments(&about, keeps_time);
+    arguments.extend(sound.arguments(&about.sound, &ending));
 
     sweep(path, limits);
     let part = beside(path, &format!(".{}.part", how.word()), true, 0);
-    let made = ffmpeg::write(path, &filter, &encoder.arguments(&about, keeps_time), &part, limits);
+    let made = ffmpeg::write(path, &filter, &arguments, &part, limits);
     let named = made.map_err(RepairError::from).and_then(|()| {
         if encoder.codec == "apng" {
             let spare = beside(path, &format!(".{TEXTS}.part"), true, 0);
@@ -95,7 +120,8 @@ pub(super) fn repair_again(
         let _ = std::fs::remove_file(&part);
         return Err(error);
     }
-    publish(path, &part, how.word())
+    let path = publish(path, &part, how.word())?;
+    Ok(Copy { path, note: how.without_sound(known).filter(|_| !about.sound.is_empty()) })
 }
 
 /// Gives the finished copy the first name that is free.
@@ -163,14 +189,10 @@ fn is_part(name: &str) -> bool {
     parts().is_some_and(|(word, number)| words.any(|known| known == word) && number.parse::<u32>().is_ok())
 }
 
-/// The filters of all repairs but levelling, frames counted from 0.
+/// The filters of the repairs that give frames another order or time, frames counted from 0.
 fn filter(how: Repair, known: &Measurement) -> String {
     let frames = known.frames;
     match how {
-        Repair::Cut(cut) => {
-            let (start, end) = (u64::from(cut.drop_start), frames.saturating_sub(cut.drop_end.into()));
-            format!("trim=start_frame={start}:end_frame={end}")
-        }
         Repair::DropDoubled => {
             let doubled = known.doubled_frames.as_deref().unwrap_or_default();
             let dropped: Vec<_> = doubled.iter().map(|n| format!("eq(n,{})", n.saturating_sub(1))).collect();
@@ -193,12 +215,12 @@ fn filter(how: Repair, known: &Measurement) -> String {
                  [clip][first]blend=all_expr='if(lt(N,{alone}),A,A*(1-{share})+B*{share})'"
             )
         }
-        Repair::Level => String::new(),
+        Repair::Cut(_) | Repair::Level => String::new(),
     }
 }
 
 /// Takes the step of light back, ever more of it, as the judge thought of it.
-fn level(ramp: &Ramp, frames: u64, about: &ffmpeg::About) -> String {
+fn level(ramp: &Ramp, frames: u64, about: &About) -> String {
     // Levels of 8 bits, in those of the source.
     let bits = if about.is_yuv() { about.bits() } else { 8 };
     let unit = f64::from(1_u32 << (bits - 8));
@@ -237,7 +259,7 @@ struct Encoder {
 
 impl Encoder {
     /// The source's own codec where ffmpeg has a writer for it, so good that nobody sees the second compression.
-    fn near(about: &ffmpeg::About, ending: &str) -> Self {
+    fn near(about: &About, ending: &str) -> Self {
         let (codec, quality): (_, &[_]) = match about.codec.as_str() {
             "hevc" => ("libx265", &["-crf", "16", "-tag:v", "hvc1", "-x265-params", "log-level=error"]),
             "vp9" | "vp8" => ("libvpx-vp9", &["-crf", "18", "-b:v", "0"]),
@@ -254,8 +276,8 @@ impl Encoder {
     }
 
     /// `timed`: frames may come at any time, not only at multiples of the rate.
-    fn arguments(&self, about: &ffmpeg::About, timed: bool) -> Vec<String> {
-        let mut arguments = vec!["-map", "[out]", "-an", "-fps_mode", "passthrough", "-c:v", self.codec];
+    fn arguments(&self, about: &About, timed: bool) -> Vec<String> {
+        let mut arguments = vec!["-map", "[out]", "-fps_mode", "passthrough", "-c:v", self.codec];
         arguments.extend(self.quality);
         if !about.pixels.is_empty() && self.codec != "gif" {
             arguments.extend(["-pix_fmt", about.pixels.as_str()]);
