@@ -23,6 +23,7 @@ use thiserror::Error;
 use crate::verdict::{Curves, MOST_JUDGED, Measurement, Rgb, Thresholds, Verdict, Watch};
 
 mod about;
+mod animated;
 pub mod apart;
 mod boxes;
 mod ffmpeg;

@@ -6,7 +6,7 @@
 use std::ffi::{OsStr, OsString};
 use std::io::{BufRead, BufReader, Read};
 use std::path::Path;
-use std::process::{Child, ChildStdout, Command, ExitStatus, Stdio};
+use std::process::{Child, ChildStdin, ChildStdout, Command, ExitStatus, Stdio};
 use std::sync::mpsc;
 use std::thread;
 use std::time::{Duration, Instant};
@@ -182,23 +182,45 @@ pub(super) fn look(path: &Path, limits: &Limits) -> Result<Option<About>, VideoE
     Ok(Some(about(&run.words)))
 }
 
-/// Writes a file anew, through a filter graph whose end is called `[out]`. A file that is there already is in the
-/// way, never overwritten.
-pub(super) fn write(
-    path: &Path,
+/// Writes a file anew, through a filter graph whose end is called `[out]`; false where there is no ffmpeg. A file that is
+/// there already is in the way, never overwritten.
+pub(super) fn write<'a>(
+    from: impl Into<Input<'a>>,
     filter: &str,
     arguments: &[String],
     to: &Path,
     limits: &Limits,
-) -> Result<(), VideoError> {
+) -> Result<bool, VideoError> {
     let budget = Budget::new(limits);
     let mut output = OsString::from("file:");
     output.push(to);
     let mut all: Vec<OsString> = vec!["-n".into(), "-filter_complex".into(), filter.into()];
     all.extend(arguments.iter().map(OsString::from));
     all.push(output);
-    let done = run(path, &all, &budget, |mut stdout| std::io::copy(&mut stdout, &mut std::io::sink()))?;
-    done.ok_or_else(|| VideoError::Ffmpeg("there is no ffmpeg any more".to_owned()))?.check(1)
+    let done = run(from, &all, &budget, |mut stdout| std::io::copy(&mut stdout, &mut std::io::sink()))?;
+    done.map_or(Ok(false), |done| done.check(1).map(|()| true))
+}
+
+/// What an ffmpeg reads.
+pub(super) enum Input<'a> {
+    File(&'a Path),
+    Frames(Frames),
+}
+
+/// Frames that it is handed because it can't decode them, as RGBA.
+pub(super) struct Frames {
+    pub(super) width: u32,
+    pub(super) height: u32,
+    /// Frames a second.
+    pub(super) fps: f64,
+    /// Writes them all, on a thread of its own. What it leaves out is missed when the copy's frames are counted.
+    pub(super) feed: Box<dyn FnOnce(ChildStdin) + Send>,
+}
+
+impl<'a> From<&'a Path> for Input<'a> {
+    fn from(path: &'a Path) -> Self {
+        Self::File(path)
+    }
 }
 
 /// What ffmpeg says of frames above the limit that it was given, in better words.
@@ -252,23 +274,35 @@ impl Drop for Process {
     }
 }
 
-/// Runs ffmpeg on a file; none where there is no such program. `read` gets its stdout, on a
+/// Runs ffmpeg on a file, or on frames; none where there is no such program. `read` gets its stdout, on a
 /// thread of its own, so that a time-out does not hang on a pipe that somebody holds open.
-pub(super) fn run<T: Send + 'static>(
-    path: &Path,
+pub(super) fn run<'a, T: Send + 'static>(
+    from: impl Into<Input<'a>>,
     output: &[impl AsRef<OsStr>],
     budget: &Budget,
     read: impl FnOnce(ChildStdout) -> T + Send + 'static,
 ) -> Result<Option<Run<T>>, VideoError> {
-    let mut input = OsString::from("file:");
-    input.push(path);
     let mut command = Command::new(budget.limits.ffmpeg());
     command.args(["-hide_banner", "-nostdin", "-nostats", "-loglevel", "info", "-protocol_whitelist", "file,pipe"]);
     // Each of its threads holds pictures of its own: as many as a server has cores would be too many.
     command.args(["-filter_complex_threads", "2", "-threads", "2"]);
     let pixels = budget.limits.pixels.min(MOST_PIXELS);
-    command.args(["-max_pixels", &pixels.to_string(), "-i"]).arg(input).args(output);
-    command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    command.args(["-max_pixels", &pixels.to_string()]);
+    let feed = match from.into() {
+        Input::File(path) => {
+            let mut input = OsString::from("file:");
+            input.push(path);
+            command.arg("-i").arg(input);
+            None
+        }
+        Input::Frames(Frames { width, height, fps, feed }) => {
+            command.args(["-f", "rawvideo", "-pix_fmt", "rgba", "-video_size", &format!("{width}x{height}")]);
+            command.args(["-framerate", &format!("{fps:.6}"), "-i", "pipe:0"]);
+            Some(feed)
+        }
+    };
+    command.args(output).stdout(Stdio::piped()).stderr(Stdio::piped());
+    command.stdin(if feed.is_some() { Stdio::piped() } else { Stdio::null() });
     #[cfg(windows)]
     {
         use std::os::windows::process::CommandExt;
@@ -285,6 +319,10 @@ pub(super) fn run<T: Send + 'static>(
     let (Some(stdout), Some(stderr)) = (process.0.stdout.take(), process.0.stderr.take()) else {
         return Err(VideoError::Ffmpeg("it has no output".to_owned()));
     };
+    // It ends when all is written, or when ffmpeg reads no more.
+    if let (Some(feed), Some(stdin)) = (feed, process.0.stdin.take()) {
+        thread::spawn(move || feed(stdin));
+    }
     let (send_result, result) = mpsc::channel();
     let (send_words, words) = mpsc::channel();
     // Nobody receives any more after a time-out; the threads end with their pipe.

@@ -10,8 +10,9 @@ use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
 use super::about::About;
+use super::ffmpeg::Input;
 use super::sound::Sound;
-use super::{Budget, Kind, Limits, VideoError, ffmpeg, last_and_first, texts};
+use super::{Budget, Kind, Limits, VideoError, animated, ffmpeg, last_and_first, texts};
 use crate::verdict::{Cut, Measurement, Ramp, Repair, ramp};
 
 /// Why there is no mended copy.
@@ -67,11 +68,12 @@ pub(super) fn repair_again(
         let note = how.without_sound(known).filter(|_| sounds());
         return Ok(Copy { path: earlier, note });
     }
-    if matches!(super::open(path, &Budget::new(limits)), Ok((_, _, Kind::Webp))) {
-        let words = "no ffmpeg writes an animated WebP as it was, and few read one; render it again as a video or an animated PNG";
-        return Err(RepairError::Impossible(words.to_owned()));
-    }
-    let about = ffmpeg::look(path, limits)?.ok_or(RepairError::NoFfmpeg)?;
+    let is_webp = matches!(super::open(path, &Budget::new(limits)), Ok((_, _, Kind::Webp)));
+    let about = if is_webp {
+        animated::look(path, known)?
+    } else {
+        ffmpeg::look(path, limits)?.ok_or(RepairError::NoFfmpeg)?
+    };
     let span = how.span(known);
     let sound = Sound::of(path, &about, span.clone(), known.frames, limits)?;
     let filter = match (how, span) {
@@ -86,9 +88,9 @@ pub(super) fn repair_again(
     let encoder = Encoder::near(&about, &ending);
     // Where no frame is left out in between the time between frames stays, which may vary. Else they are numbered anew: what
     // is left out must not leave a gap.
-    let keeps_time = how.span(known).is_some() && !matches!(encoder.codec, "gif" | "apng");
+    let keeps_time = how.span(known).is_some() && !matches!(encoder.codec, "gif" | "apng" | animated::ENCODER);
     let times = match &sound {
-        _ if !keeps_time => "N/FRAME_RATE/TB",
+        _ if !keeps_time => "round(N/FRAME_RATE/TB)",
         // Sound that is not touched, either.
         Sound::Copied => "PTS",
         Sound::None | Sound::Cut(_) => "PTS-STARTPTS",
@@ -104,8 +106,15 @@ pub(super) fn repair_again(
 
     sweep(path, limits);
     let part = beside(path, &format!(".{}.part", how.word()), true, 0);
-    let made = ffmpeg::write(path, &filter, &arguments, &part, limits);
-    let named = made.map_err(RepairError::from).and_then(|()| {
+    let input = if is_webp { Input::Frames(animated::frames(path, known, limits)) } else { Input::File(path) };
+    let made = ffmpeg::write(input, &filter, &arguments, &part, limits).map_err(|error| why(error, encoder.codec));
+    let named = made.and_then(|made| {
+        if !made {
+            return Err(RepairError::NoFfmpeg);
+        }
+        if is_webp {
+            texts::carry_webp(path, &part).map_err(|source| RepairError::Write { path: part.clone(), source })?;
+        }
         if encoder.codec == "apng" {
             let spare = beside(path, &format!(".{TEXTS}.part"), true, 0);
             texts::carry(path, &part, &spare).map_err(|source| {
@@ -122,6 +131,18 @@ pub(super) fn repair_again(
     }
     let path = publish(path, &part, how.word())?;
     Ok(Copy { path, note: how.without_sound(known).filter(|_| !about.sound.is_empty()) })
+}
+
+/// Says what to do about an ffmpeg that was built without a writer.
+fn why(error: VideoError, codec: &str) -> RepairError {
+    match error {
+        VideoError::Ffmpeg(words) if words.contains(&format!("Unknown encoder '{codec}'")) => {
+            RepairError::Impossible(format!(
+                "this ffmpeg was built without {codec}, which writes such clips: install a full one, or name one in COMFYTOP_FFMPEG"
+            ))
+        }
+        error => error.into(),
+    }
 }
 
 /// Gives the finished copy the first name that is free.
@@ -209,9 +230,9 @@ fn filter(how: Repair, known: &Measurement) -> String {
             let alone = frames.saturating_sub(2 * over);
             let share = format!("(N-{alone}+1)/{}", over + 1);
             format!(
-                "split[whole][ends];[whole]trim=start_frame={over},setpts=N/FRAME_RATE/TB[clip];\
-                 [ends]trim=end_frame={over},setpts=N/FRAME_RATE/TB,tpad=start={alone}:start_mode=clone,\
-                 setpts=N/FRAME_RATE/TB[first];\
+                "split[whole][ends];[whole]trim=start_frame={over},setpts=round(N/FRAME_RATE/TB)[clip];\
+                 [ends]trim=end_frame={over},setpts=round(N/FRAME_RATE/TB),tpad=start={alone}:start_mode=clone,\
+                 setpts=round(N/FRAME_RATE/TB)[first];\
                  [clip][first]blend=all_expr='if(lt(N,{alone}),A,A*(1-{share})+B*{share})'"
             )
         }
@@ -243,9 +264,15 @@ fn level(ramp: &Ramp, frames: u64, about: &About) -> String {
         format!("clip({undone},0,{most})")
     };
     // In YUV, whatever it is stored as.
-    let yuv = if about.is_yuv() { String::new() } else { "format=yuv444p,".to_owned() };
+    let alpha = about.pixels == "bgra" || about.pixels.starts_with("yuva");
+    let yuv = match (about.is_yuv(), alpha) {
+        (true, _) => "",
+        (false, true) => "format=yuva444p,",
+        (false, false) => "format=yuv444p,",
+    };
+    let seen_through = if alpha { ":a='alpha(X,Y)'" } else { "" };
     format!(
-        "{yuv}geq=lum='clip({luma},{black},{top})':cb='{}':cr='{}'",
+        "{yuv}geq=lum='clip({luma},{black},{top})':cb='{}':cr='{}'{seen_through}",
         chroma("cb", ramp.chroma[0]),
         chroma("cr", ramp.chroma[1])
     )
@@ -268,6 +295,8 @@ impl Encoder {
             "ffv1" => ("ffv1", &[]),
             "gif" => ("gif", &[]),
             "apng" => ("apng", &["-plays", "0"]),
+            "webp" if about.pixels == "bgra" => (animated::ENCODER, &["-loop", "0", "-lossless", "1"]),
+            "webp" => (animated::ENCODER, &["-loop", "0", "-quality", "92"]),
             _ if ending == "webm" => ("libvpx-vp9", &["-crf", "18", "-b:v", "0"]),
             _ if ending == "gif" => ("gif", &[]),
             _ => ("libx264", &["-crf", "14"]),
@@ -285,13 +314,15 @@ impl Encoder {
         if timed {
             arguments.extend(["-enc_time_base", "1/90000"]);
         }
-        // An animated PNG is one by its bytes, whatever its name says.
-        if self.codec == "apng" {
-            arguments.extend(["-f", "apng"]);
+        // An animated PNG is one by its bytes, whatever its name says, and so is a WebP.
+        match self.codec {
+            "apng" => arguments.extend(["-f", "apng"]),
+            animated::ENCODER => arguments.extend(["-f", "webp"]),
+            _ => {}
         }
         // ComfyUI's prompt and workflow are tags that mp4 does not know.
         arguments.extend(["-map_metadata", "0"]);
-        if !matches!(self.codec, "gif" | "apng") {
+        if !matches!(self.codec, "gif" | "apng" | animated::ENCODER) {
             arguments.extend(["-movflags", "+faststart+use_metadata_tags"]);
         }
         arguments.into_iter().map(str::to_owned).collect()
