@@ -456,6 +456,22 @@ fn the_sound_of_an_uneven_clip_is_cut_by_its_own_times() {
     sounds_at(&copy, (0.75, 0.95, 20.0 / 16.0));
 }
 
+/// A folder is in the way of the copy: nobody may write that name, not even root.
+#[test]
+fn a_folder_that_cannot_be_written_to_is_named() {
+    if !has_ffmpeg() {
+        return;
+    }
+    let (folder, clip) = copied("loop_tail_4.mp4");
+    let hidden = format!(".a clip, of mine.cut.part{}.mp4", std::process::id());
+    std::fs::create_dir(folder.path().join(&hidden)).unwrap();
+    let cut = Repair::Cut(Cut { drop_start: 0, drop_end: 4 });
+    let words = repair(&clip, cut, &known(&clip), &Limits::default()).unwrap_err().to_string();
+    let told = format!("the folder {} can't be written to (", folder.path().display());
+    assert!(words.contains(&told) && words.contains("in a folder of your own"), "{words}");
+    assert!(!words.contains("decode") && !words.contains(".part"), "{words}");
+}
+
 #[test]
 fn what_cannot_be_done_is_told() {
     let clip = media("loop_perfect.mp4");

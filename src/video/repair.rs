@@ -29,6 +29,11 @@ pub enum RepairError {
     Video(#[from] VideoError),
     #[error("ffmpeg wrote {written} frames instead of {frames}, so the copy was not kept")]
     Miscounted { written: u64, frames: u64 },
+    #[error(
+        "a copy is written beside its clip, and the folder {folder} can't be written to ({source}): give yourself the right to, or \
+         repair a copy of the clip in a folder of your own"
+    )]
+    Folder { folder: PathBuf, source: std::io::Error },
     #[error("{path}: {source}")]
     Write { path: PathBuf, source: std::io::Error },
 }
@@ -106,6 +111,10 @@ pub(super) fn repair_again(
 
     sweep(path, limits);
     let part = beside(path, &format!(".{}.part", how.word()), true, 0);
+    // ffmpeg would blame the clip.
+    std::fs::File::create_new(&part)
+        .and_then(|_| std::fs::remove_file(&part))
+        .map_err(|source| RepairError::Folder { folder: folder_of(path).to_owned(), source })?;
     let input = if is_webp { Input::Frames(animated::frames(path, known, limits)) } else { Input::File(path) };
     let made = ffmpeg::write(input, &filter, &arguments, &part, limits).map_err(|error| why(error, encoder.codec));
     let named = made.and_then(|made| {
@@ -186,10 +195,13 @@ fn beside(path: &Path, word: &str, hidden: bool, number: u32) -> PathBuf {
     path.with_file_name(name)
 }
 
+fn folder_of(path: &Path) -> &Path {
+    path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."))
+}
+
 /// Removes what repairs that were killed have left beside a clip: none takes so long, so nobody writes to it any more.
 fn sweep(path: &Path, limits: &Limits) {
-    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    for entry in std::fs::read_dir(folder).into_iter().flatten().flatten() {
+    for entry in std::fs::read_dir(folder_of(path)).into_iter().flatten().flatten() {
         let age = entry.metadata().and_then(|about| about.modified()).ok().and_then(|at| at.elapsed().ok());
         if is_part(&entry.file_name().to_string_lossy()) && age.is_some_and(|age| age > limits.time) {
             let _ = std::fs::remove_file(entry.path());
