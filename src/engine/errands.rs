@@ -114,7 +114,7 @@ impl Measurer {
         Ok((Repaired { how: how.word().to_owned(), output, measurement }, look))
     }
 
-    /// Does to each of these what the judge advises. What could not be done stands in the look's own note.
+    /// Does to each of these what the judge advises. What could not be done is told by the look itself.
     pub fn mend_as_advised(&self, folder: &Folder, looks: &mut Vec<Look>) -> Vec<Repaired> {
         let mut all = Vec::new();
         let mut copies = Vec::new();
@@ -125,7 +125,7 @@ impl Measurer {
                     all.push(repaired);
                     copies.push(copy);
                 }
-                Err(why) => look.measurement.note = Some(format!("not repaired: {}", text::clean(&why))),
+                Err(why) => look.measurement.unrepaired = Some(text::clean(&why).into_owned()),
             }
         }
         looks.extend(copies);

@@ -313,6 +313,68 @@ fn what_is_discarded_shows_no_numbers() {
 }
 
 #[test]
+fn a_gate_that_is_met_by_a_cut_that_could_not_be_made_says_so() {
+    let mut w = wanting(goal(Some(LOOPS), 8, Vary::Seed));
+    let unrepaired = Some("ffmpeg is needed".to_owned());
+    let effects = try_one(&mut w, Measurement { unrepaired, ..clip_of(Verdict::Nearly, 0.7) });
+    assert!(format!("{effects:?}").contains("is not repaired: ffmpeg is needed"), "{effects:?}");
+    let row = the_row(&mut w);
+    assert_eq!((w.word(1), row.unrepaired()), ("done", Some("ffmpeg is needed")));
+    let tries = row.tries.clone().unwrap();
+    assert_eq!((tries.passed, tries.uncut), (Some(true), true), "the gate counts as met");
+    assert_eq!(tries.sentence(), "until loops: passed at try 1 of 8, by a cut that was not made");
+    let json = job_json(&row, w.now);
+    assert_eq!((&json["note"], &json["passed"]), (&json!("not repaired: ffmpeg is needed"), &json!(true)));
+    assert_eq!(json["not_repaired"], "ffmpeg is needed");
+    // A person makes it later.
+    let output = Output { path: "outputs/a-cut.mp4".to_owned(), bytes: 4 };
+    let copy = comfytop::job::Repaired { how: "cut".to_owned(), output, measurement: clip_of(Verdict::Loops, 0.95) };
+    w.step(Input::Repaired { ask: 4, job: JobId(1), attempt: 1, result: Ok(Box::new(copy)) });
+    let row = the_row(&mut w);
+    assert_eq!(
+        (row.unrepaired(), row.tries.as_ref().unwrap().sentence().as_str()),
+        (None, "until loops: passed at try 1 of 8")
+    );
+}
+
+#[test]
+fn others_take_what_is_left_and_where_nothing_is_left_that_is_said() {
+    let mut w = wanting(goal(Some(LOOPS), 2, Vary::Seed));
+    try_one(&mut w, clip_of(Verdict::Jumps, 0.9));
+    try_one(&mut w, clip_of(Verdict::Loops, 0.8));
+    let discard = |attempt| Request::Mark { attempts: vec![(JobId(1), attempt)], mark: Some(Mark::Discarded) };
+    let takes = |job: &Job| job.gives().map(|files| files[0].path.clone());
+    let named = |w: &World, first: &str, second: &str| {
+        let mut job = the_job(w).clone();
+        job.attempts[0].outputs[0].path = first.to_owned();
+        job.attempts[1].outputs[0].path = second.to_owned();
+        job
+    };
+    assert_eq!(takes(&named(&w, "1.mp4", "2.mp4")).as_deref(), Ok("2.mp4"));
+    w.ask(discard(2));
+    assert_eq!(takes(&named(&w, "1.mp4", "2.mp4")).as_deref(), Ok("1.mp4"));
+    assert_eq!(the_row(&mut w).tries.unwrap().why, "no try passed");
+    // A new round of which all is discarded: what is left of the one before.
+    let mut job = named(&w, "1.mp4", "2.mp4");
+    job.attempts[1].reason = comfytop::job::Reason::Requeued;
+    assert_eq!(takes(&job).as_deref(), Ok("1.mp4"));
+    w.ask(discard(1));
+    assert_eq!(takes(the_job(&w)).unwrap_err(), "all that #1 job 1 made is discarded");
+    let tries = the_row(&mut w).tries.unwrap();
+    assert_eq!(tries.sentence(), "until loops: all its attempts are discarded (2 of 2)");
+    assert_eq!(tries.passed, Some(false));
+}
+
+#[test]
+fn a_job_whose_only_good_try_was_put_away_says_why_it_is_unmet() {
+    let mut w = wanting(goal(Some(LOOPS), 8, Vary::Seed));
+    try_one(&mut w, clip_of(Verdict::Jumps, 0.9));
+    try_one(&mut w, clip_of(Verdict::Loops, 0.8));
+    w.ask(Request::Mark { attempts: vec![(JobId(1), 2)], mark: Some(Mark::Discarded) });
+    assert_eq!(the_row(&mut w).tries.unwrap().why, "no attempt that is left passes");
+}
+
+#[test]
 fn a_repair_is_told_and_ranked_by_its_better_file() {
     let mut w = wanting(goal(None, 2, Vary::Seed));
     try_one(&mut w, clip_of(Verdict::Nearly, 0.7));
