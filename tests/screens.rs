@@ -449,11 +449,39 @@ fn the_ranking_keeps_discards_and_repairs() {
     rows.rotate_left(1);
     world::answer_ranking(&mut app, rows);
     assert_eq!(press(&mut app, "m"), [mark(2, Some(Mark::Kept))]);
-    // What is discarded is not discarded again.
-    assert_eq!(press(&mut app, "Gkd"), []);
+    // What is discarded comes back by the same key.
+    assert_eq!(press(&mut app, "Gkd"), [Command::Ask(Request::Mark { attempts: vec![(JobId(48), 1)], mark: None })]);
     press_code(&mut app, KeyCode::Esc);
     assert_eq!(app.selected_job(), Some(JobId(47)));
     assert!(!app.footer_actions().contains(&Action::Keep));
+}
+
+/// Who puts away one after the other need not look for the next.
+#[test]
+fn a_discard_leaves_the_cursor_at_its_place() {
+    let mut app = ranking(120, 40);
+    // Which one `m` would keep.
+    let at = |app: &mut comfytop::tui::App| match press(app, "m").first() {
+        Some(Command::Ask(Request::Mark { attempts, .. })) => attempts.first().map(|(_, attempt)| *attempt),
+        _ => None,
+    };
+    let mut rows = world::ranked();
+    press(&mut app, "g");
+    let (first, second) = (rows[0].attempt, rows[1].attempt);
+    assert_eq!(at(&mut app), Some(first));
+    let mut gone = rows.remove(0);
+    gone.mark = Some(Mark::Discarded);
+    rows.push(gone);
+    world::answer_ranking(&mut app, rows.clone());
+    assert_eq!(at(&mut app), Some(second), "the next one stands there now");
+    // At the bottom it can be reached; brought back, the cursor goes with it.
+    press(&mut app, "G");
+    assert_eq!(at(&mut app), Some(first));
+    let mut back = rows.pop().unwrap();
+    back.mark = None;
+    rows.insert(0, back);
+    world::answer_ranking(&mut app, rows);
+    assert_eq!(at(&mut app), Some(first));
 }
 
 #[test]

@@ -284,8 +284,24 @@ fn what_is_discarded_is_written_first_and_moved_after_a_crash_too() {
     w.step(Input::Discarded { job: JobId(1), attempt: 1, files, trouble: None });
     assert_eq!(the_job(&w).attempts[0].outputs[0].path, "outputs/.discarded/000001-1-a.mp4");
     assert!(discards(&w.state.recover(now)).is_empty(), "once is enough");
+    // Back again: that, too, is written first.
+    let effects = w.ask(mark(1, None));
+    assert!(matches!(&effects[0], Effect::Write(Write::Job { change: Change::Mark { .. }, .. })), "{effects:?}");
+    let back = |effects: &[Effect]| {
+        effects.iter().any(|e| {
+            matches!(e, Effect::BringBack { attempt: 1, files, .. } if files[0] == "outputs/.discarded/000001-1-a.mp4")
+        })
+    };
+    assert!(back(&effects) && format!("{effects:?}").contains("attempt 1 is back"), "{effects:?}");
+    assert!(back(&w.state.recover(now)), "after a crash as well");
+    // Discarded once more before it was back: the last word counts.
+    assert!(discards(&w.ask(mark(1, Some(Mark::Discarded)))).is_empty(), "it is still there");
+    let files = vec![("outputs/.discarded/000001-1-a.mp4".to_owned(), "outputs/a.mp4".to_owned())];
+    let effects = w.step(Input::Discarded { job: JobId(1), attempt: 1, files, trouble: None });
+    assert_eq!(discards(&effects), [(1, vec!["outputs/a.mp4".to_owned()])]);
     let effects = w.ask(mark(1, Some(Mark::Kept)));
-    assert!(format!("{effects:?}").contains("attempt 1 is discarded: its files lie in outputs/.discarded/"));
+    assert!(format!("{effects:?}").contains("attempt 1 is back, and the one that counts"));
+    assert_eq!((the_row(&mut w).attempt, the_row(&mut w).ssim), (1, Some(0.9)));
     // One that is kept counts, and it is the only one.
     w.ask(mark(2, Some(Mark::Kept)));
     assert_eq!(the_row(&mut w).attempt, 2);

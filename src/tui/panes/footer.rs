@@ -99,6 +99,7 @@ fn shown(app: &App, binding: &Binding) -> (String, &'static str) {
         Action::Hold => app.hold_words(),
         Action::Play => app.play_words(),
         Action::Back => app.back_words(),
+        Action::Discard => app.discard_words(),
         _ => binding.short,
     };
     (key, words)
