@@ -612,6 +612,31 @@ fn a_notice_a_banner_and_what_happened_meanwhile() {
     });
 }
 
+/// It takes a second line where there is room, and ends with a whole word.
+#[test]
+fn a_long_notice() {
+    held!("long_notice", |w, h| {
+        let mut app = World::full().app(w, h);
+        let text = "#46 walking_loop is not repaired: ffmpeg is needed to write a clip, and there is none: install it \
+                    (Debian, Ubuntu: apt install ffmpeg; macOS: brew install ffmpeg; Windows: winget install ffmpeg), or \
+                    name one in COMFYTOP_FFMPEG";
+        let notice = Notice { at: world::now(), level: Level::Warning, text: text.into() };
+        say(&mut app, FromEngine::Update(Update::Notice(notice)));
+        app
+    });
+}
+
+/// At 80 columns there is not room for all keys: those of its output stay.
+#[test]
+fn the_footer_of_a_job_that_was_tried_names_what_its_output_is_there_for() {
+    let mut app = World::tries().app(80, 24);
+    press(&mut app, "g");
+    let footer = world::picture(&mut app).lines().last().unwrap().to_owned();
+    for key in ["x repair", "i pictures", "b ranking", "? help"] {
+        assert!(footer.contains(key), "{key}: {footer}");
+    }
+}
+
 #[test]
 fn sorted_by_ssim() {
     held!("sorted", |w, h| {

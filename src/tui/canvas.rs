@@ -59,6 +59,26 @@ pub fn fit_tail(text: &str, width: usize) -> Cow<'_, str> {
     Cow::Owned(format!("…{}", text.get(from..).unwrap_or_default()))
 }
 
+/// As [`wrap`], `most` lines of it; what is missing is cut off at a word, with `…`.
+pub fn wrap_within(text: &str, width: usize, most: usize) -> Vec<String> {
+    let mut lines = wrap(text, width);
+    if lines.len() <= most {
+        return lines;
+    }
+    lines.truncate(most);
+    if let Some(last) = lines.last_mut() {
+        if last.width() + 1 > width {
+            // A word as long as the line is cut within.
+            let at = last.trim_end().rfind(' ').unwrap_or(0);
+            let shorter = last.get(..at).filter(|rest| !rest.trim().is_empty()).map(str::to_owned);
+            *last = shorter.unwrap_or_else(|| fit(&format!("{last} "), width).trim_end_matches('…').to_owned());
+        }
+        last.truncate(last.trim_end().len());
+        last.push('…');
+    }
+    lines
+}
+
 /// Text broken into lines of at most `width` cells, at spaces where there are some.
 pub fn wrap(text: &str, width: usize) -> Vec<String> {
     let width = width.max(1);
@@ -195,6 +215,16 @@ pub fn put(buf: &mut Buffer, x: u16, y: u16, symbol: &str, style: Style) {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_does_not_fit_is_cut_at_a_word() {
+        let words = "attempt 2 is discarded: its files lie in the folder of what is discarded";
+        assert_eq!(wrap_within(words, 100, 1), [words]);
+        assert_eq!(wrap_within(words, 20, 1), ["attempt 2 is…"]);
+        assert_eq!(wrap_within(words, 24, 2), ["attempt 2 is discarded:", "its files lie in the…"]);
+        assert_eq!(wrap_within("aaaaaaaaaaaaaaaaaaaaaaa", 10, 1), ["aaaaaaaaa…"]);
+        assert!(wrap_within(words, 1, 1).iter().all(|line| width(line) <= 1));
+    }
 
     #[test]
     fn wide_characters_are_never_cut_in_half() {
