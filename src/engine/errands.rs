@@ -125,7 +125,7 @@ impl Measurer {
                     all.push(repaired);
                     copies.push(copy);
                 }
-                Err(why) => look.measurement.unrepaired = Some(text::clean(&why).into_owned()),
+                Err(why) => look.measurement.unrepaired = Some(text::clean(&why).into()),
             }
         }
         looks.extend(copies);

@@ -41,7 +41,7 @@ pub struct Measurement {
     pub note: Option<String>,
     /// Why the repair was not made that it needs and that its job asks for.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub unrepaired: Option<String>,
+    pub unrepaired: Option<Box<str>>,
 }
 
 impl Measurement {

@@ -331,7 +331,7 @@ fn what_is_discarded_shows_no_numbers() {
 #[test]
 fn a_gate_that_is_met_by_a_cut_that_could_not_be_made_says_so() {
     let mut w = wanting(goal(Some(LOOPS), 8, Vary::Seed));
-    let unrepaired = Some("ffmpeg is needed".to_owned());
+    let unrepaired = Some("ffmpeg is needed".into());
     let effects = try_one(&mut w, Measurement { unrepaired, ..clip_of(Verdict::Nearly, 0.7) });
     assert!(format!("{effects:?}").contains("is not repaired: ffmpeg is needed"), "{effects:?}");
     let row = the_row(&mut w);

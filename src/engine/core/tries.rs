@@ -13,7 +13,7 @@ impl State {
         let Some(job) = self.jobs.get(&id).filter(|job| matches!(job.state, JobState::Measuring)) else { return };
         // As it will be once this is known.
         let mut after = job.clone();
-        let mut change = Change::Measured { measurement, repaired, next: None };
+        let mut change = Change::Measured { measurement: Box::new(measurement), repaired, next: None };
         if after.apply(&change).is_err() {
             return;
         }
