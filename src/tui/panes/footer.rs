@@ -14,8 +14,8 @@ use crate::tui::theme::Role;
 pub fn footer(app: &App, buf: &mut Buffer, area: Rect) {
     let theme = app.theme();
     let mut right = Vec::new();
-    // It gives way to what can be done with an attempt; the list says it again.
-    if app.engine.simulated && (app.mode() != Mode::Ranking || area.width >= 100) {
+    // It gives way to a question, and to what can be done with an attempt; the list says it again.
+    if app.engine.simulated && (!matches!(app.mode(), Mode::Ranking | Mode::Asking) || area.width >= 100) {
         right.push(Span::styled(" simulated server ", theme.style(Role::Nearly)));
     }
     let wide = canvas::spans_width(&right).min(area.width);
