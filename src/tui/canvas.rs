@@ -89,8 +89,16 @@ pub fn wrap(text: &str, width: usize) -> Vec<String> {
         for word in paragraph.split_word_bounds() {
             let wide = word.width();
             if used > 0 && used + wide > width {
-                lines.push(std::mem::take(&mut line).trim_end().to_owned());
+                let mut done = std::mem::take(&mut line);
+                done.truncate(done.trim_end().len());
                 used = 0;
+                // A bracket goes with what it opens.
+                if let Some(before) = done.strip_suffix('(').filter(|before| before.ends_with(' ')) {
+                    done = before.trim_end().to_owned();
+                    line.push('(');
+                    used = 1;
+                }
+                lines.push(done);
                 if word.trim().is_empty() {
                     continue;
                 }
@@ -241,6 +249,7 @@ mod tests {
         assert_eq!(wrap("one two three", 7), ["one two", "three"]);
         assert_eq!(wrap("abcdefgh ij", 4), ["abcd", "efgh", "ij"]);
         assert_eq!(wrap("a\n\nb", 4), ["a", "", "b"]);
+        assert_eq!(wrap("install it (Debian)", 13), ["install it", "(Debian)"]);
     }
 
     #[test]

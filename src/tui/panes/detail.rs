@@ -382,7 +382,7 @@ fn outputs(page: &mut Page<'_>, row: &JobRow) {
         verdict(page, known);
     }
     if let Some(why) = row.unrepaired() {
-        page.text("unrepaired", &clean(why), Role::Nearly);
+        page.text("repair", &clean(&format!("not made: {why}")), Role::Nearly);
     }
 }
 
