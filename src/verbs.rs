@@ -260,7 +260,9 @@ fn show_detail(detail: &Detail, out: &mut dyn Write) {
         }
         for repaired in &attempt.repaired {
             let known = &repaired.measurement;
-            line("  repaired", &format!("{} ({}): {}", repaired.output.path, repaired.how, known.words()));
+            let note = known.note.as_ref().filter(|_| known.ssim.is_some() || known.verdict.is_some());
+            let note = note.map_or_else(String::new, |note| format!(" · {note}"));
+            line("  repaired", &format!("{} ({}): {}{note}", repaired.output.path, repaired.how, known.words()));
         }
         for note in &attempt.notes {
             line("  note", note);

@@ -116,7 +116,7 @@ pub(super) fn repair_again(
         .and_then(|_| std::fs::remove_file(&part))
         .map_err(|source| RepairError::Folder { folder: folder_of(path).to_owned(), source })?;
     let input = if is_webp { Input::Frames(animated::frames(path, known, limits)) } else { Input::File(path) };
-    let made = ffmpeg::write(input, &filter, &arguments, &part, limits).map_err(|error| why(error, encoder.codec));
+    let made = ffmpeg::write(input, &filter, &arguments, &part, limits).map_err(why);
     let named = made.and_then(|made| {
         if !made {
             return Err(RepairError::NoFfmpeg);
@@ -143,11 +143,13 @@ pub(super) fn repair_again(
 }
 
 /// Says what to do about an ffmpeg that was built without a writer.
-fn why(error: VideoError, codec: &str) -> RepairError {
+fn why(error: VideoError) -> RepairError {
     match error {
-        VideoError::Ffmpeg(words) if words.contains(&format!("Unknown encoder '{codec}'")) => {
+        // Of version 5 and of later ones.
+        VideoError::Ffmpeg(words) if words.contains("Unknown encoder") || words.contains("Encoder not found") => {
             RepairError::Impossible(format!(
-                "this ffmpeg was built without {codec}, which writes such clips: install a full one, or name one in COMFYTOP_FFMPEG"
+                "this ffmpeg was built without what writes such clips ({words}): install a full one, or name one in \
+                 COMFYTOP_FFMPEG"
             ))
         }
         error => error.into(),
@@ -344,6 +346,15 @@ impl Encoder {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn an_ffmpeg_without_the_writer_is_told_what_to_do() {
+        for words in ["Unknown encoder 'libwebp_anim'", "Error opening output files: Encoder not found"] {
+            let told = why(VideoError::Ffmpeg(words.to_owned())).to_string();
+            assert!(told.contains("install a full one") && told.contains(words), "{told}");
+        }
+        assert!(matches!(why(VideoError::NoFrames), RepairError::Video(VideoError::NoFrames)));
+    }
 
     #[test]
     fn what_a_killed_repair_left_is_swept_and_nothing_else() {
