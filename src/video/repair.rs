@@ -100,7 +100,9 @@ pub(super) fn repair_again(
         Sound::Copied => "PTS",
         Sound::None | Sound::Cut(_) => "PTS-STARTPTS",
     };
-    let mut filter = format!("[0:v:0]{filter},setpts={times}");
+    // What is handed over as RGBA takes less room so, where many frames are held at once.
+    let smaller = if is_webp { format!("format={},", about.pixels) } else { String::new() };
+    let mut filter = format!("[0:v:0]{smaller}{filter},setpts={times}");
     if encoder.codec == "gif" {
         filter.push_str(",split[p][q];[p]palettegen[palette];[q][palette]paletteuse");
     }
