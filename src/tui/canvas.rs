@@ -94,7 +94,7 @@ pub fn wrap(text: &str, width: usize) -> Vec<String> {
                 used = 0;
                 // A bracket goes with what it opens.
                 if let Some(before) = done.strip_suffix('(').filter(|before| before.ends_with(' ')) {
-                    done = before.trim_end().to_owned();
+                    done.truncate(before.trim_end().len());
                     line.push('(');
                     used = 1;
                 }
