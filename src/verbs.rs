@@ -148,6 +148,7 @@ fn fit(text: &str, width: usize) -> String {
 fn state(row: &JobRow, now: Timestamp) -> String {
     let word = match row.state {
         JobState::Done if row.is_unmet() => "done, unmet",
+        JobState::Done if row.unrepaired().is_some() => "done, unrepaired",
         _ if row.stalled_since.is_some() => "no step",
         _ => row.state.word(),
     };
@@ -253,10 +254,15 @@ fn show_detail(detail: &Detail, out: &mut dyn Write) {
             if let Some(verdict) = verdict_words(measured) {
                 line("  verdict", &verdict);
             }
+            if let Some(why) = attempt.unrepaired() {
+                line("  unrepaired", why);
+            }
         }
         for repaired in &attempt.repaired {
             let known = &repaired.measurement;
-            line("  repaired", &format!("{} ({}): {}", repaired.output.path, repaired.how, known.words()));
+            let note = known.note.as_ref().filter(|_| known.ssim.is_some() || known.verdict.is_some());
+            let note = note.map_or_else(String::new, |note| format!(" · {note}"));
+            line("  repaired", &format!("{} ({}): {}{note}", repaired.output.path, repaired.how, known.words()));
         }
         for note in &attempt.notes {
             line("  note", note);
@@ -431,7 +437,7 @@ pub fn wait(mut talk: Talk, jobs: Vec<JobId>, timeout: Option<Duration>) -> Outc
         Ok(Answer::List(rows)) => {
             let done = rows.iter().all(|r| matches!(r.state, JobState::Done | JobState::Duplicate { .. }));
             let missed: Vec<_> = rows.iter().filter(|r| matches!(r.state, JobState::Done)).filter_map(missed).collect();
-            for words in &missed {
+            for words in missed.iter().chain(&rows.iter().filter_map(unrepaired).collect::<Vec<_>>()) {
                 eprintln!("comfytop: {}", clean(words));
             }
             for row in rows.iter().filter(|r| !matches!(r.state, JobState::Done | JobState::Duplicate { .. })) {
@@ -452,6 +458,13 @@ pub fn wait(mut talk: Talk, jobs: Vec<JobId>, timeout: Option<Duration>) -> Outc
 fn missed(row: &JobRow) -> Option<String> {
     let tries = row.tries.as_ref().filter(|tries| tries.passed == Some(false))?;
     Some(format!("{} {}: {}", row.id, row.name, tries.sentence()))
+}
+
+/// A job that is done, and of which the repair was not made that it asks for. Its gate is met all the same.
+fn unrepaired(row: &JobRow) -> Option<String> {
+    let why = row.unrepaired().filter(|_| matches!(row.state, JobState::Done))?;
+    let met = row.tries.as_ref().filter(|tries| tries.uncut).map_or("", |_| " (`until` counts as met by that)");
+    Some(format!("{} {}: the repair that it asks for was not made{met}: {why}", row.id, row.name))
 }
 
 /// `comfytop status [--json]`: exit code 4 when no server answers.

@@ -22,6 +22,8 @@ use thiserror::Error;
 
 use crate::verdict::{Curves, MOST_JUDGED, Measurement, Rgb, Thresholds, Verdict, Watch};
 
+mod about;
+mod animated;
 pub mod apart;
 mod boxes;
 mod ffmpeg;
@@ -30,6 +32,7 @@ mod images;
 mod last_frame;
 mod mp4;
 pub mod repair;
+mod sound;
 mod sps;
 pub mod stills;
 mod texts;

@@ -90,9 +90,9 @@ fn change() -> impl Strategy<Value = Change> {
         Just(Change::Salvaged { at }),
         Just(Change::Rendered { at }),
         any::<bool>().prop_map(|to_measure| Change::Collected { outputs: Vec::new(), notes: Vec::new(), to_measure }),
-        Just(Change::Measured { measurement: Measurement::default(), repaired: Vec::new(), next: None }),
+        Just(Change::Measured { measurement: Box::default(), repaired: Vec::new(), next: None }),
         Just(Change::Measured {
-            measurement: Measurement::default(),
+            measurement: Box::default(),
             repaired: Vec::new(),
             next: Some(comfytop::job::Pick::default())
         }),

@@ -449,11 +449,39 @@ fn the_ranking_keeps_discards_and_repairs() {
     rows.rotate_left(1);
     world::answer_ranking(&mut app, rows);
     assert_eq!(press(&mut app, "m"), [mark(2, Some(Mark::Kept))]);
-    // What is discarded is not discarded again.
-    assert_eq!(press(&mut app, "Gkd"), []);
+    // What is discarded comes back by the same key.
+    assert_eq!(press(&mut app, "Gkd"), [Command::Ask(Request::Mark { attempts: vec![(JobId(48), 1)], mark: None })]);
     press_code(&mut app, KeyCode::Esc);
     assert_eq!(app.selected_job(), Some(JobId(47)));
     assert!(!app.footer_actions().contains(&Action::Keep));
+}
+
+/// Who puts away one after the other need not look for the next.
+#[test]
+fn a_discard_leaves_the_cursor_at_its_place() {
+    let mut app = ranking(120, 40);
+    // Which one `m` would keep.
+    let at = |app: &mut comfytop::tui::App| match press(app, "m").first() {
+        Some(Command::Ask(Request::Mark { attempts, .. })) => attempts.first().map(|(_, attempt)| *attempt),
+        _ => None,
+    };
+    let mut rows = world::ranked();
+    press(&mut app, "g");
+    let (first, second) = (rows[0].attempt, rows[1].attempt);
+    assert_eq!(at(&mut app), Some(first));
+    let mut gone = rows.remove(0);
+    gone.mark = Some(Mark::Discarded);
+    rows.push(gone);
+    world::answer_ranking(&mut app, rows.clone());
+    assert_eq!(at(&mut app), Some(second), "the next one stands there now");
+    // At the bottom it can be reached; brought back, the cursor goes with it.
+    press(&mut app, "G");
+    assert_eq!(at(&mut app), Some(first));
+    let mut back = rows.pop().unwrap();
+    back.mark = None;
+    rows.insert(0, back);
+    world::answer_ranking(&mut app, rows);
+    assert_eq!(at(&mut app), Some(first));
 }
 
 #[test]
@@ -603,6 +631,31 @@ fn a_notice_a_banner_and_what_happened_meanwhile() {
         say(&mut app, FromEngine::Update(Update::Notice(notice)));
         app
     });
+}
+
+/// It takes a second line where there is room, and ends with a whole word.
+#[test]
+fn a_long_notice() {
+    held!("long_notice", |w, h| {
+        let mut app = World::full().app(w, h);
+        let text = "#46 walking_loop is not repaired: ffmpeg is needed to write a clip, and there is none: install it \
+                    (Debian, Ubuntu: apt install ffmpeg; macOS: brew install ffmpeg; Windows: winget install ffmpeg), or \
+                    name one in COMFYTOP_FFMPEG";
+        let notice = Notice { at: world::now(), level: Level::Warning, text: text.into() };
+        say(&mut app, FromEngine::Update(Update::Notice(notice)));
+        app
+    });
+}
+
+/// At 80 columns there is not room for all keys: those of its output stay.
+#[test]
+fn the_footer_of_a_job_that_was_tried_names_what_its_output_is_there_for() {
+    let mut app = World::tries().app(80, 24);
+    press(&mut app, "g");
+    let footer = world::picture(&mut app).lines().last().unwrap().to_owned();
+    for key in ["x repair", "i pictures", "b ranking", "? help"] {
+        assert!(footer.contains(key), "{key}: {footer}");
+    }
 }
 
 #[test]

@@ -103,15 +103,18 @@ impl Measurer {
             }
             None => video::repair::repair(&clip, how, known, &limits).map_err(|error| error.to_string())?,
         };
-        let bytes = copy.metadata().map_or(0, |meta| meta.len());
-        let output = Output { path: folder.relative(&copy), bytes };
-        let (mut measurement, curves) = self.look(&copy)?;
+        let bytes = copy.path.metadata().map_or(0, |meta| meta.len());
+        let output = Output { path: folder.relative(&copy.path), bytes };
+        let (mut measurement, curves) = self.look(&copy.path)?;
         Repair::own_up(known, &mut measurement);
+        if let Some(lacks) = &copy.note {
+            measurement.add_note(lacks);
+        }
         let look = Look { path: output.path.clone(), measurement: measurement.clone(), curves };
         Ok((Repaired { how: how.word().to_owned(), output, measurement }, look))
     }
 
-    /// Does to each of these what the judge advises. What could not be done stands in the look's own note.
+    /// Does to each of these what the judge advises. What could not be done is told by the look itself.
     pub fn mend_as_advised(&self, folder: &Folder, looks: &mut Vec<Look>) -> Vec<Repaired> {
         let mut all = Vec::new();
         let mut copies = Vec::new();
@@ -122,7 +125,7 @@ impl Measurer {
                     all.push(repaired);
                     copies.push(copy);
                 }
-                Err(why) => look.measurement.note = Some(format!("not repaired: {}", text::clean(&why))),
+                Err(why) => look.measurement.unrepaired = Some(text::clean(&why).into()),
             }
         }
         looks.extend(copies);

@@ -1,4 +1,4 @@
-//! What people do to outputs: a mended copy beside one, or one out of the way.
+//! What people do to outputs: a mended copy beside one, or one out of the way and back.
 //!
 //! Beside the engine's own thread; each ends in one input for the core.
 
@@ -6,11 +6,15 @@ use std::sync::Arc;
 
 use super::core::{Effect, Input};
 use super::{Driver, Event, errands};
+use crate::folder::Folder;
 use crate::job::{JobId, Repaired};
 use crate::protocol::Look;
 use crate::store::Write;
 use crate::text;
 use crate::verdict::Repair;
+
+/// Where a file goes, under a mark of its job and attempt.
+type Shift = fn(&Folder, &str, &str) -> std::io::Result<String>;
 
 /// What came of a repair.
 pub(super) struct Mended {
@@ -80,16 +84,16 @@ impl Driver {
         }
     }
 
-    /// Moves the files of a discarded attempt out of the way.
-    pub(super) fn discard(&mut self, job: JobId, attempt: u32, files: Vec<String>) {
+    /// Moves the files of an attempt out of the way, or back.
+    pub(super) fn shift(&mut self, job: JobId, attempt: u32, files: Vec<String>, how: Shift) {
         let (folder, events) = (Arc::clone(&self.folder), self.events.clone());
         tokio::spawn(async move {
             let moved = errands::blocking(move || {
                 let (mut moved, mut trouble) = (Vec::new(), None);
                 for file in files {
-                    match folder.discard(&file, &format!("{:06}-{attempt}", job.0)) {
+                    match how(&folder, &file, &format!("{:06}-{attempt}", job.0)) {
                         Ok(to) => moved.push((file, to)),
-                        Err(error) => trouble = Some(format!("{file} can't be discarded: {error}")),
+                        Err(error) => trouble = Some(format!("{file} can't be moved: {error}")),
                     }
                 }
                 (moved, trouble)

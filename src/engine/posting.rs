@@ -173,9 +173,9 @@ impl Driver {
     }
 
     /// What the jobs gave whose outputs these files are.
-    fn given(&self, files: &[InputFile]) -> HashMap<JobId, Vec<Output>> {
+    fn given(&self, files: &[InputFile]) -> HashMap<JobId, Result<Vec<Output>, String>> {
         let from = files.iter().filter_map(|file| file.from);
-        let outputs = |id| Some((id, self.state.job(self.state.meant_by(id))?.chosen()?.files()));
+        let outputs = |id| Some((id, self.state.job(self.state.meant_by(id))?.gives()));
         from.filter_map(outputs).collect()
     }
 

@@ -48,12 +48,29 @@ impl Folder {
         let mut own = std::ffi::OsString::from(mark);
         own.push("-");
         own.push(name);
-        let to = dir.join(own);
-        let there = self.relative(&to);
+        self.shift(&from, &dir.join(own))
+    }
+
+    /// The way back: a file that [`Folder::discard`] has moved gets its old name, if that is free, and the answer says where
+    /// it lies then.
+    ///
+    /// # Errors
+    /// As there; and where it is none that was discarded under this mark.
+    pub fn bring_back(&self, path: &str, mark: &str) -> io::Result<String> {
+        let from = self.resolve(path);
+        let name = from.file_name().and_then(|name| name.to_str());
+        let own = name.and_then(|name| name.strip_prefix(mark)?.strip_prefix('-'));
+        let own = own.ok_or_else(|| io::Error::from(io::ErrorKind::InvalidInput))?;
+        self.shift(&from, &self.outputs.join(own))
+    }
+
+    /// Moves a file, or what a crash left of that move; where it lies then.
+    fn shift(&self, from: &Path, to: &Path) -> io::Result<String> {
+        let there = self.relative(to);
         match (from.symlink_metadata().is_ok(), to.symlink_metadata().is_ok()) {
             (false, true) => Ok(there),
-            (true, true) if no_replace::is_half_done(&from, &to)? => no_replace::complete(&from, &to).map(|()| there),
-            _ => faults::step("folder.discard", || no_replace::rename(&from, &to)).map(|()| there),
+            (true, true) if no_replace::is_half_done(from, to)? => no_replace::complete(from, to).map(|()| there),
+            _ => faults::step("folder.discard", || no_replace::rename(from, to)).map(|()| there),
         }
     }
 
@@ -132,5 +149,15 @@ mod tests {
         assert_eq!(kind, io::ErrorKind::AlreadyExists);
         assert_eq!(fs::read_to_string(path(&there)).expect("there"), "new");
         assert_eq!(folder.discard("outputs/b.mp4", "000050-1").expect_err("gone").kind(), io::ErrorKind::NotFound);
+        // The way back: never over a file, and only to where it came from.
+        let kind = folder.bring_back(&there, "000049-2").expect_err("in the way").kind();
+        assert_eq!(kind, io::ErrorKind::AlreadyExists);
+        fs::remove_file(path("outputs/a.mp4")).expect("removed");
+        for _ in 0..2 {
+            assert_eq!(folder.bring_back(&there, "000049-2").expect("back, or back already"), "outputs/a.mp4");
+        }
+        assert_eq!(fs::read_to_string(path("outputs/a.mp4")).expect("there"), "new");
+        let kind = folder.bring_back("outputs/.discarded/mine.mp4", "000049-2").expect_err("another's").kind();
+        assert_eq!(kind, io::ErrorKind::InvalidInput);
     }
 }

@@ -70,7 +70,7 @@ pub enum Change {
     },
     /// What its outputs are like; with `next` another try is made.
     Measured {
-        measurement: Measurement,
+        measurement: Box<Measurement>,
         #[serde(default, skip_serializing_if = "Vec::is_empty")]
         repaired: Vec<Repaired>,
         #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -257,7 +257,7 @@ impl Job {
             }
             (S::Measuring, Change::Measured { measurement, repaired, next }) => {
                 self.latest(|a| {
-                    a.measurement = Some(measurement.clone());
+                    a.measurement = Some((**measurement).clone());
                     a.repaired.clone_from(repaired);
                 });
                 self.go_on(next.as_ref());

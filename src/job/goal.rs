@@ -208,6 +208,13 @@ impl Attempt {
         mended.map(|repaired| &repaired.output).into_iter().chain(&self.outputs).cloned().collect()
     }
 
+    /// Why the repair was not made that it needs and that its job asks for; none where there is a copy by now.
+    #[must_use]
+    pub fn unrepaired(&self) -> Option<&str> {
+        let known = self.measurement.as_ref().filter(|_| self.repaired.is_empty() && !self.is_discarded());
+        known?.unrepaired.as_deref()
+    }
+
     /// One of its files passes the gate, and it is not discarded.
     #[must_use]
     pub fn passes(&self, gate: &Gate) -> bool {
@@ -302,6 +309,24 @@ impl Job {
         let latest = self.attempts.last().filter(|a| self.goal.is_none() && a.mark.is_none());
         let earlier = || best_of(&self.attempts, None).filter(|_| self.goal.is_none());
         kept.or(latest).or_else(|| self.best()).or_else(earlier).or_else(|| self.attempt())
+    }
+
+    /// The files that others may take from it: those of the attempt that counts, or else of the best that is left.
+    ///
+    /// # Errors
+    /// Words: all that it made is discarded.
+    pub fn gives(&self) -> Result<Vec<Output>, String> {
+        let has_some = |attempt: &&Attempt| !attempt.outputs.is_empty();
+        let is_left = |attempt: &&Attempt| has_some(attempt) && !attempt.is_discarded();
+        let latest = || self.attempts.iter().rev().find(is_left);
+        let left = self.chosen().filter(is_left).or_else(|| best_of(&self.attempts, None).filter(is_left));
+        match left.or_else(latest) {
+            Some(attempt) => Ok(attempt.files()),
+            None if self.attempts.iter().any(|attempt| has_some(&attempt)) => {
+                Err(format!("all that {} {} made is discarded", self.id, self.name))
+            }
+            None => Ok(Vec::new()),
+        }
     }
 
     /// The attempt that lists and details show: once the job has ended the one that counts, until then the latest.

@@ -25,6 +25,9 @@ pub struct Tries {
     /// Why there are no more, where none passed.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub why: String,
+    /// It passed by a cut that the job asks for, and that could not be made.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub uncut: bool,
     /// The number of the best attempt so far.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub best: Option<u32>,
@@ -41,16 +44,23 @@ impl Tries {
         let best = job.best();
         let known = best.and_then(Attempt::result);
         let passed = job.passed();
+        let all_discarded = !job.round().is_empty() && job.round().iter().all(Attempt::is_discarded);
         let why = match job.another() {
-            Err(why) if passed == Some(false) && matches!(job.state, JobState::Done) => why.words().to_owned(),
-            _ => String::new(),
+            _ if passed != Some(false) || !matches!(job.state, JobState::Done) => "",
+            _ if all_discarded => "all its attempts are discarded",
+            // It had ended well, and what passed was put away.
+            Ok(_) => "no attempt that is left passes",
+            Err(why) => why.words(),
         };
+        let why = why.to_owned();
+        let uncut = passed == Some(true) && best.is_some_and(|best| best.unrepaired().is_some());
         Some(Self {
             number: job.try_number(),
             of: goal.tries,
             gate: goal.gate.map(|gate| gate.words()).unwrap_or_default(),
             passed,
             why,
+            uncut,
             best: best.map(|attempt| attempt.number),
             best_ssim: known.and_then(|known| known.ssim),
             best_verdict: known.and_then(|known| known.verdict),
@@ -71,6 +81,9 @@ impl Tries {
         };
         let gate = if self.gate.is_empty() { "best of several".to_owned() } else { format!("until {}", self.gate) };
         match (self.passed, self.why.as_str()) {
+            (Some(true), _) if self.uncut => {
+                format!("{gate}: passed at try {number} of {of}, by a cut that was not made")
+            }
             (Some(true), _) => format!("{gate}: passed at try {number} of {of}"),
             (_, "") => format!("{gate}: try {number} of {of}{best}"),
             (_, why) => format!("{gate}: {why} ({number} of {of}){best}"),
@@ -217,6 +230,12 @@ impl JobRow {
         self.tries.as_ref().is_some_and(|tries| tries.passed == Some(false))
     }
 
+    /// Why the repair was not made that it asks for and needs; none where there is a copy by now.
+    pub fn unrepaired(&self) -> Option<&str> {
+        let known = self.measured.as_deref().filter(|_| self.repaired.is_empty());
+        known?.unrepaired.as_deref()
+    }
+
     /// Since when it waits for a thing that should have come: the server to agree to a cancel, a step of its render.
     pub fn waits_since(&self) -> Option<Timestamp> {
         match self.state {
@@ -289,8 +308,15 @@ pub fn job_json(row: &JobRow, now: Timestamp) -> Value {
         "frames": Some(known.frames).filter(|frames| *frames > 0),
         "fps": three(known.fps),
         "error": error_of(row),
-        "note": if row.is_mended() { &known.note } else { &row.measure_note },
+        "not_repaired": row.unrepaired(),
+        "note": if row.is_mended() { known.note.clone() } else { note_of(row) },
     })
+}
+
+fn note_of(row: &JobRow) -> Option<String> {
+    let unrepaired = row.unrepaired().map(|why| format!("not repaired: {why}"));
+    let both = [row.measure_note.clone(), unrepaired].into_iter().flatten().collect::<Vec<_>>();
+    (!both.is_empty()).then(|| both.join("; "))
 }
 
 fn repaired_json(repaired: &Repaired) -> Value {

@@ -38,9 +38,12 @@ pub fn run(path: &Path, named: Option<Repair>, options: &Options, out: &mut dyn 
         )));
     };
     let copy = repair(path, how, &before.0, &options.limits)?;
-    let mut after = video::examine(&copy, &options.limits, &options.thresholds);
+    let mut after = video::examine(&copy.path, &options.limits, &options.thresholds);
     if let Ok((measured, _)) = &mut after {
         Repair::own_up(&before.0, measured);
+        if let Some(lacks) = &copy.note {
+            measured.add_note(lacks);
+        }
     }
-    Ok(compare(&[(path, &Ok(before)), (&copy, &after)], options, out)?)
+    Ok(compare(&[(path, &Ok(before)), (&copy.path, &after)], options, out)?)
 }

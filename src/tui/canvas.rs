@@ -59,6 +59,26 @@ pub fn fit_tail(text: &str, width: usize) -> Cow<'_, str> {
     Cow::Owned(format!("…{}", text.get(from..).unwrap_or_default()))
 }
 
+/// As [`wrap`], `most` lines of it; what is missing is cut off at a word, with `…`.
+pub fn wrap_within(text: &str, width: usize, most: usize) -> Vec<String> {
+    let mut lines = wrap(text, width);
+    if lines.len() <= most {
+        return lines;
+    }
+    lines.truncate(most);
+    if let Some(last) = lines.last_mut() {
+        if last.width() + 1 > width {
+            // A word as long as the line is cut within.
+            let at = last.trim_end().rfind(' ').unwrap_or(0);
+            let shorter = last.get(..at).filter(|rest| !rest.trim().is_empty()).map(str::to_owned);
+            *last = shorter.unwrap_or_else(|| fit(&format!("{last} "), width).trim_end_matches('…').to_owned());
+        }
+        last.truncate(last.trim_end().len());
+        last.push('…');
+    }
+    lines
+}
+
 /// Text broken into lines of at most `width` cells, at spaces where there are some.
 pub fn wrap(text: &str, width: usize) -> Vec<String> {
     let width = width.max(1);
@@ -69,8 +89,16 @@ pub fn wrap(text: &str, width: usize) -> Vec<String> {
         for word in paragraph.split_word_bounds() {
             let wide = word.width();
             if used > 0 && used + wide > width {
-                lines.push(std::mem::take(&mut line).trim_end().to_owned());
+                let mut done = std::mem::take(&mut line);
+                done.truncate(done.trim_end().len());
                 used = 0;
+                // A bracket goes with what it opens.
+                if let Some(before) = done.strip_suffix('(').filter(|before| before.ends_with(' ')) {
+                    done.truncate(before.trim_end().len());
+                    line.push('(');
+                    used = 1;
+                }
+                lines.push(done);
                 if word.trim().is_empty() {
                     continue;
                 }
@@ -197,6 +225,16 @@ mod tests {
     use super::*;
 
     #[test]
+    fn what_does_not_fit_is_cut_at_a_word() {
+        let words = "attempt 2 is discarded: its files lie in the folder of what is discarded";
+        assert_eq!(wrap_within(words, 100, 1), [words]);
+        assert_eq!(wrap_within(words, 20, 1), ["attempt 2 is…"]);
+        assert_eq!(wrap_within(words, 24, 2), ["attempt 2 is discarded:", "its files lie in the…"]);
+        assert_eq!(wrap_within("aaaaaaaaaaaaaaaaaaaaaaa", 10, 1), ["aaaaaaaaa…"]);
+        assert!(wrap_within(words, 1, 1).iter().all(|line| width(line) <= 1));
+    }
+
+    #[test]
     fn wide_characters_are_never_cut_in_half() {
         assert_eq!(fit("歩く人", 6), "歩く人");
         assert_eq!(fit("歩く人", 5), "歩く…");
@@ -211,6 +249,7 @@ mod tests {
         assert_eq!(wrap("one two three", 7), ["one two", "three"]);
         assert_eq!(wrap("abcdefgh ij", 4), ["abcd", "efgh", "ij"]);
         assert_eq!(wrap("a\n\nb", 4), ["a", "", "b"]);
+        assert_eq!(wrap("install it (Debian)", 13), ["install it", "(Debian)"]);
     }
 
     #[test]

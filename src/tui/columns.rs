@@ -390,6 +390,9 @@ fn state_cell<'a>(context: &Context<'_>, row: &'a JobRow, room: usize) -> Cell<'
             let verdict = verdict_words(row).filter(|_| !context.verdict_apart);
             // Its gate was not met.
             let word = if row.is_unmet() { "unmet" } else { "done" };
+            if row.unrepaired().is_some() && !row.is_unmet() {
+                return (format!("{sign} unrepaired").into(), Role::Nearly);
+            }
             if let Some((words, verdict)) = verdict.filter(|(_, verdict)| *verdict != Verdict::Unknown) {
                 let between = if row.is_mended() { "" } else { "· " };
                 return (format!("{sign} {word} {between}{words}").into(), theme::verdict(verdict));

@@ -240,7 +240,7 @@ pub const KEYS: &[Binding] = &[
         &[Key::char('d')],
         Action::Discard,
         Heading::Outputs,
-        "ranking: discard it (asks first)",
+        "ranking: discard (asks), or bring it back",
         "discard",
     ),
     bind(

@@ -302,13 +302,6 @@ impl<'a> Clip<'a> {
 
     /// What is to be said where no block is found again although everything changes.
     fn doubt(&self) -> Option<String> {
-        eprintln!(
-            "DBG {} {} {} {:?}",
-            self.weights.tell(),
-            self.unlike,
-            self.plain.typical,
-            self.motion.as_ref().map(|m| m.typical)
-        );
         let is_lost = self.seen.layout.is_some() && !self.weights.tell() && self.plain.typical > GRAIN;
         is_lost.then(|| "it moves too fast to be followed: by its colours alone it loops, look at it".to_owned())
     }

@@ -39,6 +39,9 @@ pub struct Measurement {
     pub best_cut: Option<Cut>,
     /// Why there is no number, or what to know about it (`single frame`).
     pub note: Option<String>,
+    /// Why the repair was not made that it needs and that its job asks for.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub unrepaired: Option<Box<str>>,
 }
 
 impl Measurement {
@@ -89,6 +92,19 @@ impl Measurement {
         self.verdict = Some(judgement.verdict);
         self.advice = judgement.advice;
         self.best_cut = judgement.cut;
+    }
+
+    /// One more thing to know about it.
+    pub fn add_note(&mut self, words: &str) {
+        self.note = Some(self.note.take().map_or_else(|| words.to_owned(), |note| format!("{note}; {words}")));
+    }
+
+    /// All that is to be known of it: its note, and why it is not repaired.
+    #[must_use]
+    pub fn notes(&self) -> Option<String> {
+        let unrepaired = self.unrepaired.as_ref().map(|why| format!("not repaired: {why}"));
+        let both = [self.note.clone(), unrepaired].into_iter().flatten().collect::<Vec<_>>();
+        (!both.is_empty()).then(|| both.join("; "))
     }
 
     /// A frame of it only repeats the one before. None where nobody looked.

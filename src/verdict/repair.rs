@@ -3,6 +3,7 @@
 //! Pure: which repair, and why not. `video::repair` carries one out.
 
 use std::cmp::Ordering;
+use std::ops::Range;
 
 use serde::{Deserialize, Serialize};
 
@@ -85,7 +86,7 @@ impl Repair {
             Ordering::Equal if mendable => format!("the copy is no better than its source: `{}`", after.word()),
             _ => return,
         };
-        copy.note = Some(copy.note.take().map_or(words.clone(), |note| format!("{note}; {words}")));
+        copy.add_note(&words);
     }
 
     /// What it does, for a list of ways.
@@ -118,6 +119,39 @@ impl Repair {
             Self::Crossfade(_) => "crossfaded",
             Self::Level => "levelled",
         }
+    }
+
+    /// The frames of the clip, counted from 0, that the copy shows one after the other, each for as long as before; none
+    /// where others come between, or are left out there. Sound can go along with such a span only.
+    #[must_use]
+    pub fn span(self, known: &Measurement) -> Option<Range<u64>> {
+        match self {
+            Self::Cut(cut) => Some(cut.drop_start.into()..known.frames.saturating_sub(cut.drop_end.into())),
+            Self::Level => Some(0..known.frames),
+            Self::DropDoubled => {
+                let doubled = known.doubled_frames.as_deref().unwrap_or_default();
+                let start = (2..=known.frames).take_while(|frame| doubled.contains(frame)).count();
+                let end = (2..=known.frames).rev().take_while(|frame| doubled.contains(frame)).count();
+                let cut = start as u64..known.frames.saturating_sub(end as u64);
+                // Of the first ones the last stays in place of the first, which it repeats.
+                (start + end == doubled.len()).then_some(cut)
+            }
+            Self::Boomerang | Self::Crossfade(_) => None,
+        }
+    }
+
+    /// Why a copy has no sound though its source has some; none where the sound goes along.
+    #[must_use]
+    pub fn without_sound(self, known: &Measurement) -> Option<String> {
+        let why = match self {
+            _ if self.span(known).is_some() => return None,
+            Self::Boomerang => "it can't go there and back with the pictures",
+            Self::Crossfade(_) => "it can't be blended into one another as the pictures are",
+            Self::Cut(_) | Self::DropDoubled | Self::Level => {
+                "frames inside it are left out, and sound would stumble there"
+            }
+        };
+        Some(format!("without the clip's sound: {why}"))
     }
 
     /// Frames that the repaired clip has.
@@ -222,6 +256,20 @@ mod tests {
         for verdict in [Verdict::Jumps, Verdict::Loops] {
             assert!(!Repair::sensible(&known(verdict, None, &[])).contains(&Repair::Level), "{verdict:?}");
         }
+    }
+
+    #[test]
+    fn sound_goes_along_where_the_time_does() {
+        let span = |how: Repair, doubled: &[u64]| how.span(&known(Verdict::Nearly, None, doubled));
+        assert_eq!(span(Repair::Cut(Cut { drop_start: 2, drop_end: 4 }), &[]), Some(2..29));
+        assert_eq!(span(Repair::Level, &[]), Some(0..33));
+        assert_eq!(span(Repair::DropDoubled, &[33]), Some(0..32));
+        assert_eq!(span(Repair::DropDoubled, &[2, 32, 33]), Some(1..31));
+        assert_eq!(span(Repair::DropDoubled, &[17, 33]), None);
+        assert_eq!(span(Repair::Boomerang, &[]), None);
+        let inside = known(Verdict::Nearly, None, &[17]);
+        assert!(Repair::DropDoubled.without_sound(&inside).unwrap().contains("inside it"));
+        assert_eq!(Repair::Level.without_sound(&inside), None);
     }
 
     #[test]

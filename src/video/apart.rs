@@ -14,6 +14,7 @@ use std::time::{Duration, Instant};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
+use super::repair::Copy;
 use super::{LastFrame, Limits, VideoError};
 use crate::config::SPARING;
 use crate::protocol::{Album, Pictures};
@@ -90,11 +91,11 @@ pub fn last_frame(program: &Path, path: &Path, time: Duration) -> Result<LastFra
     Ok(LastFrame { frames, png })
 }
 
-/// Makes a mended copy by way of such a child; its path.
+/// Makes a mended copy by way of such a child.
 ///
 /// # Errors
 /// Words: why there is none, or what became of the child.
-pub fn mend(program: &Path, path: &Path, time: Duration, mend: Mend) -> Result<PathBuf, String> {
+pub fn mend(program: &Path, path: &Path, time: Duration, mend: Mend) -> Result<Copy, String> {
     Ok(send(program, path, time, Errand::Mend(mend), "the repair")?.0)
 }
 

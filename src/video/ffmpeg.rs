@@ -6,11 +6,12 @@
 use std::ffi::{OsStr, OsString};
 use std::io::{BufRead, BufReader, Read};
 use std::path::Path;
-use std::process::{Child, ChildStdout, Command, ExitStatus, Stdio};
+use std::process::{Child, ChildStdin, ChildStdout, Command, ExitStatus, Stdio};
 use std::sync::mpsc;
 use std::thread;
 use std::time::{Duration, Instant};
 
+use super::about::{About, about};
 use super::{Budget, Ends, Limits, VideoError};
 use crate::verdict::{Curves, Measurement, Rgb, Thresholds, Watch};
 
@@ -33,8 +34,8 @@ const MOST_PIXELS: u64 = 2560 * 1600;
 /// SSIM(first, last) by ffmpeg, or `otherwise` where there is none.
 pub(super) fn measure(path: &Path, budget: &Budget, otherwise: VideoError) -> Result<Measurement, VideoError> {
     let limit = budget.limits.frames;
-    let output: [&str; 7] =
-        ["-filter_complex", EVERY_FRAME_AGAINST_THE_FIRST, "-fps_mode", "passthrough", "-f", "null", "-"];
+    let output: [&str; 8] =
+        ["-an", "-filter_complex", EVERY_FRAME_AGAINST_THE_FIRST, "-fps_mode", "passthrough", "-f", "null", "-"];
     let Some(run) = run(path, &output, budget, move |stdout| read_stats(stdout, limit))? else {
         return Err(otherwise);
     };
@@ -181,23 +182,45 @@ pub(super) fn look(path: &Path, limits: &Limits) -> Result<Option<About>, VideoE
     Ok(Some(about(&run.words)))
 }
 
-/// Writes a file anew, through a filter graph whose end is called `[out]`. A file that is there already is in the
-/// way, never overwritten.
-pub(super) fn write(
-    path: &Path,
+/// Writes a file anew, through a filter graph whose end is called `[out]`; false where there is no ffmpeg. A file that is
+/// there already is in the way, never overwritten.
+pub(super) fn write<'a>(
+    from: impl Into<Input<'a>>,
     filter: &str,
     arguments: &[String],
     to: &Path,
     limits: &Limits,
-) -> Result<(), VideoError> {
+) -> Result<bool, VideoError> {
     let budget = Budget::new(limits);
     let mut output = OsString::from("file:");
     output.push(to);
     let mut all: Vec<OsString> = vec!["-n".into(), "-filter_complex".into(), filter.into()];
     all.extend(arguments.iter().map(OsString::from));
     all.push(output);
-    let done = run(path, &all, &budget, |mut stdout| std::io::copy(&mut stdout, &mut std::io::sink()))?;
-    done.ok_or_else(|| VideoError::Ffmpeg("there is no ffmpeg any more".to_owned()))?.check(1)
+    let done = run(from, &all, &budget, |mut stdout| std::io::copy(&mut stdout, &mut std::io::sink()))?;
+    done.map_or(Ok(false), |done| done.check(1).map(|()| true))
+}
+
+/// What an ffmpeg reads.
+pub(super) enum Input<'a> {
+    File(&'a Path),
+    Frames(Frames),
+}
+
+/// Frames that it is handed because it can't decode them, as RGBA.
+pub(super) struct Frames {
+    pub(super) width: u32,
+    pub(super) height: u32,
+    /// Frames a second.
+    pub(super) fps: f64,
+    /// Writes them all, on a thread of its own. What it leaves out is missed when the copy's frames are counted.
+    pub(super) feed: Box<dyn FnOnce(ChildStdin) + Send>,
+}
+
+impl<'a> From<&'a Path> for Input<'a> {
+    fn from(path: &'a Path) -> Self {
+        Self::File(path)
+    }
 }
 
 /// What ffmpeg says of frames above the limit that it was given, in better words.
@@ -214,16 +237,16 @@ fn too_large(line: &str) -> Option<String> {
 }
 
 /// What a process left behind.
-struct Run<T> {
+pub(super) struct Run<T> {
     /// Made of its stdout.
-    result: T,
+    pub(super) result: T,
     /// Its stderr, as far as kept.
     words: String,
     status: ExitStatus,
 }
 
 impl<T> Run<T> {
-    fn check(&self, frames: u64) -> Result<(), VideoError> {
+    pub(super) fn check(&self, frames: u64) -> Result<(), VideoError> {
         if self.status.success() && frames > 0 {
             return Ok(());
         }
@@ -251,23 +274,35 @@ impl Drop for Process {
     }
 }
 
-/// Runs ffmpeg on a file; none where there is no such program. `read` gets its stdout, on a
+/// Runs ffmpeg on a file, or on frames; none where there is no such program. `read` gets its stdout, on a
 /// thread of its own, so that a time-out does not hang on a pipe that somebody holds open.
-fn run<T: Send + 'static>(
-    path: &Path,
+pub(super) fn run<'a, T: Send + 'static>(
+    from: impl Into<Input<'a>>,
     output: &[impl AsRef<OsStr>],
     budget: &Budget,
     read: impl FnOnce(ChildStdout) -> T + Send + 'static,
 ) -> Result<Option<Run<T>>, VideoError> {
-    let mut input = OsString::from("file:");
-    input.push(path);
     let mut command = Command::new(budget.limits.ffmpeg());
     command.args(["-hide_banner", "-nostdin", "-nostats", "-loglevel", "info", "-protocol_whitelist", "file,pipe"]);
     // Each of its threads holds pictures of its own: as many as a server has cores would be too many.
     command.args(["-filter_complex_threads", "2", "-threads", "2"]);
     let pixels = budget.limits.pixels.min(MOST_PIXELS);
-    command.args(["-max_pixels", &pixels.to_string(), "-i"]).arg(input).arg("-an").args(output);
-    command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    command.args(["-max_pixels", &pixels.to_string()]);
+    let feed = match from.into() {
+        Input::File(path) => {
+            let mut input = OsString::from("file:");
+            input.push(path);
+            command.arg("-i").arg(input);
+            None
+        }
+        Input::Frames(Frames { width, height, fps, feed }) => {
+            command.args(["-f", "rawvideo", "-pix_fmt", "rgba", "-video_size", &format!("{width}x{height}")]);
+            command.args(["-framerate", &format!("{fps:.6}"), "-i", "pipe:0"]);
+            Some(feed)
+        }
+    };
+    command.args(output).stdout(Stdio::piped()).stderr(Stdio::piped());
+    command.stdin(if feed.is_some() { Stdio::piped() } else { Stdio::null() });
     #[cfg(windows)]
     {
         use std::os::windows::process::CommandExt;
@@ -284,6 +319,10 @@ fn run<T: Send + 'static>(
     let (Some(stdout), Some(stderr)) = (process.0.stdout.take(), process.0.stderr.take()) else {
         return Err(VideoError::Ffmpeg("it has no output".to_owned()));
     };
+    // It ends when all is written, or when ffmpeg reads no more.
+    if let (Some(feed), Some(stdin)) = (feed, process.0.stdin.take()) {
+        thread::spawn(move || feed(stdin));
+    }
     let (send_result, result) = mpsc::channel();
     let (send_words, words) = mpsc::channel();
     // Nobody receives any more after a time-out; the threads end with their pipe.
@@ -349,71 +388,6 @@ fn read_words(mut stderr: impl Read) -> String {
     String::from_utf8_lossy(&kept).into_owned()
 }
 
-/// What ffmpeg prints of the input's video stream.
-#[derive(Debug, Default, PartialEq)]
-pub(super) struct About {
-    pub(super) width: u32,
-    pub(super) height: u32,
-    pub(super) fps: Option<f64>,
-    /// As ffmpeg calls it: `h264`; empty where unknown.
-    pub(super) codec: String,
-    /// The pixel format, as ffmpeg calls it: `yuv420p`; empty where unknown.
-    pub(super) pixels: String,
-    /// Luma spans 0..=255.
-    pub(super) full_range: bool,
-}
-
-impl About {
-    /// Bits of a sample, by the pixel format's name: `yuv422p10le` has 10. No video has more than 16.
-    pub(super) fn bits(&self) -> u32 {
-        let name = self.pixels.trim_end_matches("le").trim_end_matches("be");
-        let digits = name.rsplit(|c: char| !c.is_ascii_digit()).next().unwrap_or_default();
-        // What stands behind the `p` of a planar format or of `p010`; `yuv420p` and `nv12` have 8.
-        let planar = name.strip_suffix(digits).is_some_and(|rest| rest.ends_with('p'));
-        digits.parse().ok().filter(|bits| planar && (9..=16).contains(bits)).unwrap_or(8)
-    }
-
-    /// Stored as luma and chroma, in planes.
-    pub(super) fn is_yuv(&self) -> bool {
-        self.pixels.starts_with("yuv") && self.pixels != "yuyv422"
-    }
-}
-
-/// Reads `Stream #0:0…: Video: hevc (Main), yuv420p(tv), 96x64 [SAR 1:1 DAR 3:2], 16 fps, …`.
-fn about(words: &str) -> About {
-    let mut about = About::default();
-    let line = words.lines().map(str::trim).find(|line| line.starts_with("Stream #") && line.contains(" Video: "));
-    let (_, video) = line.and_then(|line| line.split_once(" Video: ")).unwrap_or_default();
-    // Commas in brackets part nothing: `yuv420p(tv, bt709), 96x64 [SAR 1:1 DAR 3:2]`.
-    let mut depth = 0_i32;
-    let parts = video.split(|c| {
-        depth += i32::from(matches!(c, '(' | '[')) - i32::from(matches!(c, ')' | ']'));
-        c == ',' && depth == 0
-    });
-    for (n, part) in parts.map(str::trim).enumerate() {
-        let letters = |c: char| c.is_ascii_alphanumeric() || c == '_';
-        let (name, more) = part.split_at(part.find(|c| !letters(c)).unwrap_or(part.len()));
-        match n {
-            0 => name.clone_into(&mut about.codec),
-            1 => {
-                name.clone_into(&mut about.pixels);
-                about.full_range = more.starts_with("(pc") || name.starts_with("yuvj");
-            }
-            _ => {}
-        }
-        let word = part.split(' ').next().unwrap_or_default();
-        if let Some((width, height)) = word.split_once('x')
-            && let (Ok(width), Ok(height), 0) = (width.parse(), height.parse(), about.width)
-        {
-            (about.width, about.height) = (width, height);
-        }
-        if let Some(fps) = part.strip_suffix(" fps") {
-            about.fps = fps.parse().ok().filter(|fps: &f64| fps.is_finite() && *fps > 0.0);
-        }
-    }
-    about
-}
-
 /// The next picture of a stream of binary PPMs, `P6\nWIDTH HEIGHT\n255\n` and the pixels; none at the end.
 fn read_ppm(stream: &mut impl BufRead, budget: &Budget) -> Result<Option<Rgb>, VideoError> {
     let mut header = [const { String::new() }; 3];
@@ -472,23 +446,6 @@ mod tests {
         assert_eq!(told, "frames of 3840x2160: ffmpeg would take more than 256 MB for those above 2560x1600");
         assert_eq!(too_large(&line(99)).unwrap(), "frames of 3840x2160 (at most 99 pixels)");
         assert_eq!(too_large("Conversion failed!"), None);
-    }
-
-    #[test]
-    fn size_and_rate_are_read_from_what_is_said_of_the_input() {
-        let words = "Input #0\n  Stream #0:0[0x1](und): Video: hevc (Main) (hev1 / 0x31766568), \
-                     yuv420p(tv, bt709), 96x64 [SAR 1:1 DAR 3:2], 35 kb/s, 23.98 fps, 16 tbr\nOutput";
-        let (codec, pixels) = ("hevc".to_owned(), "yuv420p".to_owned());
-        let fps = Some(23.98);
-        assert_eq!(about(words), About { width: 96, height: 64, fps, codec, pixels, full_range: false });
-        let full = about("Stream #0:0: Video: h264 (High), yuvj420p(pc, progressive), 8x8, 25 fps");
-        assert_eq!((full.pixels.as_str(), full.full_range), ("yuvj420p", true));
-        assert_eq!(about("nothing"), About::default());
-        let bits = |pixels: &str| About { pixels: pixels.to_owned(), ..About::default() }.bits();
-        assert_eq!(
-            ["yuv420p", "yuv422p10le", "yuv444p12be", "nv12", "gray", "p010le", ""].map(bits),
-            [8, 10, 12, 8, 8, 10, 8]
-        );
     }
 
     #[test]

@@ -6,9 +6,13 @@
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 
+use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
-use super::{Budget, Kind, Limits, VideoError, ffmpeg, last_and_first, texts};
+use super::about::About;
+use super::ffmpeg::Input;
+use super::sound::Sound;
+use super::{Budget, Kind, Limits, VideoError, animated, ffmpeg, last_and_first, texts};
 use crate::verdict::{Cut, Measurement, Ramp, Repair, ramp};
 
 /// Why there is no mended copy.
@@ -25,6 +29,11 @@ pub enum RepairError {
     Video(#[from] VideoError),
     #[error("ffmpeg wrote {written} frames instead of {frames}, so the copy was not kept")]
     Miscounted { written: u64, frames: u64 },
+    #[error(
+        "a copy is written beside its clip, and the folder {folder} can't be written to ({source}): give yourself the right to, or \
+         repair a copy of the clip in a folder of your own"
+    )]
+    Folder { folder: PathBuf, source: std::io::Error },
     #[error("{path}: {source}")]
     Write { path: PathBuf, source: std::io::Error },
 }
@@ -32,11 +41,19 @@ pub enum RepairError {
 /// In the name of a copy that is written once more, with the texts of its source.
 const TEXTS: &str = "texts";
 
-/// Makes a mended copy of a clip of which `known` was measured; its path. Sound is left out.
+/// A mended copy.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Copy {
+    pub path: PathBuf,
+    /// What it lacks, for people.
+    pub note: Option<String>,
+}
+
+/// Makes a mended copy of a clip of which `known` was measured. Its sound goes along where its frames keep their time.
 ///
 /// # Errors
 /// Where that can't be done to this clip, or there is no ffmpeg.
-pub fn repair(path: &Path, how: Repair, known: &Measurement, limits: &Limits) -> Result<PathBuf, RepairError> {
+pub fn repair(path: &Path, how: Repair, known: &Measurement, limits: &Limits) -> Result<Copy, RepairError> {
     repair_again(path, how, known, limits, false)
 }
 
@@ -47,40 +64,68 @@ pub(super) fn repair_again(
     known: &Measurement,
     limits: &Limits,
     again: bool,
-) -> Result<PathBuf, RepairError> {
+) -> Result<Copy, RepairError> {
     let frames = how.frames(known).map_err(RepairError::Impossible)?;
     // A copy gets its name when it is whole.
     let earlier = beside(path, &format!("-{}", how.word()), false, 1);
     if again && super::measure(&earlier, limits).is_ok_and(|copy| copy.frames == frames) {
-        return Ok(earlier);
+        let sounds = || ffmpeg::look(path, limits).ok().flatten().is_some_and(|about| !about.sound.is_empty());
+        let note = how.without_sound(known).filter(|_| sounds());
+        return Ok(Copy { path: earlier, note });
     }
-    if matches!(super::open(path, &Budget::new(limits)), Ok((_, _, Kind::Webp))) {
-        let words = "no ffmpeg writes an animated WebP as it was, and few read one; render it again as a video or an animated PNG";
-        return Err(RepairError::Impossible(words.to_owned()));
-    }
-    let about = ffmpeg::look(path, limits)?.ok_or(RepairError::NoFfmpeg)?;
-    let filter = match how {
-        Repair::Level => {
+    let is_webp = matches!(super::open(path, &Budget::new(limits)), Ok((_, _, Kind::Webp)));
+    let about = if is_webp {
+        animated::look(path, known)?
+    } else {
+        ffmpeg::look(path, limits)?.ok_or(RepairError::NoFfmpeg)?
+    };
+    let span = how.span(known);
+    let sound = Sound::of(path, &about, span.clone(), known.frames, limits)?;
+    let filter = match (how, span) {
+        (Repair::Level, _) => {
             let (last, first) = last_and_first(path, limits)?;
             level(&ramp(&first, &last), known.frames, &about)
         }
-        how => filter(how, known),
+        (_, Some(span)) => format!("trim=start_frame={}:end_frame={}", span.start, span.end),
+        (how, None) => filter(how, known),
     };
     let ending = path.extension().unwrap_or_default().to_string_lossy().to_ascii_lowercase();
     let encoder = Encoder::near(&about, &ending);
-    // A cut keeps the time between frames, which may vary. Else they are numbered anew: what is left out must not leave a gap.
-    let keeps_time = matches!(how, Repair::Cut(_)) && !matches!(encoder.codec, "gif" | "apng");
-    let times = if keeps_time { "PTS-STARTPTS" } else { "N/FRAME_RATE/TB" };
-    let mut filter = format!("[0:v:0]{filter},setpts={times}");
+    // Where no frame is left out in between the time between frames stays, which may vary. Else they are numbered anew: what
+    // is left out must not leave a gap.
+    let keeps_time = how.span(known).is_some() && !matches!(encoder.codec, "gif" | "apng" | animated::ENCODER);
+    let times = match &sound {
+        _ if !keeps_time => "round(N/FRAME_RATE/TB)",
+        // Sound that is not touched, either.
+        Sound::Copied => "PTS",
+        Sound::None | Sound::Cut(_) => "PTS-STARTPTS",
+    };
+    // What is handed over as RGBA takes less room so, where many frames are held at once.
+    let smaller = if is_webp { format!("format={},", about.pixels) } else { String::new() };
+    let mut filter = format!("[0:v:0]{smaller}{filter},setpts={times}");
     if encoder.codec == "gif" {
         filter.push_str(",split[p][q];[p]palettegen[palette];[q][palette]paletteuse");
     }
     filter.push_str("[out]");
+    filter.push_str(&sound.filter());
+    let mut arguments = encoder.arguments(&about, keeps_time);
+    arguments.extend(sound.arguments(&about.sound, &ending));
 
     sweep(path, limits);
     let part = beside(path, &format!(".{}.part", how.word()), true, 0);
-    let made = ffmpeg::write(path, &filter, &encoder.arguments(&about, keeps_time), &part, limits);
-    let named = made.map_err(RepairError::from).and_then(|()| {
+    // ffmpeg would blame the clip.
+    std::fs::File::create_new(&part)
+        .and_then(|_| std::fs::remove_file(&part))
+        .map_err(|source| RepairError::Folder { folder: folder_of(path).to_owned(), source })?;
+    let input = if is_webp { Input::Frames(animated::frames(path, known, limits)) } else { Input::File(path) };
+    let made = ffmpeg::write(input, &filter, &arguments, &part, limits).map_err(why);
+    let named = made.and_then(|made| {
+        if !made {
+            return Err(RepairError::NoFfmpeg);
+        }
+        if is_webp {
+            texts::carry_webp(path, &part).map_err(|source| RepairError::Write { path: part.clone(), source })?;
+        }
         if encoder.codec == "apng" {
             let spare = beside(path, &format!(".{TEXTS}.part"), true, 0);
             texts::carry(path, &part, &spare).map_err(|source| {
@@ -95,7 +140,22 @@ pub(super) fn repair_again(
         let _ = std::fs::remove_file(&part);
         return Err(error);
     }
-    publish(path, &part, how.word())
+    let path = publish(path, &part, how.word())?;
+    Ok(Copy { path, note: how.without_sound(known).filter(|_| !about.sound.is_empty()) })
+}
+
+/// Says what to do about an ffmpeg that was built without a writer.
+fn why(error: VideoError) -> RepairError {
+    match error {
+        // Of version 5 and of later ones.
+        VideoError::Ffmpeg(words) if words.contains("Unknown encoder") || words.contains("Encoder not found") => {
+            RepairError::Impossible(format!(
+                "this ffmpeg was built without what writes such clips ({words}): install a full one, or name one in \
+                 COMFYTOP_FFMPEG"
+            ))
+        }
+        error => error.into(),
+    }
 }
 
 /// Gives the finished copy the first name that is free.
@@ -139,10 +199,13 @@ fn beside(path: &Path, word: &str, hidden: bool, number: u32) -> PathBuf {
     path.with_file_name(name)
 }
 
+fn folder_of(path: &Path) -> &Path {
+    path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."))
+}
+
 /// Removes what repairs that were killed have left beside a clip: none takes so long, so nobody writes to it any more.
 fn sweep(path: &Path, limits: &Limits) {
-    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    for entry in std::fs::read_dir(folder).into_iter().flatten().flatten() {
+    for entry in std::fs::read_dir(folder_of(path)).into_iter().flatten().flatten() {
         let age = entry.metadata().and_then(|about| about.modified()).ok().and_then(|at| at.elapsed().ok());
         if is_part(&entry.file_name().to_string_lossy()) && age.is_some_and(|age| age > limits.time) {
             let _ = std::fs::remove_file(entry.path());
@@ -163,14 +226,10 @@ fn is_part(name: &str) -> bool {
     parts().is_some_and(|(word, number)| words.any(|known| known == word) && number.parse::<u32>().is_ok())
 }
 
-/// The filters of all repairs but levelling, frames counted from 0.
+/// The filters of the repairs that give frames another order or time, frames counted from 0.
 fn filter(how: Repair, known: &Measurement) -> String {
     let frames = known.frames;
     match how {
-        Repair::Cut(cut) => {
-            let (start, end) = (u64::from(cut.drop_start), frames.saturating_sub(cut.drop_end.into()));
-            format!("trim=start_frame={start}:end_frame={end}")
-        }
         Repair::DropDoubled => {
             let doubled = known.doubled_frames.as_deref().unwrap_or_default();
             let dropped: Vec<_> = doubled.iter().map(|n| format!("eq(n,{})", n.saturating_sub(1))).collect();
@@ -187,18 +246,18 @@ fn filter(how: Repair, known: &Measurement) -> String {
             let alone = frames.saturating_sub(2 * over);
             let share = format!("(N-{alone}+1)/{}", over + 1);
             format!(
-                "split[whole][ends];[whole]trim=start_frame={over},setpts=N/FRAME_RATE/TB[clip];\
-                 [ends]trim=end_frame={over},setpts=N/FRAME_RATE/TB,tpad=start={alone}:start_mode=clone,\
-                 setpts=N/FRAME_RATE/TB[first];\
+                "split[whole][ends];[whole]trim=start_frame={over},setpts=round(N/FRAME_RATE/TB)[clip];\
+                 [ends]trim=end_frame={over},setpts=round(N/FRAME_RATE/TB),tpad=start={alone}:start_mode=clone,\
+                 setpts=round(N/FRAME_RATE/TB)[first];\
                  [clip][first]blend=all_expr='if(lt(N,{alone}),A,A*(1-{share})+B*{share})'"
             )
         }
-        Repair::Level => String::new(),
+        Repair::Cut(_) | Repair::Level => String::new(),
     }
 }
 
 /// Takes the step of light back, ever more of it, as the judge thought of it.
-fn level(ramp: &Ramp, frames: u64, about: &ffmpeg::About) -> String {
+fn level(ramp: &Ramp, frames: u64, about: &About) -> String {
     // Levels of 8 bits, in those of the source.
     let bits = if about.is_yuv() { about.bits() } else { 8 };
     let unit = f64::from(1_u32 << (bits - 8));
@@ -221,9 +280,15 @@ fn level(ramp: &Ramp, frames: u64, about: &ffmpeg::About) -> String {
         format!("clip({undone},0,{most})")
     };
     // In YUV, whatever it is stored as.
-    let yuv = if about.is_yuv() { String::new() } else { "format=yuv444p,".to_owned() };
+    let alpha = about.pixels == "bgra" || about.pixels.starts_with("yuva");
+    let yuv = match (about.is_yuv(), alpha) {
+        (true, _) => "",
+        (false, true) => "format=yuva444p,",
+        (false, false) => "format=yuv444p,",
+    };
+    let seen_through = if alpha { ":a='alpha(X,Y)'" } else { "" };
     format!(
-        "{yuv}geq=lum='clip({luma},{black},{top})':cb='{}':cr='{}'",
+        "{yuv}geq=lum='clip({luma},{black},{top})':cb='{}':cr='{}'{seen_through}",
         chroma("cb", ramp.chroma[0]),
         chroma("cr", ramp.chroma[1])
     )
@@ -237,7 +302,7 @@ struct Encoder {
 
 impl Encoder {
     /// The source's own codec where ffmpeg has a writer for it, so good that nobody sees the second compression.
-    fn near(about: &ffmpeg::About, ending: &str) -> Self {
+    fn near(about: &About, ending: &str) -> Self {
         let (codec, quality): (_, &[_]) = match about.codec.as_str() {
             "hevc" => ("libx265", &["-crf", "16", "-tag:v", "hvc1", "-x265-params", "log-level=error"]),
             "vp9" | "vp8" => ("libvpx-vp9", &["-crf", "18", "-b:v", "0"]),
@@ -246,6 +311,8 @@ impl Encoder {
             "ffv1" => ("ffv1", &[]),
             "gif" => ("gif", &[]),
             "apng" => ("apng", &["-plays", "0"]),
+            "webp" if about.pixels == "bgra" => (animated::ENCODER, &["-loop", "0", "-lossless", "1"]),
+            "webp" => (animated::ENCODER, &["-loop", "0", "-quality", "92"]),
             _ if ending == "webm" => ("libvpx-vp9", &["-crf", "18", "-b:v", "0"]),
             _ if ending == "gif" => ("gif", &[]),
             _ => ("libx264", &["-crf", "14"]),
@@ -254,8 +321,8 @@ impl Encoder {
     }
 
     /// `timed`: frames may come at any time, not only at multiples of the rate.
-    fn arguments(&self, about: &ffmpeg::About, timed: bool) -> Vec<String> {
-        let mut arguments = vec!["-map", "[out]", "-an", "-fps_mode", "passthrough", "-c:v", self.codec];
+    fn arguments(&self, about: &About, timed: bool) -> Vec<String> {
+        let mut arguments = vec!["-map", "[out]", "-fps_mode", "passthrough", "-c:v", self.codec];
         arguments.extend(self.quality);
         if !about.pixels.is_empty() && self.codec != "gif" {
             arguments.extend(["-pix_fmt", about.pixels.as_str()]);
@@ -263,13 +330,15 @@ impl Encoder {
         if timed {
             arguments.extend(["-enc_time_base", "1/90000"]);
         }
-        // An animated PNG is one by its bytes, whatever its name says.
-        if self.codec == "apng" {
-            arguments.extend(["-f", "apng"]);
+        // An animated PNG is one by its bytes, whatever its name says, and so is a WebP.
+        match self.codec {
+            "apng" => arguments.extend(["-f", "apng"]),
+            animated::ENCODER => arguments.extend(["-f", "webp"]),
+            _ => {}
         }
         // ComfyUI's prompt and workflow are tags that mp4 does not know.
         arguments.extend(["-map_metadata", "0"]);
-        if !matches!(self.codec, "gif" | "apng") {
+        if !matches!(self.codec, "gif" | "apng" | animated::ENCODER) {
             arguments.extend(["-movflags", "+faststart+use_metadata_tags"]);
         }
         arguments.into_iter().map(str::to_owned).collect()
@@ -279,6 +348,15 @@ impl Encoder {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn an_ffmpeg_without_the_writer_is_told_what_to_do() {
+        for words in ["Unknown encoder 'libwebp_anim'", "Error opening output files: Encoder not found"] {
+            let told = why(VideoError::Ffmpeg(words.to_owned())).to_string();
+            assert!(told.contains("install a full one") && told.contains(words), "{told}");
+        }
+        assert!(matches!(why(VideoError::NoFrames), RepairError::Video(VideoError::NoFrames)));
+    }
 
     #[test]
     fn what_a_killed_repair_left_is_swept_and_nothing_else() {

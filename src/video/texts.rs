@@ -1,15 +1,17 @@
-//! The texts of a PNG (ComfyUI's prompt and workflow among them), carried over to a copy: ffmpeg leaves them out.
+//! The texts of a PNG or a WebP (ComfyUI's prompt and workflow among them), carried over to a copy: ffmpeg leaves them out.
 //!
-//! Chunks are copied byte by byte, before the copy's pictures; of its pictures nothing is touched. Must never read a
+//! Chunks are copied byte by byte, before a PNG's pictures, behind those of a WebP; of its pictures nothing is touched. Must never read a
 //! chunk whole that is longer than a text may be.
 
 use std::fs::File;
-use std::io::{self, BufReader, BufWriter, ErrorKind, Read, Seek, Write};
+use std::io::{self, BufReader, BufWriter, ErrorKind, Read, Seek, SeekFrom, Write};
 use std::path::Path;
 
 const MAGIC: [u8; 8] = *b"\x89PNG\r\n\x1a\n";
 /// What holds text; `comf` is where ComfyUI's animated PNGs have it, after the pictures.
 const TEXTS: [[u8; 4]; 4] = [*b"tEXt", *b"zTXt", *b"iTXt", *b"comf"];
+/// The same of a WebP, and their bits in its header (RFC 9649, 2.7).
+const WEBP_TEXTS: [([u8; 4], u8); 2] = [(*b"EXIF", 8), (*b"XMP ", 4)];
 /// Bytes of all texts; more are left out.
 const MOST: usize = 16 << 20;
 /// So many chunks are looked at.
@@ -35,6 +37,56 @@ pub(super) fn carry(from: &Path, to: &Path, spare: &Path) -> io::Result<()> {
     target.into_inner().map_err(io::IntoInnerError::into_error)?.sync_all()?;
     drop(source);
     std::fs::rename(spare, to)
+}
+
+/// The same for a WebP, whose texts stand last: they are written behind what is in `to`.
+///
+/// # Errors
+/// Of the disk; or where `to` is no WebP with a header for such.
+pub(super) fn carry_webp(from: &Path, to: &Path) -> io::Result<()> {
+    let (mut texts, mut flags) = (Vec::new(), 0);
+    let mut source = BufReader::new(File::open(from)?);
+    source.seek(SeekFrom::Start(12))?;
+    for _ in 0..CHUNKS {
+        let mut head = [0; 8];
+        if !fills(&mut source, &mut head)? {
+            break;
+        }
+        let [kind @ .., a, b, c, d] = head;
+        let size = u64::from(u32::from_le_bytes([a, b, c, d]));
+        let padded = size + size % 2;
+        let room = MOST.saturating_sub(texts.len() + head.len()) as u64;
+        // What says in the copy's header that they are there.
+        let flag = WEBP_TEXTS.iter().find(|(name, _)| *name == kind).map_or(0, |(_, flag)| *flag);
+        if flag != 0 && padded <= room {
+            let before = texts.len();
+            texts.extend(head);
+            if (&mut source).take(padded).read_to_end(&mut texts)? as u64 != padded {
+                texts.truncate(before);
+                break;
+            }
+            flags |= flag;
+        } else {
+            source.seek_relative(i64::try_from(padded).unwrap_or(i64::MAX))?;
+        }
+    }
+    if texts.is_empty() {
+        return Ok(());
+    }
+    let mut target = File::options().read(true).write(true).open(to)?;
+    let mut head = [0; 21];
+    let none = || io::Error::new(ErrorKind::InvalidData, "ffmpeg wrote no animated WebP");
+    if !fills(&mut target, &mut head)? || !head.starts_with(b"RIFF") || head.get(8..16) != Some(b"WEBPVP8X") {
+        return Err(none());
+    }
+    target.seek(SeekFrom::End(0))?;
+    target.write_all(&texts)?;
+    let size = u32::try_from(target.stream_position()?.saturating_sub(8)).map_err(|_| none())?;
+    target.seek(SeekFrom::Start(4))?;
+    target.write_all(&size.to_le_bytes())?;
+    target.seek(SeekFrom::Start(20))?;
+    target.write_all(&[head[20] | flags])?;
+    target.sync_all()
 }
 
 /// All chunks with text, as they are; none of what is no PNG.

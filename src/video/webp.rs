@@ -20,6 +20,21 @@ const FRAME_BYTES: u64 = 32 << 20;
 
 /// The frames of a WebP file of `length` bytes; frames a second.
 pub(super) fn frames(file: File, length: u64, budget: &Budget, sink: &mut Sink) -> Result<Option<f64>, Refusal> {
+    rgba_frames(file, length, budget, &mut |width, height, rgba| {
+        sink(Rgb::from_packed::<4>(width, height, rgba).ok_or(VideoError::NoFrames)?)
+    })
+}
+
+/// Where frames go as RGBA, with their width and height.
+pub(super) type RgbaSink<'a> = dyn FnMut(u32, u32, &[u8]) -> Result<(), VideoError> + 'a;
+
+/// The same frames, with what can be seen through.
+pub(super) fn rgba_frames(
+    file: File,
+    length: u64,
+    budget: &Budget,
+    sink: &mut RgbaSink,
+) -> Result<Option<f64>, Refusal> {
     let mut file = BufReader::new(file);
     let mut riff = [0; 12];
     file.read_exact(&mut riff).map_err(|_| cut_off())?;
@@ -48,12 +63,12 @@ pub(super) fn frames(file: File, length: u64, budget: &Budget, sink: &mut Sink) 
                 frames += 1;
                 budget.frames(frames)?;
                 milliseconds += canvas.show(&body(&mut file, size)?, budget)?;
-                sink(canvas.rgb()?)?;
+                sink(canvas.width, canvas.height, &canvas.rgba)?;
             }
             b"VP8 " | b"VP8L" | b"ALPH" if canvas.is_none() => {
                 file.seek(SeekFrom::Start(0))?;
                 let still = Still::decode(file, None, budget)?;
-                sink(Rgb::from_packed::<4>(still.width, still.height, &still.rgba).ok_or(VideoError::NoFrames)?)?;
+                sink(still.width, still.height, &still.rgba)?;
                 return Ok(None);
             }
             _ => {}
@@ -61,6 +76,26 @@ pub(super) fn frames(file: File, length: u64, budget: &Budget, sink: &mut Sink) 
         position += 8 + size + size % 2;
     }
     Ok(frames_a_second(frames, milliseconds))
+}
+
+/// How an animation was compressed.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(super) struct Make {
+    pub(super) lossless: bool,
+    /// It may be seen through.
+    pub(super) alpha: bool,
+}
+
+impl Make {
+    /// By its header and its first frame, as far as they stand in the first 64 KiB.
+    pub(super) fn of(file: &mut impl Read) -> std::io::Result<Self> {
+        let mut head = Vec::new();
+        file.take(64 << 10).read_to_end(&mut head)?;
+        let first = head.windows(4).position(|name| name == b"ANMF").and_then(|at| head.get(at + 24..));
+        let lossless = first.is_some_and(|payload| payload.starts_with(b"VP8L"));
+        let alpha = head.get(12..16) == Some(b"VP8X") && head.get(20).is_some_and(|flags| flags & 0x10 != 0);
+        Ok(Self { lossless, alpha })
+    }
 }
 
 /// What has been drawn so far, as RGBA; transparent black at first.
@@ -128,10 +163,6 @@ impl Canvas {
         let rows = self.rgba.chunks_exact_mut(self.width as usize * 4);
         let rows = rows.skip(place.y as usize).take(place.height as usize);
         rows.filter_map(move |row| row.get_mut(left..left + width))
-    }
-
-    fn rgb(&self) -> Result<Rgb, VideoError> {
-        Rgb::from_packed::<4>(self.width, self.height, &self.rgba).ok_or(VideoError::NoFrames)
     }
 }
 

@@ -284,8 +284,24 @@ fn what_is_discarded_is_written_first_and_moved_after_a_crash_too() {
     w.step(Input::Discarded { job: JobId(1), attempt: 1, files, trouble: None });
     assert_eq!(the_job(&w).attempts[0].outputs[0].path, "outputs/.discarded/000001-1-a.mp4");
     assert!(discards(&w.state.recover(now)).is_empty(), "once is enough");
+    // Back again: that, too, is written first.
+    let effects = w.ask(mark(1, None));
+    assert!(matches!(&effects[0], Effect::Write(Write::Job { change: Change::Mark { .. }, .. })), "{effects:?}");
+    let back = |effects: &[Effect]| {
+        effects.iter().any(|e| {
+            matches!(e, Effect::BringBack { attempt: 1, files, .. } if files[0] == "outputs/.discarded/000001-1-a.mp4")
+        })
+    };
+    assert!(back(&effects) && format!("{effects:?}").contains("attempt 1 is back"), "{effects:?}");
+    assert!(back(&w.state.recover(now)), "after a crash as well");
+    // Discarded once more before it was back: the last word counts.
+    assert!(discards(&w.ask(mark(1, Some(Mark::Discarded)))).is_empty(), "it is still there");
+    let files = vec![("outputs/.discarded/000001-1-a.mp4".to_owned(), "outputs/a.mp4".to_owned())];
+    let effects = w.step(Input::Discarded { job: JobId(1), attempt: 1, files, trouble: None });
+    assert_eq!(discards(&effects), [(1, vec!["outputs/a.mp4".to_owned()])]);
     let effects = w.ask(mark(1, Some(Mark::Kept)));
-    assert!(format!("{effects:?}").contains("attempt 1 is discarded: its files lie in outputs/.discarded/"));
+    assert!(format!("{effects:?}").contains("attempt 1 is back, and the one that counts"));
+    assert_eq!((the_row(&mut w).attempt, the_row(&mut w).ssim), (1, Some(0.9)));
     // One that is kept counts, and it is the only one.
     w.ask(mark(2, Some(Mark::Kept)));
     assert_eq!(the_row(&mut w).attempt, 2);
@@ -310,6 +326,68 @@ fn what_is_discarded_shows_no_numbers() {
     }
     assert_eq!(json["discarded"], true);
     assert!(json["note"].as_str().unwrap().starts_with("discarded"), "{json}");
+}
+
+#[test]
+fn a_gate_that_is_met_by_a_cut_that_could_not_be_made_says_so() {
+    let mut w = wanting(goal(Some(LOOPS), 8, Vary::Seed));
+    let unrepaired = Some("ffmpeg is needed".into());
+    let effects = try_one(&mut w, Measurement { unrepaired, ..clip_of(Verdict::Nearly, 0.7) });
+    assert!(format!("{effects:?}").contains("is not repaired: ffmpeg is needed"), "{effects:?}");
+    let row = the_row(&mut w);
+    assert_eq!((w.word(1), row.unrepaired()), ("done", Some("ffmpeg is needed")));
+    let tries = row.tries.clone().unwrap();
+    assert_eq!((tries.passed, tries.uncut), (Some(true), true), "the gate counts as met");
+    assert_eq!(tries.sentence(), "until loops: passed at try 1 of 8, by a cut that was not made");
+    let json = job_json(&row, w.now);
+    assert_eq!((&json["note"], &json["passed"]), (&json!("not repaired: ffmpeg is needed"), &json!(true)));
+    assert_eq!(json["not_repaired"], "ffmpeg is needed");
+    // A person makes it later.
+    let output = Output { path: "outputs/a-cut.mp4".to_owned(), bytes: 4 };
+    let copy = comfytop::job::Repaired { how: "cut".to_owned(), output, measurement: clip_of(Verdict::Loops, 0.95) };
+    w.step(Input::Repaired { ask: 4, job: JobId(1), attempt: 1, result: Ok(Box::new(copy)) });
+    let row = the_row(&mut w);
+    assert_eq!(
+        (row.unrepaired(), row.tries.as_ref().unwrap().sentence().as_str()),
+        (None, "until loops: passed at try 1 of 8")
+    );
+}
+
+#[test]
+fn others_take_what_is_left_and_where_nothing_is_left_that_is_said() {
+    let mut w = wanting(goal(Some(LOOPS), 2, Vary::Seed));
+    try_one(&mut w, clip_of(Verdict::Jumps, 0.9));
+    try_one(&mut w, clip_of(Verdict::Loops, 0.8));
+    let discard = |attempt| Request::Mark { attempts: vec![(JobId(1), attempt)], mark: Some(Mark::Discarded) };
+    let takes = |job: &Job| job.gives().map(|files| files[0].path.clone());
+    let named = |w: &World, first: &str, second: &str| {
+        let mut job = the_job(w).clone();
+        job.attempts[0].outputs[0].path = first.to_owned();
+        job.attempts[1].outputs[0].path = second.to_owned();
+        job
+    };
+    assert_eq!(takes(&named(&w, "1.mp4", "2.mp4")).as_deref(), Ok("2.mp4"));
+    w.ask(discard(2));
+    assert_eq!(takes(&named(&w, "1.mp4", "2.mp4")).as_deref(), Ok("1.mp4"));
+    assert_eq!(the_row(&mut w).tries.unwrap().why, "no try passed");
+    // A new round of which all is discarded: what is left of the one before.
+    let mut job = named(&w, "1.mp4", "2.mp4");
+    job.attempts[1].reason = comfytop::job::Reason::Requeued;
+    assert_eq!(takes(&job).as_deref(), Ok("1.mp4"));
+    w.ask(discard(1));
+    assert_eq!(takes(the_job(&w)).unwrap_err(), "all that #1 job 1 made is discarded");
+    let tries = the_row(&mut w).tries.unwrap();
+    assert_eq!(tries.sentence(), "until loops: all its attempts are discarded (2 of 2)");
+    assert_eq!(tries.passed, Some(false));
+}
+
+#[test]
+fn a_job_whose_only_good_try_was_put_away_says_why_it_is_unmet() {
+    let mut w = wanting(goal(Some(LOOPS), 8, Vary::Seed));
+    try_one(&mut w, clip_of(Verdict::Jumps, 0.9));
+    try_one(&mut w, clip_of(Verdict::Loops, 0.8));
+    w.ask(Request::Mark { attempts: vec![(JobId(1), 2)], mark: Some(Mark::Discarded) });
+    assert_eq!(the_row(&mut w).tries.unwrap().why, "no attempt that is left passes");
 }
 
 #[test]

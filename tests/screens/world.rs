@@ -256,6 +256,7 @@ impl World {
     /// Jobs that are tried until they are good enough.
     pub fn tries() -> Self {
         let tries = |number, of, best, ssim| Tries {
+            uncut: false,
             number,
             of,
             gate: "loops".into(),

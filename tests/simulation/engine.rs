@@ -474,7 +474,7 @@ impl World {
     fn act(&mut self, effect: Effect, graph: Option<Value>) {
         match effect {
             // Nobody discards anything here.
-            Effect::Write(_) | Effect::Reply { .. } | Effect::Discard { .. } => {}
+            Effect::Write(_) | Effect::Reply { .. } | Effect::Discard { .. } | Effect::BringBack { .. } => {}
             Effect::Submit { server, job, prompt_id, .. } => {
                 let now = self.now;
                 if let Some(story) = self.story(job) {

@@ -167,3 +167,65 @@ fn without_ffmpeg_a_repair_says_what_to_install() {
     let note = row["note"].as_str().expect("a note");
     assert!(note.contains("not repaired: ffmpeg is needed") && note.contains("apt install ffmpeg"), "{note}");
 }
+
+/// The gate counts as met, and nobody can overlook that the cut is missing.
+#[test]
+fn a_gate_met_without_ffmpeg_says_that_the_cut_is_missing() {
+    let mut stage = Stage::served(&Wish::default());
+    stage.start_engine_with(&[("COMFYTOP_FFMPEG", "no-such-program")]);
+    drop(&stage, &json!({"seed": 5, "repair": "auto", "until": {"verdict": "loops"}}));
+    let row = stage.until_state(1, "done");
+    assert_eq!((&row["passed"], &row["try"]), (&json!(true), &json!(1)));
+    let wait = stage.run(&["wait", "1"]);
+    let words = "#1 again: the repair that it asks for was not made (`until` counts as met by that): ffmpeg is needed";
+    assert!(wait.code == 0 && wait.err.contains(words) && wait.err.contains("apt install ffmpeg"), "{wait:?}");
+    let ls = stage.run(&["ls"]).well();
+    assert!(ls.contains("done, unrepaired"), "{ls}");
+    let show = stage.show(1);
+    assert!(show.contains("by a cut that was not made") && show.contains("unrepaired ffmpeg is needed"), "{show}");
+}
+
+/// By a face, as the ranking does it.
+#[cfg(unix)]
+fn discard(stage: &Stage, job: u64, attempt: u32) {
+    use std::io::{BufRead as _, Write as _};
+    let folders = [stage.temp().with_file_name("home").join("state/comfytop"), stage.temp()];
+    let files = folders.into_iter().filter_map(|folder| std::fs::read_dir(folder).ok()).flatten().flatten();
+    let socket = files.map(|entry| entry.path()).find(|path| path.extension().is_some_and(|ending| ending == "sock"));
+    let mut stream = std::os::unix::net::UnixStream::connect(socket.expect("a socket")).expect("an engine");
+    let hello = serde_json::to_value(comfytop::protocol::FromFace::Hello(comfytop::link::hello(false, false, None)));
+    let request = comfytop::protocol::Request::Mark {
+        attempts: vec![(comfytop::job::JobId(job), attempt)],
+        mark: Some(comfytop::job::Mark::Discarded),
+    };
+    let ask = serde_json::to_value(comfytop::protocol::FromFace::Ask { id: 1, request });
+    for line in [hello, ask] {
+        writeln!(stream, "{}", line.expect("JSON")).expect("sent");
+    }
+    let mut answers = std::io::BufReader::new(stream).lines().map_while(Result::ok);
+    assert!(answers.any(|line| line.contains("is discarded")), "it was not discarded");
+}
+
+#[cfg(unix)]
+#[test]
+fn a_job_takes_what_is_left_of_another_and_is_refused_where_all_is_discarded() {
+    let stage = Stage::with(&Wish::default());
+    drop(&stage, &json!({"until": {"verdict": "loops", "vary": {"seed": [1, 7]}}}));
+    let row = done_after(&stage, 2);
+    discard(&stage, 1, 2);
+    let next = |seed: u64| {
+        json!({"workflow": "wan2.2-i2v-loop", "name": "next", "image": "job:again", "seed": seed}).to_string()
+    };
+    stage.drop_file("next.json", next(2));
+    stage.until_state(2, "done");
+    assert_eq!(row["attempt"], 2);
+    discard(&stage, 1, 1);
+    let wait = stage.run(&["wait", "1"]);
+    assert!(wait.code == 1 && wait.err.contains("all its attempts are discarded"), "{wait:?}");
+    let begun_before = begun(&stage);
+    stage.drop_file("last.json", next(0));
+    let row = stage.until_state(3, "failed");
+    let error = row["error"].as_str().expect("words");
+    assert!(error.contains("all that #1 again made is discarded"), "{error}");
+    assert_eq!(begun(&stage), begun_before, "it was not posted");
+}

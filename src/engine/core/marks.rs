@@ -1,6 +1,6 @@
 //! What people think of attempts: kept, discarded, repaired; and the attempts of several jobs in their order.
 //!
-//! That one is discarded is written before its files are moved; a start goes on with what a crash cut off.
+//! That one is discarded, or is no more, is written before its files are moved; a start goes on with what a crash cut off.
 
 use jiff::Timestamp;
 
@@ -9,11 +9,18 @@ use crate::folder::Folder;
 use crate::job::{Attempt, Change, JobId, Mark, Repaired};
 use crate::protocol::{Answer, Level, Ranked};
 
-/// Its files that lie where they were rendered.
-fn files_of(attempt: &Attempt) -> Vec<String> {
+/// What brings its files to where its mark says that they lie; none where they do.
+fn to_place(job: JobId, attempt: &Attempt) -> Option<Effect> {
     let all = attempt.outputs.iter().chain(attempt.repaired.iter().map(|repaired| &repaired.output));
-    let is_there = |path: &&String| !path.split('/').any(|part| part == Folder::DISCARDED);
-    all.map(|output| &output.path).filter(is_there).cloned().collect()
+    let is_put_away = |path: &str| path.split('/').any(|part| part == Folder::DISCARDED);
+    let away = attempt.is_discarded();
+    let files: Vec<_> = all.map(|output| &output.path).filter(|path| is_put_away(path) != away).cloned().collect();
+    let attempt = attempt.number;
+    (!files.is_empty()).then_some(if away {
+        Effect::Discard { job, attempt, files }
+    } else {
+        Effect::BringBack { job, attempt, files }
+    })
 }
 
 impl State {
@@ -27,25 +34,26 @@ impl State {
         let job = self.jobs.get(&id).ok_or_else(|| format!("there is no job {id}"))?;
         let one = job.attempts.iter().find(|a| a.number == attempt);
         let one = one.ok_or_else(|| format!("it has no attempt {attempt}"))?;
-        match (one.mark, mark) {
-            (Some(Mark::Discarded), Some(Mark::Discarded)) => return Ok("discarded already".to_owned()),
-            (Some(Mark::Discarded), _) => {
-                return Err(format!("attempt {attempt} is discarded: its files lie in outputs/{}/", Folder::DISCARDED));
-            }
-            _ => {}
+        let was_discarded = one.is_discarded();
+        if was_discarded && mark == Some(Mark::Discarded) {
+            return Ok("discarded already".to_owned());
         }
-        let files = files_of(one);
         if !self.change(id, Change::Mark { attempt, mark }, now) {
             return Err(format!("attempt {attempt} is not over, or gave nothing"));
         }
+        self.put_to_place(id, attempt);
         Ok(match mark {
+            Some(Mark::Kept) if was_discarded => format!("attempt {attempt} is back, and the one that counts"),
             Some(Mark::Kept) => format!("attempt {attempt} is the one that counts"),
+            None if was_discarded => format!("attempt {attempt} is back"),
             None => format!("attempt {attempt} is marked no more"),
-            Some(Mark::Discarded) => {
-                self.out.push(Effect::Discard { job: id, attempt, files });
-                format!("attempt {attempt} is discarded")
-            }
+            Some(Mark::Discarded) => format!("attempt {attempt} is discarded"),
         })
+    }
+
+    fn put_to_place(&mut self, id: JobId, attempt: u32) {
+        let one = self.jobs.get(&id).and_then(|job| job.attempts.iter().find(|a| a.number == attempt));
+        self.out.extend(one.and_then(|one| to_place(id, one)));
     }
 
     /// The files of an attempt were moved, or some of them.
@@ -59,20 +67,20 @@ impl State {
     ) {
         if !files.is_empty() {
             self.change(id, Change::Moved { attempt, files }, now);
+            // A person may have had another mind meanwhile. What did not go is not asked for again and again.
+            if trouble.is_none() {
+                self.put_to_place(id, attempt);
+            }
         }
         if let Some(why) = trouble {
             self.notice(Level::Warning, format!("{id}, attempt {attempt}: {why}"), now);
         }
     }
 
-    /// What was discarded and not moved before the engine died.
+    /// What was discarded, or brought back, and not moved before the engine died.
     pub(super) fn discard_again(&mut self) {
-        let discarded = self.jobs.values().flat_map(|job| {
-            let marked = job.attempts.iter().filter(|a| a.mark == Some(Mark::Discarded));
-            marked.map(|a| Effect::Discard { job: job.id, attempt: a.number, files: files_of(a) })
-        });
-        let left = |effect: &Effect| matches!(effect, Effect::Discard { files, .. } if !files.is_empty());
-        let again: Vec<_> = discarded.filter(left).collect();
+        let again = self.jobs.values().flat_map(|job| job.attempts.iter().filter_map(|a| to_place(job.id, a)));
+        let again: Vec<_> = again.collect();
         self.out.extend(again);
     }
 

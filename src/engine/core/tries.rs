@@ -4,7 +4,7 @@
 use jiff::Timestamp;
 
 use super::State;
-use crate::job::{Change, Enough, JobId, JobState, Repaired};
+use crate::job::{Attempt, Change, Enough, JobId, JobState, Repaired};
 use crate::protocol::Level;
 use crate::verdict::Measurement;
 
@@ -13,7 +13,7 @@ impl State {
         let Some(job) = self.jobs.get(&id).filter(|job| matches!(job.state, JobState::Measuring)) else { return };
         // As it will be once this is known.
         let mut after = job.clone();
-        let mut change = Change::Measured { measurement, repaired, next: None };
+        let mut change = Change::Measured { measurement: Box::new(measurement), repaired, next: None };
         if after.apply(&change).is_err() {
             return;
         }
@@ -29,6 +29,8 @@ impl State {
     fn tell_end(&mut self, id: JobId, why: Option<Enough>, now: Timestamp) {
         let (Some(why), Some(job)) = (why, self.jobs.get(&id)) else { return };
         let name = format!("{id} {}", job.name);
+        let unrepaired = job.chosen().and_then(Attempt::unrepaired);
+        let unrepaired = unrepaired.map(|why| format!("{name} is not repaired: {why}"));
         match job.passed() {
             Some(true) if job.try_number() > 1 => {
                 let (tries, text) = (job.try_number(), job.goal.as_ref().map_or(0, |goal| goal.tries));
@@ -41,6 +43,9 @@ impl State {
                 self.notice(Level::Warning, text, now);
             }
             _ => {}
+        }
+        if let Some(text) = unrepaired {
+            self.notice(Level::Warning, text, now);
         }
     }
 }

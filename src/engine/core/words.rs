@@ -71,7 +71,7 @@ pub enum Input {
         /// What was mended of it at once.
         repaired: Vec<Repaired>,
     },
-    /// The answer to [`Effect::Discard`]: from, to; and why some could not be moved.
+    /// The answer to [`Effect::Discard`] and [`Effect::BringBack`]: from, to; and why some could not be moved.
     Discarded {
         job: JobId,
         attempt: u32,
@@ -287,6 +287,12 @@ pub enum Effect {
     },
     /// Move the files of an attempt out of the way.
     Discard {
+        job: JobId,
+        attempt: u32,
+        files: Vec<String>,
+    },
+    /// And back again.
+    BringBack {
         job: JobId,
         attempt: u32,
         files: Vec<String>,

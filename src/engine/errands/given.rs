@@ -16,18 +16,25 @@ const PICTURES: &[&str] = &["png", "jpg", "jpeg", "webp", "apng", "gif", "bmp", 
 const CLIPS: &[&str] = &["mp4", "mov", "webm", "mkv", "m4v", "avi", "gif", "webp", "apng"];
 const SOUNDS: &[&str] = &["flac", "wav", "mp3", "ogg", "opus", "m4a"];
 
+/// What to do where all is discarded.
+const GONE: &str = "Its files lie in outputs/.discarded/. Requeue that job, then this one; or name the file itself.";
+
 /// The files of a job, those that other jobs gave kept as well.
 pub async fn fetched(
     folder: &Arc<Folder>,
     measurer: &Measurer,
     files: Vec<InputFile>,
-    given: HashMap<JobId, Vec<Output>>,
+    given: HashMap<JobId, Result<Vec<Output>, String>>,
 ) -> Result<Vec<InputFile>, PostResult> {
     let mut all = Vec::with_capacity(files.len());
     for mut file in files {
         if let Some(from) = file.from {
-            let output = given.get(&from).and_then(|outputs| choose(outputs, file.takes));
-            let Some(output) = output else { return Err(nothing(from, file.takes, given.get(&from))) };
+            let outputs = match given.get(&from) {
+                Some(Ok(outputs)) => outputs.as_slice(),
+                Some(Err(why)) => return Err(refused(text::clean(why).into_owned(), GONE.to_owned())),
+                None => &[],
+            };
+            let output = choose(outputs, file.takes).ok_or_else(|| nothing(from, file.takes, outputs))?;
             let (folder, path, measurer) = (Arc::clone(folder), folder.resolve(&output.path), measurer.clone());
             let takes_picture = matches!(file.takes, SlotType::Image | SlotType::Mask);
             let kept =
@@ -75,8 +82,8 @@ fn is_one_of(endings: &[&str], path: &Path) -> bool {
     endings.contains(&ending.as_str())
 }
 
-fn nothing(from: JobId, takes: SlotType, outputs: Option<&Vec<Output>>) -> PostResult {
-    let names = outputs.into_iter().flatten().map(|output| text::clean(&output.path).into_owned()).collect::<Vec<_>>();
+fn nothing(from: JobId, takes: SlotType, outputs: &[Output]) -> PostResult {
+    let names = outputs.iter().map(|output| text::clean(&output.path).into_owned()).collect::<Vec<_>>();
     let gave = if names.is_empty() { "no output".to_owned() } else { names.join(", ") };
     refused(format!("{from} gave no file for {}: it has {gave}", takes.words()), String::new())
 }
@@ -107,7 +114,7 @@ mod tests {
 
     #[test]
     fn a_job_that_gave_nothing_fit_says_so() {
-        let PostResult::Refused(why) = nothing(JobId(3), SlotType::Image, Some(&outputs(&["outputs/a.flac"]))) else {
+        let PostResult::Refused(why) = nothing(JobId(3), SlotType::Image, &outputs(&["outputs/a.flac"])) else {
             panic!("refused")
         };
         assert_eq!(why.message, "#3 gave no file for a picture: it has outputs/a.flac");

@@ -31,8 +31,7 @@ impl App {
             Action::Play => self.setup.ui.pictures != PictureMeans::Off && self.gallery.can_play(),
             Action::CopyPath | Action::Open if self.ranking.is_some() => self.ranked().is_some(),
             Action::CopyPath | Action::Open => row.is_some_and(|r| !r.outputs.is_empty()),
-            Action::Keep => self.is_up() && self.ranked().is_some(),
-            Action::Discard => self.is_up() && self.ranked().is_some_and(|row| !row.is_discarded()),
+            Action::Keep | Action::Discard => self.is_up() && self.ranked().is_some(),
             Action::Repair if self.ranking.is_some() => {
                 self.is_up() && self.ranked().is_some_and(|row| !row.is_discarded())
             }
@@ -232,7 +231,7 @@ impl App {
     }
 
     /// The attempt under the ranking's cursor.
-    fn ranked(&self) -> Option<&Ranked> {
+    pub(super) fn ranked(&self) -> Option<&Ranked> {
         self.ranking.as_ref()?.selected()
     }
 

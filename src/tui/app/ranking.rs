@@ -93,9 +93,12 @@ impl App {
 
     pub(super) fn ranking_came(&mut self, rows: Vec<Ranked>) {
         let Some(ranking) = &mut self.ranking else { return };
-        let was = ranking.selected().map(|row| (row.job, row.attempt));
-        let again = was.and_then(|was| rows.iter().position(|row| (row.job, row.attempt) == was));
-        // The cursor stays on its attempt.
+        let was = ranking.selected().map(|row| (row.job, row.attempt, row.is_discarded()));
+        // The cursor stays on its attempt; where that goes down because it is discarded, on the next one.
+        let stays = |row: &Ranked, discarded: bool| discarded || !row.is_discarded();
+        let again = was.and_then(|(job, attempt, discarded)| {
+            rows.iter().position(|row| (row.job, row.attempt) == (job, attempt) && stays(row, discarded))
+        });
         ranking.at = again.unwrap_or(ranking.at).min(rows.len().saturating_sub(1));
         if ranking.rows.as_ref() != Some(&rows) {
             ranking.rows = Some(rows);
@@ -110,11 +113,11 @@ impl App {
         Some(Command::Ask(Request::Mark { attempts: vec![(row.job, row.attempt)], mark }))
     }
 
+    /// Puts it away, after a question; or brings it back.
     pub(super) fn discard(&mut self) -> Option<Command> {
         let row = self.ranking.as_ref()?.selected()?;
         if row.is_discarded() {
-            self.tell(Level::Info, format!("it is {DISCARDED}"));
-            return None;
+            return Some(Command::Ask(Request::Mark { attempts: vec![(row.job, row.attempt)], mark: None }));
         }
         let files = row.outputs.len() + row.repaired.len();
         let files = if files == 1 { "its file goes".to_owned() } else { format!("its {files} files go") };
@@ -123,6 +126,11 @@ impl App {
         let yes = Command::Ask(Request::Mark { attempts, mark: Some(Mark::Discarded) });
         self.question = Some(Question { words, yes, no: None });
         None
+    }
+
+    /// What the key does now.
+    pub fn discard_words(&self) -> &'static str {
+        if self.ranked().is_some_and(Ranked::is_discarded) { "bring back" } else { "discard" }
     }
 
     /// Lists the ways to repair the output under the cursor.

@@ -221,7 +221,8 @@ fn page<'a>(app: &'a App, entry: &Entry, width: u16) -> Page<'a> {
         page.text("priority", &format!("{:+}; it {first} those without", row.priority), Role::Plain);
     }
     if let Some(tries) = &row.tries {
-        let role = if tries.passed == Some(false) && row.state.is_ended() { Role::Nearly } else { Role::Plain };
+        let is_short = tries.uncut || tries.passed == Some(false) && row.state.is_ended();
+        let role = if is_short { Role::Nearly } else { Role::Plain };
         let minutes = detail.and_then(|detail| detail.minutes).map(|most| format!("; {most} minutes at most"));
         page.text("tries", &clean(&format!("{}{}", tries.sentence(), minutes.unwrap_or_default())), role);
     }
@@ -379,6 +380,9 @@ fn outputs(page: &mut Page<'_>, row: &JobRow) {
     }
     if let Some(known) = &row.measured {
         verdict(page, known);
+    }
+    if let Some(why) = row.unrepaired() {
+        page.text("repair", &clean(&format!("not made: {why}")), Role::Nearly);
     }
 }
 

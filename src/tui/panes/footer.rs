@@ -14,8 +14,8 @@ use crate::tui::theme::Role;
 pub fn footer(app: &App, buf: &mut Buffer, area: Rect) {
     let theme = app.theme();
     let mut right = Vec::new();
-    // It gives way to what can be done with an attempt; the list says it again.
-    if app.engine.simulated && (app.mode() != Mode::Ranking || area.width >= 100) {
+    // It gives way to a question, and to what can be done with an attempt; the list says it again.
+    if app.engine.simulated && (!matches!(app.mode(), Mode::Ranking | Mode::Asking) || area.width >= 100) {
         right.push(Span::styled(" simulated server ", theme.style(Role::Nearly)));
     }
     let wide = canvas::spans_width(&right).min(area.width);
@@ -40,16 +40,25 @@ pub fn footer(app: &App, buf: &mut Buffer, area: Rect) {
     }
 }
 
-/// What was said last, while it is fresh: over the end of the line above the keys, so that none of them is hidden.
+/// What was said last, while it is fresh: over the end of the line above the keys, so that none of them is hidden; over
+/// more of them where it is long and there is room.
 pub fn notice(app: &App, buf: &mut Buffer, footer: Rect) {
     let Some(notice) = app.said().filter(|_| footer.y > 0 && footer.width > 4) else { return };
     let sign = if notice.level == Level::Info { "" } else { "! " };
     let words = format!("{sign}{}", crate::text::clean(&notice.text));
-    let words = format!(" {} ", canvas::fit(&words, usize::from(footer.width) - 4));
-    let wide = canvas::cells(&words);
-    let area = Rect { x: footer.right() - wide - 1, y: footer.y - 1, width: wide, height: 1 };
+    let most = match footer.y {
+        ..15 => 1,
+        15..29 => 2,
+        29.. => 3,
+    };
+    let lines = canvas::wrap_within(&words, usize::from(footer.width) - 4, most);
+    let wide = lines.iter().map(|line| canvas::cells(line)).max().unwrap_or(0) + 2;
+    let height = u16::try_from(lines.len()).unwrap_or(1);
+    let area = Rect { x: footer.right() - wide - 1, y: footer.y - height, width: wide, height };
     super::over::clear(buf, area);
-    canvas::text(buf, area.x, area.y, wide, &words, app.theme().style(super::server::level(notice.level)));
+    for (y, line) in (area.y..).zip(&lines) {
+        canvas::text(buf, area.x + 1, y, wide - 1, line, app.theme().style(super::server::level(notice.level)));
+    }
 }
 
 fn typing(app: &App, buf: &mut Buffer, area: Rect) {
@@ -99,6 +108,7 @@ fn shown(app: &App, binding: &Binding) -> (String, &'static str) {
         Action::Hold => app.hold_words(),
         Action::Play => app.play_words(),
         Action::Back => app.back_words(),
+        Action::Discard => app.discard_words(),
         _ => binding.short,
     };
     (key, words)
@@ -113,23 +123,39 @@ fn width(app: &App, binding: &Binding) -> u16 {
     canvas::cells(&key) + canvas::cells(words) + 3
 }
 
+/// What a job that has ended with an output is there for, the most useful first; the other keys come after these.
+const ON_OUTPUT: [Action; 6] =
+    [Action::Repair, Action::Pictures, Action::Ranking, Action::Play, Action::Requeue, Action::Open];
+
+/// How soon a key gives way where not all fit: the higher, the sooner.
+fn gives_way(app: &App, action: Action) -> usize {
+    let has_output = app.jobs.selected().is_some_and(|e| e.row.state.is_ended() && !e.row.outputs.is_empty());
+    if !has_output || !matches!(app.mode(), Mode::Jobs | Mode::Detail) {
+        return 0;
+    }
+    ON_OUTPUT.iter().position(|one| *one == action).unwrap_or(ON_OUTPUT.len())
+}
+
 /// As many keys as fit; the ways out and back stand last and are never the ones to go.
 fn keys_line(app: &App, buf: &mut Buffer, area: Rect, keys: &[&Binding]) {
     let theme = app.theme();
     let always = |b: &Binding| matches!(b.action, Action::Help | Action::Leave | Action::Back | Action::Start);
     let mut room = area.width.saturating_sub(keys.iter().filter(|b| always(b)).map(|b| width(app, b)).sum());
-    let mut x = area.x + 1;
-    let mut full = false;
-    for binding in keys {
-        let (key, words) = shown(app, binding);
-        let wide = width(app, binding);
-        if !always(binding) {
+    let mut by_use: Vec<_> = keys.iter().copied().filter(|b| !always(b)).collect();
+    by_use.sort_by_key(|b| gives_way(app, b.action));
+    by_use.retain({
+        let mut full = false;
+        move |b| {
+            let wide = width(app, b);
             full |= wide > room;
-            if full {
-                continue;
-            }
-            room -= wide;
+            room = room.saturating_sub(wide);
+            !full
         }
+    });
+    let fits = |b: &Binding| always(b) || by_use.iter().any(|one| one.action == b.action);
+    let mut x = area.x + 1;
+    for binding in keys.iter().filter(|b| fits(b)) {
+        let (key, words) = shown(app, binding);
         let line = [
             Span::styled(key, theme.style(Role::Strong)),
             Span::raw(" "),

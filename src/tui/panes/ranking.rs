@@ -140,7 +140,8 @@ fn about(app: &App, buf: &mut Buffer, area: Rect, row: &Ranked) {
     // A copy that is the better loop has done what is advised.
     let advised = known.filter(|_| !row.is_mended());
     facts.extend(advised.and_then(|known| known.advice.as_ref()).map(|advice| clean(advice).into_owned()));
-    facts.extend(known.and_then(|known| known.note.as_ref()).map(|note| clean(note).into_owned()));
+    let notes = known.and_then(|known| if row.repaired.is_empty() { known.notes() } else { known.note.clone() });
+    facts.extend(notes.map(|note| clean(&note).into_owned()));
     canvas::text(buf, area.x + 1, area.y + 1, wide, &facts.join(" · "), quiet);
     let copies: Vec<_> = row.repaired.iter().map(|r| format!("{}, {}", r.how, r.measurement.words())).collect();
     if !copies.is_empty() {

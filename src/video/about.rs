@@ -1,0 +1,102 @@
+//! What a file is, read from what ffmpeg prints of it.
+//!
+//! Pure: never trusts that ffmpeg says anything.
+
+/// What ffmpeg prints of the input's streams.
+#[derive(Debug, Default, PartialEq)]
+pub(super) struct About {
+    pub(super) width: u32,
+    pub(super) height: u32,
+    pub(super) fps: Option<f64>,
+    /// As ffmpeg calls it: `h264`; empty where unknown.
+    pub(super) codec: String,
+    /// The pixel format, as ffmpeg calls it: `yuv420p`; empty where unknown.
+    pub(super) pixels: String,
+    /// Luma spans 0..=255.
+    pub(super) full_range: bool,
+    /// The codec of its sound, as ffmpeg calls it: `aac`; empty where it has none.
+    pub(super) sound: String,
+}
+
+impl About {
+    /// Bits of a sample, by the pixel format's name: `yuv422p10le` has 10. No video has more than 16.
+    pub(super) fn bits(&self) -> u32 {
+        let name = self.pixels.trim_end_matches("le").trim_end_matches("be");
+        let digits = name.rsplit(|c: char| !c.is_ascii_digit()).next().unwrap_or_default();
+        // What stands behind the `p` of a planar format or of `p010`; `yuv420p` and `nv12` have 8.
+        let planar = name.strip_suffix(digits).is_some_and(|rest| rest.ends_with('p'));
+        digits.parse().ok().filter(|bits| planar && (9..=16).contains(bits)).unwrap_or(8)
+    }
+
+    /// Stored as luma and chroma, in planes.
+    pub(super) fn is_yuv(&self) -> bool {
+        self.pixels.starts_with("yuv") && self.pixels != "yuyv422"
+    }
+}
+
+/// Reads `Stream #0:0…: Video: hevc (Main), yuv420p(tv), 96x64 [SAR 1:1 DAR 3:2], 16 fps, …`.
+pub(super) fn about(words: &str) -> About {
+    let mut about = About::default();
+    let line = words.lines().map(str::trim).find(|line| line.starts_with("Stream #") && line.contains(" Video: "));
+    let sound = words.lines().map(str::trim).filter(|line| line.starts_with("Stream #"));
+    let sound = sound.filter_map(|line| line.split_once(" Audio: ")).map(|(_, sound)| sound).next();
+    let word = |text: &str| text.chars().take_while(|c| c.is_ascii_alphanumeric() || *c == '_').collect();
+    about.sound = sound.map(word).unwrap_or_default();
+    let (_, video) = line.and_then(|line| line.split_once(" Video: ")).unwrap_or_default();
+    // Commas in brackets part nothing: `yuv420p(tv, bt709), 96x64 [SAR 1:1 DAR 3:2]`.
+    let mut depth = 0_i32;
+    let parts = video.split(|c| {
+        depth += i32::from(matches!(c, '(' | '[')) - i32::from(matches!(c, ')' | ']'));
+        c == ',' && depth == 0
+    });
+    for (n, part) in parts.map(str::trim).enumerate() {
+        let letters = |c: char| c.is_ascii_alphanumeric() || c == '_';
+        let (name, more) = part.split_at(part.find(|c| !letters(c)).unwrap_or(part.len()));
+        match n {
+            0 => name.clone_into(&mut about.codec),
+            1 => {
+                name.clone_into(&mut about.pixels);
+                about.full_range = more.starts_with("(pc") || name.starts_with("yuvj");
+            }
+            _ => {}
+        }
+        let word = part.split(' ').next().unwrap_or_default();
+        if let Some((width, height)) = word.split_once('x')
+            && let (Ok(width), Ok(height), 0) = (width.parse(), height.parse(), about.width)
+        {
+            (about.width, about.height) = (width, height);
+        }
+        if let Some(fps) = part.strip_suffix(" fps") {
+            about.fps = fps.parse().ok().filter(|fps: &f64| fps.is_finite() && *fps > 0.0);
+        }
+    }
+    about
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn size_and_rate_are_read_from_what_is_said_of_the_input() {
+        let words = "Input #0\n  Stream #0:0[0x1](und): Video: hevc (Main) (hev1 / 0x31766568), \
+                     yuv420p(tv, bt709), 96x64 [SAR 1:1 DAR 3:2], 35 kb/s, 23.98 fps, 16 tbr\nOutput";
+        let (codec, pixels) = ("hevc".to_owned(), "yuv420p".to_owned());
+        let fps = Some(23.98);
+        assert_eq!(
+            about(words),
+            About { width: 96, height: 64, fps, codec, pixels, full_range: false, ..About::default() }
+        );
+        let full = about("Stream #0:0: Video: h264 (High), yuvj420p(pc, progressive), 8x8, 25 fps");
+        assert_eq!((full.pixels.as_str(), full.full_range), ("yuvj420p", true));
+        let sounds =
+            about("Stream #0:0: Video: vp9, gray\nStream #0:1(und): Audio: pcm_s16le ([1][0]), 44100 Hz, mono");
+        assert_eq!((sounds.codec.as_str(), sounds.sound.as_str(), full.sound.as_str()), ("vp9", "pcm_s16le", ""));
+        assert_eq!(about("nothing"), About::default());
+        let bits = |pixels: &str| About { pixels: pixels.to_owned(), ..About::default() }.bits();
+        assert_eq!(
+            ["yuv420p", "yuv422p10le", "yuv444p12be", "nv12", "gray", "p010le", ""].map(bits),
+            [8, 10, 12, 8, 8, 10, 8]
+        );
+    }
+}
