@@ -6,6 +6,8 @@
 //! graph whose conversion takes longest, and for all together, milliseconds of the conversion alone (graph and node
 //! classes are parsed already) and of parsing the graph's text with it; and what reading `/object_info` takes.
 
+#![allow(clippy::print_stdout, reason = "it prints what it measured")]
+
 use std::error::Error;
 use std::hint::black_box;
 use std::io::{BufRead as _, BufReader, Read as _};

@@ -3,6 +3,8 @@
 //! Faces: they know the protocol and the link, and nothing of store, servers or folders' insides.
 //! Exit codes stand in [`Code`] and in docs/verbs.md.
 
+#![allow(clippy::print_stderr, clippy::print_stdout, reason = "a face answers by printing")]
+
 mod control;
 mod history;
 

@@ -2,6 +2,7 @@
 //! itself. There is always an answer in words, within the memory that is allowed.
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "tests fail by panicking")]
+#![allow(clippy::print_stdout, reason = "what is left out is told")]
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};

@@ -11,6 +11,7 @@
     reason = "pixels are drawn with small numbers; each fault has its line in the table"
 )]
 #![allow(clippy::unwrap_used, clippy::panic, clippy::float_cmp, reason = "tests fail by panicking")]
+#![allow(clippy::print_stdout, reason = "what is left out is told")]
 
 mod judge {
     pub mod clips;

@@ -1,6 +1,7 @@
 //! The clips of `tests/media/` against their known truth, and files that nobody means well.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "tests fail by panicking")]
+#![allow(clippy::print_stdout, reason = "what is left out is told")]
 
 use std::io::Write;
 use std::path::{Path, PathBuf};

@@ -1,6 +1,7 @@
 //! Mended copies, decoded again: each frame must be the one that was meant. Needs ffmpeg, and says so where there is none.
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "tests fail by panicking")]
+#![allow(clippy::print_stdout, reason = "what is left out is told")]
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};

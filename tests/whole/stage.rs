@@ -454,7 +454,6 @@ impl Drop for Stage {
         if !until_free(&self.at(".comfytop/engine.lock")) {
             let holder = fs::read(self.at(".comfytop/engine.json")).unwrap_or_default();
             if let Some(pid) = serde_json::from_slice::<Value>(&holder).ok().and_then(|h| h["pid"].as_u64()) {
-                eprintln!("an engine did not stop: {pid}");
                 kill_stray(pid);
             }
         }
