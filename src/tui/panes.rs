@@ -85,7 +85,8 @@ pub fn draw(app: &App, buf: &mut Buffer) {
 pub fn covers(app: &App) -> Vec<Rect> {
     let help = app.help.map(|_| help::area(app));
     let menu = app.menu.as_ref().map(|menu| ranking::menu_area(menu, app.screen_size()));
-    help.into_iter().chain(menu).collect()
+    let notice = footer::notice_area(app, app.areas().footer);
+    help.into_iter().chain(menu).chain(notice).collect()
 }
 
 /// What a list is called; where not all of it is shown, with the cursor's place in it: `Jobs 12/48`.

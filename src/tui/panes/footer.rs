@@ -5,7 +5,7 @@ use ratatui::layout::Rect;
 use ratatui::style::Modifier;
 use ratatui::text::Span;
 
-use crate::protocol::Level;
+use crate::protocol::{Level, Notice};
 use crate::tui::app::App;
 use crate::tui::canvas;
 use crate::tui::keys::{Action, Binding, KEYS, Mode};
@@ -43,7 +43,20 @@ pub fn footer(app: &App, buf: &mut Buffer, area: Rect) {
 /// What was said last, while it is fresh: over the end of the line above the keys, so that none of them is hidden; over
 /// more of them where it is long and there is room.
 pub fn notice(app: &App, buf: &mut Buffer, footer: Rect) {
-    let Some(notice) = app.said().filter(|_| footer.y > 0 && footer.width > 4) else { return };
+    let Some((notice, area, lines)) = noticed(app, footer) else { return };
+    super::over::clear(buf, area);
+    for (y, line) in (area.y..).zip(&lines) {
+        canvas::text(buf, area.x + 1, y, area.width - 1, line, app.theme().style(super::server::level(notice.level)));
+    }
+}
+
+/// What it covers.
+pub fn notice_area(app: &App, footer: Rect) -> Option<Rect> {
+    noticed(app, footer).map(|(_, area, _)| area)
+}
+
+fn noticed(app: &App, footer: Rect) -> Option<(&Notice, Rect, Vec<String>)> {
+    let notice = app.said().filter(|_| footer.y > 0 && footer.width > 4)?;
     let sign = if notice.level == Level::Info { "" } else { "! " };
     let words = format!("{sign}{}", crate::text::clean(&notice.text));
     let most = match footer.y {
@@ -52,13 +65,10 @@ pub fn notice(app: &App, buf: &mut Buffer, footer: Rect) {
         29.. => 3,
     };
     let lines = canvas::wrap_within(&words, usize::from(footer.width) - 4, most);
-    let wide = lines.iter().map(|line| canvas::cells(line)).max().unwrap_or(0) + 2;
+    let width = lines.iter().map(|line| canvas::cells(line)).max().unwrap_or(0) + 2;
     let height = u16::try_from(lines.len()).unwrap_or(1);
-    let area = Rect { x: footer.right() - wide - 1, y: footer.y - height, width: wide, height };
-    super::over::clear(buf, area);
-    for (y, line) in (area.y..).zip(&lines) {
-        canvas::text(buf, area.x + 1, y, wide - 1, line, app.theme().style(super::server::level(notice.level)));
-    }
+    let area = Rect { x: footer.right().saturating_sub(width + 1), y: footer.y.saturating_sub(height), width, height };
+    Some((notice, area, lines))
 }
 
 fn typing(app: &App, buf: &mut Buffer, area: Rect) {
