@@ -5,7 +5,7 @@ use super::hub::FaceEvent;
 use super::{Driver, seat};
 use crate::config::ServerConfig;
 use crate::folder::Ending;
-use crate::job::JobId;
+use crate::job::{Attempt, JobId};
 use crate::link::VERSION;
 use crate::protocol::{Answer, Detail, FromEngine, FromFace, Hello, PROTOCOL, Request, Snapshot, Update};
 use crate::store::{FileRow, Place, StoreError};
@@ -211,8 +211,12 @@ impl Driver {
         };
         let mut slots = prompt.map(|p| p.slots).unwrap_or_default();
         for (slot, value) in &mut slots {
-            if let Some(own) = shown.and_then(|attempt| attempt.values.get(slot)) {
-                value.clone_from(own);
+            let own = |attempt: &Attempt| {
+                let seed = attempt.seed.filter(|_| slot == "seed").map(serde_json::Value::from);
+                attempt.values.get(slot).cloned().or(seed)
+            };
+            if let Some(own) = shown.and_then(own) {
+                *value = own;
             }
         }
         let minutes = job.goal.as_ref().and_then(|goal| goal.minutes);

@@ -86,40 +86,41 @@ pub fn wrap(text: &str, width: usize) -> Vec<String> {
     for paragraph in text.lines() {
         let mut line = String::new();
         let mut used = 0;
-        for word in paragraph.split_word_bounds() {
-            let wide = word.width();
-            if used > 0 && used + wide > width {
-                let mut done = std::mem::take(&mut line);
-                done.truncate(done.trim_end().len());
+        let mut add = |part: &str| {
+            if used > 0 && used + part.width() > width {
+                lines.push(std::mem::take(&mut line).trim_end().to_owned());
                 used = 0;
-                // A bracket goes with what it opens.
-                if let Some(before) = done.strip_suffix('(').filter(|before| before.ends_with(' ')) {
-                    done.truncate(before.trim_end().len());
-                    line.push('(');
-                    used = 1;
-                }
-                lines.push(done);
-                if word.trim().is_empty() {
-                    continue;
+                if part.trim().is_empty() {
+                    return;
                 }
             }
-            if wide <= width {
-                line.push_str(word);
-                used += wide;
-                continue;
-            }
-            for part in word.graphemes(true) {
-                if used > 0 && used + part.width() > width {
-                    lines.push(std::mem::take(&mut line));
-                    used = 0;
-                }
-                line.push_str(part);
-                used += part.width();
+            line.push_str(part);
+            used += part.width();
+        };
+        for word in unbroken(paragraph) {
+            // What is longer than a line is broken where it can be, or anywhere.
+            for part in if word.width() > width { word.split_word_bounds().collect() } else { vec![word] } {
+                if part.width() > width { part.graphemes(true).for_each(&mut add) } else { add(part) }
             }
         }
         lines.push(line.trim_end().to_owned());
     }
     lines
+}
+
+/// The parts of a line that stay together, spaces too: signs go with the words beside them.
+fn unbroken(line: &str) -> Vec<&str> {
+    let is_word = |part: &str| part.chars().any(char::is_alphanumeric);
+    let is_space = |part: &str| part.trim().is_empty();
+    let bounds: Vec<(usize, &str)> = line.split_word_bound_indices().collect();
+    let breaks = bounds.windows(2).filter_map(|two| {
+        let [(_, before), (at, after)] = two else { return None };
+        let may = is_space(before) || is_space(after) || is_word(before) && is_word(after);
+        may.then_some(*at)
+    });
+    let ends: Vec<usize> = breaks.chain([line.len()]).collect();
+    let starts = std::iter::once(0).chain(ends.iter().copied());
+    starts.zip(&ends).filter_map(|(start, end)| line.get(start..*end)).collect()
 }
 
 /// Writes one line of text from (x, y) on, in at most `width` cells. Returns the cells used.
@@ -250,6 +251,9 @@ mod tests {
         assert_eq!(wrap("abcdefgh ij", 4), ["abcd", "efgh", "ij"]);
         assert_eq!(wrap("a\n\nb", 4), ["a", "", "b"]);
         assert_eq!(wrap("install it (Debian)", 13), ["install it", "(Debian)"]);
+        assert_eq!(wrap("bold: to it · thin: to", 18), ["bold: to it ·", "thin: to"]);
+        assert_eq!(wrap("in outputs/a-b.mp4", 9), ["in", "outputs/a", "-b.mp4"]);
+        assert_eq!(wrap("歩く人が海辺を", 6), ["歩く人", "が海辺", "を"]);
     }
 
     #[test]

@@ -48,6 +48,8 @@ fn a_gate_that_fails_twice_passes_at_the_third_try() {
     let show = stage.show(1);
     assert!(show.contains("until loops: passed at try 3 of 4"), "{show}");
     assert_eq!(show.matches(" outputs/again").count(), 3, "the others stay: {show}");
+    let mut slots = show.lines().map(|line| line.split_whitespace().collect::<Vec<_>>());
+    assert!(slots.any(|line| line == ["seed", "2"]), "that of the attempt that counts: {show}");
     assert_eq!(stage.run(&["wait", "1"]).code, 0);
     let log = stage.run(&["log", "1"]).well();
     assert!(log.contains("another try is made") && log.contains("try 2 of 4; the one before jumps"), "{log}");

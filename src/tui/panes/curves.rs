@@ -5,6 +5,7 @@
 use ratatui::text::Span;
 
 use crate::protocol::Look;
+use crate::tui::canvas;
 use crate::tui::theme::{Role, Theme};
 
 /// Rows of the picture.
@@ -59,13 +60,16 @@ pub fn lines(look: &Look, room: usize, theme: Theme) -> Vec<Vec<Span<'static>>> 
     }
     let axis: String = (0..width).map(|x| if x == start && start > 0 || x == end { '▲' } else { '─' }).collect();
     lines.push(vec![Span::styled(format!("    └{axis}"), theme.style(Role::Quiet))]);
-    let mut words = format!("     {frames} frames · bold: to the first frame · thin: to the one before");
-    if look.measurement.best_cut.is_some() {
+    let words = format!("{frames} frames · bold: to the first frame · thin: to the one before");
+    let words = if look.measurement.best_cut.is_some() {
         let parts = [(cut.drop_start, "first"), (cut.drop_end, "last")];
         let parts: Vec<_> = parts.iter().filter(|(n, _)| *n > 0).map(|(n, place)| format!("{place} {n}")).collect();
-        words = format!("     best cut ▲ without the {} · {}", parts.join(" and the "), words.trim_start());
-    }
-    lines.push(vec![Span::styled(words, theme.style(Role::Quiet))]);
+        format!("best cut ▲ without the {} · {words}", parts.join(" and the "))
+    } else {
+        words
+    };
+    let legend = canvas::wrap(&words, room.saturating_sub(SCALE)).into_iter();
+    lines.extend(legend.map(|line| vec![Span::styled(format!("     {line}"), theme.style(Role::Quiet))]));
     lines
 }
 
@@ -146,12 +150,14 @@ mod tests {
         let clip = look((0..33).map(|n| 1.0 - f64::from(n) / 50.0).collect(), Some(Cut { drop_start: 0, drop_end: 4 }));
         for room in 21..140 {
             let rows = shown(&clip, room);
-            assert_eq!(rows.len(), ROWS + 2);
+            assert!(rows.iter().all(|row| row.chars().count() <= room), "{room}: {rows:#?}");
             assert!(
                 rows[..=ROWS].iter().all(|row| row.chars().count() == room.min(WIDEST + SCALE)),
                 "{room}: {rows:#?}"
             );
-            assert!(rows[ROWS].contains('▲') && rows[ROWS + 1].contains("the last 4"), "{rows:#?}");
+            let legend = rows[ROWS + 1..].iter().map(|row| row.trim()).collect::<Vec<_>>().join(" ");
+            assert!(rows[ROWS].contains('▲') && legend.contains("the last 4"), "{rows:#?}");
+            assert!(legend.ends_with("thin: to the one before"), "{legend}");
         }
         assert!(shown(&clip, 20).is_empty());
         assert!(shown(&look(vec![1.0], None), 80).is_empty());
@@ -160,6 +166,6 @@ mod tests {
     #[test]
     fn a_curve_outside_of_the_scale_is_drawn_at_its_edge() {
         let rows = shown(&look(vec![1.0, f64::NAN, -3.0, 7.0], None), 40);
-        assert_eq!(rows.len(), ROWS + 2);
+        assert_eq!(rows.len(), ROWS + 3);
     }
 }
