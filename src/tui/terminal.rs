@@ -372,6 +372,7 @@ impl Screen {
     fn send_pictures(&mut self) -> io::Result<()> {
         loop {
             let now = Instant::now();
+            self.link.expire(now);
             if !self.tty.is_flushed() || !self.ready_in(now).is_zero() {
                 return Ok(());
             }
