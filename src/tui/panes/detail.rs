@@ -400,9 +400,7 @@ fn verdict(page: &mut Page<'_>, known: &Measurement) {
     numbers.extend(known.motion_ratio.map(|ratio| format!("motion {ratio:.2} steps")));
     numbers.extend(known.luma_step.map(|step| format!("light {step:+.1}")));
     numbers.extend(known.chroma_step.map(|step| format!("colour {step:.1}")));
-    if !numbers.is_empty() {
-        page.text("seam", &numbers.join(" · "), Role::Quiet);
-    }
+    page.parts("seam", &numbers, Role::Quiet);
 }
 
 /// The curves of the main output, and what is said of the others.
