@@ -26,6 +26,8 @@ mod about;
 mod animated;
 pub mod apart;
 mod boxes;
+mod durations;
+mod encoder;
 mod ffmpeg;
 mod h264;
 mod images;

@@ -11,6 +11,9 @@ use comfytop::verdict::{Cut, Measurement, Repair, Rgb, Thresholds, Verdict};
 use comfytop::video::repair::{self, RepairError};
 use comfytop::video::{Limits, examine};
 
+#[path = "repair/durations.rs"]
+mod durations;
+
 const SIZE: (usize, usize) = (160, 288);
 
 fn media(name: &str) -> PathBuf {

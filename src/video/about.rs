@@ -8,6 +8,8 @@ pub(super) struct About {
     pub(super) width: u32,
     pub(super) height: u32,
     pub(super) fps: Option<f64>,
+    /// Its frames come at another mean rate than at most of its times: ffmpeg takes the latter for its rate.
+    pub(super) uneven: bool,
     /// As ffmpeg calls it: `h264`; empty where unknown.
     pub(super) codec: String,
     /// The pixel format, as ffmpeg calls it: `yuv420p`; empty where unknown.
@@ -49,6 +51,7 @@ pub(super) fn about(words: &str) -> About {
         depth += i32::from(matches!(c, '(' | '[')) - i32::from(matches!(c, ')' | ']'));
         c == ',' && depth == 0
     });
+    let mut ticks = None;
     for (n, part) in parts.map(str::trim).enumerate() {
         let letters = |c: char| c.is_ascii_alphanumeric() || c == '_';
         let (name, more) = part.split_at(part.find(|c| !letters(c)).unwrap_or(part.len()));
@@ -69,7 +72,12 @@ pub(super) fn about(words: &str) -> About {
         if let Some(fps) = part.strip_suffix(" fps") {
             about.fps = fps.parse().ok().filter(|fps: &f64| fps.is_finite() && *fps > 0.0);
         }
+        if let Some(rate) = part.strip_suffix(" tbr") {
+            let (rate, unit) = rate.strip_suffix('k').map_or((rate, 1.0), |rate| (rate, 1000.0));
+            ticks = rate.parse().ok().map(|rate: f64| rate * unit);
+        }
     }
+    about.uneven = about.fps.zip(ticks).is_some_and(|(mean, ticks)| (ticks / mean - 1.0).abs() > 0.01);
     about
 }
 
@@ -80,15 +88,12 @@ mod tests {
     #[test]
     fn size_and_rate_are_read_from_what_is_said_of_the_input() {
         let words = "Input #0\n  Stream #0:0[0x1](und): Video: hevc (Main) (hev1 / 0x31766568), \
-                     yuv420p(tv, bt709), 96x64 [SAR 1:1 DAR 3:2], 35 kb/s, 23.98 fps, 16 tbr\nOutput";
+                     yuv420p(tv, bt709), 96x64 [SAR 1:1 DAR 3:2], 35 kb/s, 23.98 fps, 1k tbr, 90k tbn\nOutput";
         let (codec, pixels) = ("hevc".to_owned(), "yuv420p".to_owned());
         let fps = Some(23.98);
-        assert_eq!(
-            about(words),
-            About { width: 96, height: 64, fps, codec, pixels, full_range: false, ..About::default() }
-        );
-        let full = about("Stream #0:0: Video: h264 (High), yuvj420p(pc, progressive), 8x8, 25 fps");
-        assert_eq!((full.pixels.as_str(), full.full_range), ("yuvj420p", true));
+        assert_eq!(about(words), About { width: 96, height: 64, fps, codec, pixels, uneven: true, ..About::default() });
+        let full = about("Stream #0:0: Video: h264 (High), yuvj420p(pc, progressive), 8x8, 25 fps, 25 tbr");
+        assert_eq!((full.pixels.as_str(), full.full_range, full.uneven), ("yuvj420p", true, false));
         let sounds =
             about("Stream #0:0: Video: vp9, gray\nStream #0:1(und): Audio: pcm_s16le ([1][0]), 44100 Hz, mono");
         assert_eq!((sounds.codec.as_str(), sounds.sound.as_str(), full.sound.as_str()), ("vp9", "pcm_s16le", ""));

@@ -10,8 +10,10 @@ use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
 use super::about::About;
+use super::durations::{self, Pace};
+use super::encoder::Encoder;
 use super::ffmpeg::Input;
-use super::sound::Sound;
+use super::sound::{self, Sound};
 use super::{Budget, Kind, Limits, VideoError, animated, ffmpeg, last_and_first, texts};
 use crate::verdict::{Cut, Measurement, Ramp, Repair, ramp};
 
@@ -81,7 +83,7 @@ pub(super) fn repair_again(
     };
     let span = how.span(known);
     let sound = Sound::of(path, &about, span.clone(), known.frames, limits)?;
-    let filter = match (how, span) {
+    let filter = match (how, &span) {
         (Repair::Level, _) => {
             let (last, first) = last_and_first(path, limits)?;
             level(&ramp(&first, &last), known.frames, &about)
@@ -92,13 +94,16 @@ pub(super) fn repair_again(
     let ending = path.extension().unwrap_or_default().to_string_lossy().to_ascii_lowercase();
     let encoder = Encoder::near(&about, &ending);
     // Where no frame is left out in between the time between frames stays, which may vary. Else they are numbered anew: what
-    // is left out must not leave a gap.
-    let keeps_time = how.span(known).is_some() && !matches!(encoder.codec, "gif" | "apng" | animated::ENCODER);
-    let times = match &sound {
-        _ if !keeps_time => "round(N/FRAME_RATE/TB)",
+    // is left out must not leave a gap. The frames of an animated image get their durations afterwards.
+    let keeps_time = span.is_some() && !encoder.is_image();
+    let pace = if encoder.is_image() { Pace::of(path).map_err(VideoError::from)? } else { None };
+    let mean = known.fps.filter(|_| about.uneven && !keeps_time && !encoder.is_image());
+    let times = match (&sound, mean) {
+        (_, Some(fps)) => format!("round(N/{fps:.6}/TB)"),
+        _ if !keeps_time => "round(N/FRAME_RATE/TB)".to_owned(),
         // Sound that is not touched, either.
-        Sound::Copied => "PTS",
-        Sound::None | Sound::Cut(_) => "PTS-STARTPTS",
+        (Sound::Copied, _) => "PTS".to_owned(),
+        (Sound::None | Sound::Cut(_), _) => "PTS-STARTPTS".to_owned(),
     };
     // What is handed over as RGBA takes less room so, where many frames are held at once.
     let smaller = if is_webp { format!("format={},", about.pixels) } else { String::new() };
@@ -108,8 +113,18 @@ pub(super) fn repair_again(
     }
     filter.push_str("[out]");
     filter.push_str(&sound.filter());
-    let mut arguments = encoder.arguments(&about, keeps_time);
+    let loops = pace.as_ref().map_or(Some(0), |pace| pace.loops);
+    let mut arguments = encoder.arguments(&about, keeps_time || mean.is_some(), loops);
     arguments.extend(sound.arguments(&about.sound, &ending));
+    let seconds = match (&sound, &span, mean) {
+        // ffmpeg knows it from the rate.
+        _ if !about.uneven || encoder.is_image() => None,
+        (Sound::Cut(range), ..) => Some(range.end - range.start),
+        (_, Some(span), _) => Some(sound::seconds(path, span, limits)?).map(|range| range.end - range.start),
+        #[expect(clippy::cast_precision_loss, reason = "a count of frames is far below 2^52")]
+        (_, None, fps) => fps.map(|fps| frames as f64 / fps),
+    };
+    arguments.extend(seconds.into_iter().flat_map(|seconds| Encoder::until(frames, seconds)));
 
     sweep(path, limits);
     let part = beside(path, &format!(".{}.part", how.word()), true, 0);
@@ -134,7 +149,12 @@ pub(super) fn repair_again(
             })?;
         }
         let written = super::measure(&part, limits)?.frames;
-        if written == frames { Ok(()) } else { Err(RepairError::Miscounted { written, frames }) }
+        if written != frames {
+            return Err(RepairError::Miscounted { written, frames });
+        }
+        let each = pace.map(|pace| pace.of_copy(span.as_ref(), known.frames, frames));
+        each.map_or(Ok(()), |each| durations::write(&part, &each))
+            .map_err(|source| RepairError::Write { path: part.clone(), source })
     });
     if let Err(error) = named {
         let _ = std::fs::remove_file(&part);
@@ -292,57 +312,6 @@ fn level(ramp: &Ramp, frames: u64, about: &About) -> String {
         chroma("cb", ramp.chroma[0]),
         chroma("cr", ramp.chroma[1])
     )
-}
-
-/// What a copy is written with.
-struct Encoder {
-    codec: &'static str,
-    quality: &'static [&'static str],
-}
-
-impl Encoder {
-    /// The source's own codec where ffmpeg has a writer for it, so good that nobody sees the second compression.
-    fn near(about: &About, ending: &str) -> Self {
-        let (codec, quality): (_, &[_]) = match about.codec.as_str() {
-            "hevc" => ("libx265", &["-crf", "16", "-tag:v", "hvc1", "-x265-params", "log-level=error"]),
-            "vp9" | "vp8" => ("libvpx-vp9", &["-crf", "18", "-b:v", "0"]),
-            "av1" => ("libaom-av1", &["-crf", "18", "-b:v", "0", "-cpu-used", "6"]),
-            "prores" => ("prores_ks", &["-profile:v", "3"]),
-            "ffv1" => ("ffv1", &[]),
-            "gif" => ("gif", &[]),
-            "apng" => ("apng", &["-plays", "0"]),
-            "webp" if about.pixels == "bgra" => (animated::ENCODER, &["-loop", "0", "-lossless", "1"]),
-            "webp" => (animated::ENCODER, &["-loop", "0", "-quality", "92"]),
-            _ if ending == "webm" => ("libvpx-vp9", &["-crf", "18", "-b:v", "0"]),
-            _ if ending == "gif" => ("gif", &[]),
-            _ => ("libx264", &["-crf", "14"]),
-        };
-        Self { codec, quality }
-    }
-
-    /// `timed`: frames may come at any time, not only at multiples of the rate.
-    fn arguments(&self, about: &About, timed: bool) -> Vec<String> {
-        let mut arguments = vec!["-map", "[out]", "-fps_mode", "passthrough", "-c:v", self.codec];
-        arguments.extend(self.quality);
-        if !about.pixels.is_empty() && self.codec != "gif" {
-            arguments.extend(["-pix_fmt", about.pixels.as_str()]);
-        }
-        if timed {
-            arguments.extend(["-enc_time_base", "1/90000"]);
-        }
-        // An animated PNG is one by its bytes, whatever its name says, and so is a WebP.
-        match self.codec {
-            "apng" => arguments.extend(["-f", "apng"]),
-            animated::ENCODER => arguments.extend(["-f", "webp"]),
-            _ => {}
-        }
-        // ComfyUI's prompt and workflow are tags that mp4 does not know.
-        arguments.extend(["-map_metadata", "0"]);
-        if !matches!(self.codec, "gif" | "apng" | animated::ENCODER) {
-            arguments.extend(["-movflags", "+faststart+use_metadata_tags"]);
-        }
-        arguments.into_iter().map(str::to_owned).collect()
-    }
 }
 
 #[cfg(test)]

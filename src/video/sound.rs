@@ -36,7 +36,7 @@ impl Sound {
         Ok(match span {
             Some(_) if about.sound.is_empty() => Self::None,
             Some(span) if span == (0..frames) => Self::Copied,
-            Some(span) => Self::Cut(seconds(&times(path, limits)?, &span)),
+            Some(span) => Self::Cut(seconds(path, &span, limits)?),
             None => Self::None,
         })
     }
@@ -67,6 +67,14 @@ impl Sound {
     }
 }
 
+/// From the first frame of a span to the one behind it, as [`times`].
+///
+/// # Errors
+/// Where ffmpeg does not tell.
+pub(super) fn seconds(path: &Path, span: &Range<u64>, limits: &Limits) -> Result<Range<f64>, VideoError> {
+    Ok(between(&times(path, limits)?, span))
+}
+
 /// When each frame is shown, seconds, on the clock that the sound goes by as well.
 fn times(path: &Path, limits: &Limits) -> Result<Vec<f64>, VideoError> {
     let budget = Budget::new(limits);
@@ -90,7 +98,7 @@ fn shown_at(line: &str) -> Option<f64> {
 }
 
 /// From the first frame of a span to the one behind it; the last of a clip is taken to be as long as the one before.
-fn seconds(times: &[f64], span: &Range<u64>) -> Range<f64> {
+fn between(times: &[f64], span: &Range<u64>) -> Range<f64> {
     let at = |frame: u64| usize::try_from(frame).ok().and_then(|frame| times.get(frame)).copied();
     let last = times.last().copied().unwrap_or_default();
     let step = times.len().checked_sub(2).and_then(|n| times.get(n)).map_or(0.0, |before| last - before);
@@ -104,8 +112,8 @@ mod tests {
     #[test]
     fn a_span_ends_where_the_next_frame_begins() {
         let times = [0.0, 0.1, 0.3, 0.4];
-        assert_eq!(seconds(&times, &(1..3)), 0.1..0.4);
-        assert_eq!(seconds(&times, &(2..4)), 0.3..0.5);
+        assert_eq!(between(&times, &(1..3)), 0.1..0.4);
+        assert_eq!(between(&times, &(2..4)), 0.3..0.5);
         assert_eq!(shown_at("0,      45000,      45000,     5625,       64, 0x53e3f2d1"), Some(0.5));
         assert_eq!(shown_at("#tb 0: 1/90000"), None);
     }

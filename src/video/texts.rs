@@ -145,7 +145,7 @@ fn about([a, b, c, d, kind @ ..]: [u8; 8]) -> ([u8; 4], u64) {
 }
 
 /// False at the end of the file.
-fn fills(file: &mut impl Read, buffer: &mut [u8]) -> io::Result<bool> {
+pub(super) fn fills(file: &mut impl Read, buffer: &mut [u8]) -> io::Result<bool> {
     match file.read_exact(buffer) {
         Ok(()) => Ok(true),
         Err(error) if error.kind() == ErrorKind::UnexpectedEof => Ok(false),
