@@ -26,6 +26,7 @@ mod about;
 mod animated;
 pub mod apart;
 mod boxes;
+mod clock;
 mod durations;
 mod encoder;
 mod ffmpeg;

@@ -10,10 +10,11 @@ use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
 use super::about::About;
+use super::clock::Clock;
 use super::durations::{self, Pace};
 use super::encoder::Encoder;
 use super::ffmpeg::Input;
-use super::sound::{self, Sound};
+use super::sound::Sound;
 use super::{Budget, Kind, Limits, VideoError, animated, ffmpeg, last_and_first, texts};
 use crate::verdict::{Cut, Measurement, Ramp, Repair, ramp};
 
@@ -82,7 +83,6 @@ pub(super) fn repair_again(
         ffmpeg::look(path, limits)?.ok_or(RepairError::NoFfmpeg)?
     };
     let span = how.span(known);
-    let sound = Sound::of(path, &about, span.clone(), known.frames, limits)?;
     let filter = match (how, &span) {
         (Repair::Level, _) => {
             let (last, first) = last_and_first(path, limits)?;
@@ -93,13 +93,19 @@ pub(super) fn repair_again(
     };
     let ending = path.extension().unwrap_or_default().to_string_lossy().to_ascii_lowercase();
     let encoder = Encoder::near(&about, &ending);
+    let (clock, pace) = if encoder.is_image() {
+        (None, Pace::of(path).map_err(VideoError::from)?)
+    } else {
+        (Some(Clock::of(path, limits)?), None)
+    };
+    let sound = Sound::of(&about, span.as_ref(), known.frames, clock.as_ref());
     // Where no frame is left out in between the time between frames stays, which may vary. Else they are numbered anew: what
     // is left out must not leave a gap. The frames of an animated image get their durations afterwards.
-    let keeps_time = span.is_some() && !encoder.is_image();
-    let pace = if encoder.is_image() { Pace::of(path).map_err(VideoError::from)? } else { None };
-    let mean = known.fps.filter(|_| about.uneven && !keeps_time && !encoder.is_image());
-    let times = match (&sound, mean) {
-        (_, Some(fps)) => format!("round(N/{fps:.6}/TB)"),
+    let keeps_time = span.is_some() && clock.is_some();
+    let uneven = clock.as_ref().filter(|clock| about.uneven || clock.is_uneven());
+    let step = uneven.and_then(Clock::step).filter(|_| !keeps_time);
+    let times = match (&sound, step) {
+        (_, Some(step)) => format!("round(N*{step:.9}/TB)"),
         _ if !keeps_time => "round(N/FRAME_RATE/TB)".to_owned(),
         // Sound that is not touched, either.
         (Sound::Copied, _) => "PTS".to_owned(),
@@ -114,16 +120,14 @@ pub(super) fn repair_again(
     filter.push_str("[out]");
     filter.push_str(&sound.filter());
     let loops = pace.as_ref().map_or(Some(0), |pace| pace.loops);
-    let mut arguments = encoder.arguments(&about, keeps_time || mean.is_some(), loops);
+    let mut arguments = encoder.arguments(&about, keeps_time || step.is_some(), loops);
     arguments.extend(sound.arguments(&about.sound, &ending));
-    let seconds = match (&sound, &span, mean) {
-        // ffmpeg knows it from the rate.
-        _ if !about.uneven || encoder.is_image() => None,
-        (Sound::Cut(range), ..) => Some(range.end - range.start),
-        (_, Some(span), _) => Some(sound::seconds(path, span, limits)?).map(|range| range.end - range.start),
+    // Else ffmpeg knows it from the rate.
+    let seconds = uneven.and_then(|clock| match &span {
+        Some(span) => Some(clock.seconds(span)).map(|range| range.end - range.start),
         #[expect(clippy::cast_precision_loss, reason = "a count of frames is far below 2^52")]
-        (_, None, fps) => fps.map(|fps| frames as f64 / fps),
-    };
+        None => step.map(|step| frames as f64 * step),
+    });
     arguments.extend(seconds.into_iter().flat_map(|seconds| Encoder::until(frames, seconds)));
 
     sweep(path, limits);

@@ -3,12 +3,10 @@
 //! It goes along where the copy shows a span of frames in their own time: cut to that span by the times of the frames
 //! themselves, which may vary. Only its first track is taken.
 
-use std::io::{BufRead, BufReader};
 use std::ops::Range;
-use std::path::Path;
 
 use super::about::About;
-use super::{Budget, Limits, VideoError, ffmpeg};
+use super::clock::Clock;
 
 /// What becomes of it.
 #[derive(Debug, PartialEq)]
@@ -23,22 +21,12 @@ pub(super) enum Sound {
 
 impl Sound {
     /// Of a copy that shows this span of the clip's frames.
-    ///
-    /// # Errors
-    /// Where ffmpeg does not tell when the frames are shown.
-    pub(super) fn of(
-        path: &Path,
-        about: &About,
-        span: Option<Range<u64>>,
-        frames: u64,
-        limits: &Limits,
-    ) -> Result<Self, VideoError> {
-        Ok(match span {
-            Some(_) if about.sound.is_empty() => Self::None,
-            Some(span) if span == (0..frames) => Self::Copied,
-            Some(span) => Self::Cut(seconds(path, &span, limits)?),
-            None => Self::None,
-        })
+    pub(super) fn of(about: &About, span: Option<&Range<u64>>, frames: u64, clock: Option<&Clock>) -> Self {
+        match (span, clock) {
+            (Some(span), Some(_)) if !about.sound.is_empty() && *span == (0..frames) => Self::Copied,
+            (Some(span), Some(clock)) if !about.sound.is_empty() => Self::Cut(clock.seconds(span)),
+            _ => Self::None,
+        }
     }
 
     /// What stands in the filter graph for it, behind the pictures' part.
@@ -67,56 +55,9 @@ impl Sound {
     }
 }
 
-/// From the first frame of a span to the one behind it, as [`times`].
-///
-/// # Errors
-/// Where ffmpeg does not tell.
-pub(super) fn seconds(path: &Path, span: &Range<u64>, limits: &Limits) -> Result<Range<f64>, VideoError> {
-    Ok(between(&times(path, limits)?, span))
-}
-
-/// When each frame is shown, seconds, on the clock that the sound goes by as well.
-fn times(path: &Path, limits: &Limits) -> Result<Vec<f64>, VideoError> {
-    let budget = Budget::new(limits);
-    let most = usize::try_from(limits.frames).unwrap_or(usize::MAX);
-    let told = "[0:v:0]scale=8:8:flags=neighbor,format=gray[small]";
-    let rest = ["-map", "[small]", "-fps_mode", "passthrough", "-enc_time_base", "1/90000", "-f", "framecrc", "-"];
-    let output = ["-filter_complex", told].into_iter().chain(rest).collect::<Vec<_>>();
-    let run = ffmpeg::run(path, &output, &budget, move |stdout| {
-        let lines = BufReader::new(stdout).lines().map_while(Result::ok);
-        lines.filter_map(|line| shown_at(&line)).take(most).collect::<Vec<_>>()
-    })?;
-    let run = run.ok_or_else(|| VideoError::Ffmpeg("there is no ffmpeg any more".to_owned()))?;
-    run.check(run.result.len() as u64)?;
-    Ok(run.result)
-}
-
-/// `0,       5625,       5625,     5625,       64, 0x53e3f2d1` of ffmpeg's `framecrc`: stream, dts, pts, …
-fn shown_at(line: &str) -> Option<f64> {
-    let ticks: f64 = line.strip_prefix("0,")?.split(',').nth(1)?.trim().parse().ok()?;
-    Some(ticks / 90000.0)
-}
-
-/// From the first frame of a span to the one behind it; the last of a clip is taken to be as long as the one before.
-fn between(times: &[f64], span: &Range<u64>) -> Range<f64> {
-    let at = |frame: u64| usize::try_from(frame).ok().and_then(|frame| times.get(frame)).copied();
-    let last = times.last().copied().unwrap_or_default();
-    let step = times.len().checked_sub(2).and_then(|n| times.get(n)).map_or(0.0, |before| last - before);
-    at(span.start).unwrap_or(last)..at(span.end).unwrap_or(last + step)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn a_span_ends_where_the_next_frame_begins() {
-        let times = [0.0, 0.1, 0.3, 0.4];
-        assert_eq!(between(&times, &(1..3)), 0.1..0.4);
-        assert_eq!(between(&times, &(2..4)), 0.3..0.5);
-        assert_eq!(shown_at("0,      45000,      45000,     5625,       64, 0x53e3f2d1"), Some(0.5));
-        assert_eq!(shown_at("#tb 0: 1/90000"), None);
-    }
 
     #[test]
     fn a_codec_stays_what_it_is() {

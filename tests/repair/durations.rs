@@ -207,3 +207,18 @@ fn a_clip_of_frames_that_come_unevenly_keeps_their_times_or_its_mean_speed() {
     let expected = (0..48).map(|n| (f64::from(n) * mean).round() as u32);
     assert!(back.len() == 48 && back.iter().zip(expected).all(|(a, b)| a.abs_diff(b) <= 1), "{back:?} not {mean}");
 }
+
+/// A `WebM` does not say its mean rate.
+#[test]
+fn a_clip_that_does_not_say_its_mean_rate_keeps_it() {
+    if !has_ffmpeg() || !String::from_utf8(ffmpeg(&["-encoders"])).unwrap().contains("libvpx-vp9") {
+        return;
+    }
+    let folder = tempfile::tempdir().unwrap();
+    let (uneven, clip) = (uneven_clip(folder.path()), folder.path().join("clip.webm"));
+    let vp9 = ["-fps_mode", "passthrough", "-enc_time_base", "1/1000", "-c:v", "libvpx-vp9", "-cpu-used", "8"];
+    ffmpeg(&[&["-i", uneven.to_str().unwrap()], &vp9[..], &[clip.to_str().unwrap()]].concat());
+    let known = known(&clip);
+    let back = shown(&repair(&clip, Repair::Boomerang, &known, &Limits::default()).unwrap());
+    assert!(back.len() == 48 && back[47].abs_diff(47 * 75) <= 2, "{back:?}");
+}
