@@ -506,8 +506,8 @@ impl Driver {
                 self.measuring.push_back(Measuring { job, outputs, repair });
                 self.measure_next();
             }
-            Effect::Discard { job, attempt, files } => self.shift(job, attempt, files, Folder::discard),
-            Effect::BringBack { job, attempt, files } => self.shift(job, attempt, files, Folder::bring_back),
+            Effect::Discard { job, attempt, files } => self.shift(job, attempt, files, true),
+            Effect::BringBack { job, attempt, files } => self.shift(job, attempt, files, false),
             Effect::Reconnect { server } => {
                 if let Some(end) = self.servers.get(server) {
                     let _ = end.orders.send(Order::Reconnect);

@@ -191,6 +191,8 @@ pub struct State {
     takings: u64,
     /// How often servers were asked where prompts are.
     looks: u64,
+    /// Of attempts whose files are being moved.
+    marked_before: HashMap<(JobId, u32), marks::Before>,
     /// Deleted by a person, unless a file of theirs is there after all.
     deleted: HashSet<JobId>,
     /// The latest time that was told.
@@ -317,6 +319,7 @@ impl State {
             sent: HashMap::new(),
             takings: 0,
             looks: 0,
+            marked_before: HashMap::new(),
             deleted: HashSet::new(),
             clock: now,
             collecting: HashSet::new(),
@@ -388,7 +391,9 @@ impl State {
             Input::Posted { server, job, prompt_id, result } => self.posted(server, job, &prompt_id, result, now),
             Input::Collected { job, prompt_id, result } => self.collected(job, &prompt_id, result, now),
             Input::Measured { job, measurement, repaired } => self.measured(job, measurement, repaired, now),
-            Input::Discarded { job, attempt, files, trouble } => self.discarded(job, attempt, files, trouble, now),
+            Input::Discarded { job, attempt, files, trouble, blocked } => {
+                self.discarded(job, attempt, files, trouble, blocked, now);
+            }
             Input::Repaired { ask, job, attempt, result } => self.repaired(ask, job, attempt, result, now),
             Input::Ask { ask, request } => self.asked(ask, request, now),
             Input::Dashboard { here } => self.dashboard(here, now),

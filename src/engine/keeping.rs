@@ -2,6 +2,7 @@
 //!
 //! Beside the engine's own thread; each ends in one input for the core.
 
+use std::io::ErrorKind;
 use std::sync::Arc;
 
 use super::core::{Effect, Input};
@@ -84,22 +85,91 @@ impl Driver {
         }
     }
 
-    /// Moves the files of an attempt out of the way, or back.
-    pub(super) fn shift(&mut self, job: JobId, attempt: u32, files: Vec<String>, how: Shift) {
+    /// Moves the files of an attempt out of the way, or back: all that are there, or none.
+    pub(super) fn shift(&mut self, job: JobId, attempt: u32, files: Vec<String>, away: bool) {
         let (folder, events) = (Arc::clone(&self.folder), self.events.clone());
         tokio::spawn(async move {
-            let moved = errands::blocking(move || {
-                let (mut moved, mut trouble) = (Vec::new(), None);
-                for file in files {
-                    match how(&folder, &file, &format!("{:06}-{attempt}", job.0)) {
-                        Ok(to) => moved.push((file, to)),
-                        Err(error) => trouble = Some(format!("{file} can't be moved: {error}")),
-                    }
-                }
-                (moved, trouble)
-            });
-            let (files, trouble) = moved.await.unwrap_or_else(|why| (Vec::new(), Some(why)));
-            let _ = events.send(Event::Input(Input::Discarded { job, attempt, files, trouble }));
+            let mark = format!("{:06}-{attempt}", job.0);
+            let shifted = errands::blocking(move || shift_all(&folder, files, &mark, away)).await;
+            let Shifted { moved: files, trouble, blocked } =
+                shifted.unwrap_or_else(|why| Shifted { trouble: Some(why), ..Shifted::default() });
+            let _ = events.send(Event::Input(Input::Discarded { job, attempt, files, trouble, blocked }));
         });
+    }
+}
+
+/// What came of a move.
+#[derive(Debug, Default, PartialEq)]
+struct Shifted {
+    /// From, to.
+    moved: Vec<(String, String)>,
+    trouble: Option<String>,
+    /// One that is there could not be moved, so none was: what lies here is what could not be moved back.
+    blocked: bool,
+}
+
+fn shift_all(folder: &Folder, files: Vec<String>, mark: &str, away: bool) -> Shifted {
+    let (shift, undo): (Shift, Shift) =
+        if away { (Folder::discard, Folder::bring_back) } else { (Folder::bring_back, Folder::discard) };
+    let mut shifted = Shifted::default();
+    for file in files {
+        match shift(folder, &file, mark) {
+            Ok(to) => shifted.moved.push((file, to)),
+            Err(error) if error.kind() == ErrorKind::NotFound => {
+                shifted.trouble = Some(format!("{file} is gone"));
+            }
+            Err(error) => {
+                shifted.trouble = Some(match error.kind() {
+                    // It says which, and what to do.
+                    ErrorKind::AlreadyExists => error.to_string(),
+                    _ => format!("{file} can't be moved: {error}"),
+                });
+                shifted.blocked = true;
+                shifted.moved.retain(|(_, to)| undo(folder, to, mark).is_err());
+                break;
+            }
+        }
+    }
+    shifted
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use super::*;
+
+    #[test]
+    fn all_files_of_an_attempt_are_moved_or_none() {
+        let dir = tempfile::tempdir().expect("a temporary folder");
+        let folder = Folder::with(dir.path(), &[], Path::new("outputs"), None).expect("a folder");
+        std::fs::create_dir_all(dir.path().join("outputs/.discarded")).expect("made");
+        let read = |path: &str| std::fs::read_to_string(folder.resolve(path)).unwrap_or_default();
+        let write = |path: &str, text: &str| std::fs::write(folder.resolve(path), text).expect("written");
+        let out = ["outputs/a.mp4", "outputs/a-cut.mp4"].map(str::to_owned).to_vec();
+        let away = ["outputs/.discarded/7-1-a.mp4", "outputs/.discarded/7-1-a-cut.mp4"].map(str::to_owned).to_vec();
+        write(&out[0], "a");
+        write(&out[1], "a-cut");
+        // Another's file has the name of the second.
+        write(&away[1], "another's");
+        let shifted = shift_all(&folder, out.clone(), "7-1", true);
+        let told = "outputs/.discarded/7-1-a-cut.mp4 is in the way: rename it or move it elsewhere, then try again";
+        assert_eq!(shifted, Shifted { moved: Vec::new(), trouble: Some(told.to_owned()), blocked: true });
+        assert_eq!([&out[0], &out[1], &away[0], &away[1]].map(|path| read(path)), ["a", "a-cut", "", "another's"]);
+        std::fs::remove_file(folder.resolve(&away[1])).expect("removed");
+        let shifted = shift_all(&folder, out.clone(), "7-1", true);
+        assert!(shifted.trouble.is_none() && shifted.moved.len() == 2, "{shifted:?}");
+        // The way back.
+        write(&out[1], "another's");
+        let shifted = shift_all(&folder, away.clone(), "7-1", false);
+        let told = "outputs/a-cut.mp4 is in the way: rename it or move it elsewhere, then try again";
+        assert_eq!(shifted, Shifted { moved: Vec::new(), trouble: Some(told.to_owned()), blocked: true });
+        assert_eq!([&out[0], &out[1], &away[0], &away[1]].map(|path| read(path)), ["", "another's", "a", "a-cut"]);
+        // One that is gone keeps nobody from moving the other.
+        std::fs::remove_file(folder.resolve(&out[1])).expect("removed");
+        std::fs::remove_file(folder.resolve(&away[1])).expect("removed");
+        let shifted = shift_all(&folder, away.clone(), "7-1", false);
+        assert_eq!(shifted.moved, [(away[0].clone(), out[0].clone())]);
+        assert_eq!((shifted.trouble, shifted.blocked), (Some(format!("{} is gone", away[1])), false));
     }
 }

@@ -43,7 +43,7 @@ impl Folder {
     pub fn discard(&self, path: &str, mark: &str) -> io::Result<String> {
         let from = self.resolve(path);
         let dir = self.outputs.join(Self::DISCARDED);
-        fs::create_dir_all(&dir)?;
+        fs::create_dir_all(&dir).map_err(|error| in_the_way(&self.relative(&dir), error))?;
         let name = from.file_name().ok_or_else(|| io::Error::from(io::ErrorKind::InvalidInput))?;
         let mut own = std::ffi::OsString::from(mark);
         own.push("-");
@@ -72,6 +72,7 @@ impl Folder {
             (true, true) if no_replace::is_half_done(from, to)? => no_replace::complete(from, to).map(|()| there),
             _ => faults::step("folder.discard", || no_replace::rename(from, to)).map(|()| there),
         }
+        .map_err(|error| in_the_way(&self.relative(to), error))
     }
 
     /// A hidden file that [`Folder::sweep`] knows as this render folder's own.
@@ -92,6 +93,15 @@ impl Folder {
         hex.truncate(8);
         hex
     }
+}
+
+/// Says what lies there, and what to do.
+fn in_the_way(there: &str, error: io::Error) -> io::Error {
+    if error.kind() != io::ErrorKind::AlreadyExists {
+        return error;
+    }
+    let words = format!("{there} is in the way: rename it or move it elsewhere, then try again");
+    io::Error::new(io::ErrorKind::AlreadyExists, words)
 }
 
 /// A file in a folder by names from a server, if it is a plain file there and not somewhere else.

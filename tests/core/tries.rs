@@ -281,7 +281,7 @@ fn what_is_discarded_is_written_first_and_moved_after_a_crash_too() {
     let now = w.now;
     assert_eq!(discards(&w.state.recover(now)).len(), 1);
     let files = vec![("outputs/a.mp4".to_owned(), "outputs/.discarded/000001-1-a.mp4".to_owned())];
-    w.step(Input::Discarded { job: JobId(1), attempt: 1, files, trouble: None });
+    w.step(Input::Discarded { job: JobId(1), attempt: 1, files, trouble: None, blocked: false });
     assert_eq!(the_job(&w).attempts[0].outputs[0].path, "outputs/.discarded/000001-1-a.mp4");
     assert!(discards(&w.state.recover(now)).is_empty(), "once is enough");
     // Back again: that, too, is written first.
@@ -297,7 +297,7 @@ fn what_is_discarded_is_written_first_and_moved_after_a_crash_too() {
     // Discarded once more before it was back: the last word counts.
     assert!(discards(&w.ask(mark(1, Some(Mark::Discarded)))).is_empty(), "it is still there");
     let files = vec![("outputs/.discarded/000001-1-a.mp4".to_owned(), "outputs/a.mp4".to_owned())];
-    let effects = w.step(Input::Discarded { job: JobId(1), attempt: 1, files, trouble: None });
+    let effects = w.step(Input::Discarded { job: JobId(1), attempt: 1, files, trouble: None, blocked: false });
     assert_eq!(discards(&effects), [(1, vec!["outputs/a.mp4".to_owned()])]);
     let effects = w.ask(mark(1, Some(Mark::Kept)));
     assert!(format!("{effects:?}").contains("attempt 1 is back, and the one that counts"));
@@ -307,6 +307,75 @@ fn what_is_discarded_is_written_first_and_moved_after_a_crash_too() {
     assert_eq!(the_row(&mut w).attempt, 2);
     w.ask(mark(2, None));
     assert_eq!(the_job(&w).attempts[1].mark, None);
+}
+
+/// Its files did not move: something lies in their way.
+fn in_the_way(w: &mut World, attempt: u32) -> Vec<Effect> {
+    let trouble = Some("outputs/x.mp4 is in the way".to_owned());
+    w.step(Input::Discarded { job: JobId(1), attempt, files: Vec::new(), trouble, blocked: true })
+}
+
+#[test]
+fn a_mark_whose_files_cannot_be_moved_is_what_it_was_before() {
+    let mut w = wanting(goal(None, 2, Vary::Seed));
+    try_one(&mut w, clip_of(Verdict::Loops, 0.9));
+    try_one(&mut w, clip_of(Verdict::Jumps, 0.5));
+    let mark = |attempt, mark| Request::Mark { attempts: vec![(JobId(1), attempt)], mark };
+    let marks = |w: &World| the_job(w).attempts.iter().map(|a| a.mark).collect::<Vec<_>>();
+    let is_written = |effects: &[Effect], to| {
+        let is_one = |e: &Effect| matches!(e, Effect::Write(Write::Job { change: Change::Mark { attempt: 2, mark }, .. }) if *mark == to);
+        effects.iter().any(is_one)
+    };
+    // On the way out: kept, as it was.
+    w.ask(mark(2, Some(Mark::Kept)));
+    w.ask(mark(2, Some(Mark::Discarded)));
+    let effects = in_the_way(&mut w, 2);
+    assert_eq!(marks(&w), [None, Some(Mark::Kept)]);
+    assert!(is_written(&effects, Some(Mark::Kept)), "{effects:?}");
+    let told = format!("{effects:?}");
+    assert!(told.contains("attempt 2 is not discarded: outputs/x.mp4 is in the way"), "{told}");
+    assert!(w.state.recover(w.now).iter().all(|e| !matches!(e, Effect::Discard { .. } | Effect::BringBack { .. })));
+    // On the way back: discarded, as it was, and another stays the one that counts.
+    w.ask(mark(2, Some(Mark::Discarded)));
+    let files = vec![("outputs/a.mp4".to_owned(), "outputs/.discarded/000001-2-a.mp4".to_owned())];
+    w.step(Input::Discarded { job: JobId(1), attempt: 2, files, trouble: None, blocked: false });
+    w.ask(mark(1, Some(Mark::Kept)));
+    w.ask(mark(2, Some(Mark::Kept)));
+    assert_eq!(marks(&w), [None, Some(Mark::Kept)]);
+    let effects = in_the_way(&mut w, 2);
+    assert_eq!(marks(&w), [Some(Mark::Kept), Some(Mark::Discarded)]);
+    assert!(is_written(&effects, Some(Mark::Discarded)), "{effects:?}");
+    assert!(format!("{effects:?}").contains("attempt 2 stays discarded: "), "{effects:?}");
+    // The engine died meanwhile: what was before is known by where the files lie.
+    w.ask(mark(2, None));
+    let seats = vec![ServerSeat { name: "s".to_owned(), url: "s".to_owned(), in_flight: 1 }];
+    let remembered = Remembered { jobs: vec![the_job(&w).clone()], ..Remembered::default() };
+    w.state = State::new(Policy::default(), EngineRow::default(), seats, remembered, 99, w.now);
+    let now = w.now;
+    assert!(w.state.recover(now).iter().any(|e| matches!(e, Effect::BringBack { attempt: 2, .. })));
+    in_the_way(&mut w, 2);
+    assert_eq!(marks(&w)[1], Some(Mark::Discarded));
+}
+
+/// Somebody removed it: it can be discarded all the same, but not be brought back.
+#[test]
+fn an_attempt_whose_file_is_gone_can_be_discarded_and_not_brought_back() {
+    let mut w = wanting(goal(None, 2, Vary::Seed));
+    try_one(&mut w, clip_of(Verdict::Loops, 0.9));
+    let mark = |mark| Request::Mark { attempts: vec![(JobId(1), 1)], mark };
+    let gone = |w: &mut World, files| {
+        let trouble = Some("it is gone".to_owned());
+        w.step(Input::Discarded { job: JobId(1), attempt: 1, files, trouble, blocked: false });
+        the_job(w).attempts[0].mark
+    };
+    w.ask(mark(Some(Mark::Discarded)));
+    assert_eq!(gone(&mut w, Vec::new()), Some(Mark::Discarded));
+    w.ask(mark(None));
+    let files = vec![("outputs/a.mp4".to_owned(), "outputs/.discarded/000001-1-a.mp4".to_owned())];
+    w.ask(mark(Some(Mark::Discarded)));
+    w.step(Input::Discarded { job: JobId(1), attempt: 1, files, trouble: None, blocked: false });
+    w.ask(mark(None));
+    assert_eq!(gone(&mut w, Vec::new()), Some(Mark::Discarded));
 }
 
 #[test]

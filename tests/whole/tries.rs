@@ -187,25 +187,27 @@ fn a_gate_met_without_ffmpeg_says_that_the_cut_is_missing() {
     assert!(show.contains("by a cut that was not made") && show.contains("unrepaired ffmpeg is needed"), "{show}");
 }
 
-/// By a face, as the ranking does it.
 #[cfg(unix)]
 fn discard(stage: &Stage, job: u64, attempt: u32) {
+    mark(stage, job, attempt, Some(comfytop::job::Mark::Discarded), "is discarded");
+}
+
+/// By a face, as the ranking does it.
+#[cfg(unix)]
+fn mark(stage: &Stage, job: u64, attempt: u32, mark: Option<comfytop::job::Mark>, told: &str) {
     use std::io::{BufRead as _, Write as _};
     let folders = [stage.temp().with_file_name("home").join("state/comfytop"), stage.temp()];
     let files = folders.into_iter().filter_map(|folder| std::fs::read_dir(folder).ok()).flatten().flatten();
     let socket = files.map(|entry| entry.path()).find(|path| path.extension().is_some_and(|ending| ending == "sock"));
     let mut stream = std::os::unix::net::UnixStream::connect(socket.expect("a socket")).expect("an engine");
     let hello = serde_json::to_value(comfytop::protocol::FromFace::Hello(comfytop::link::hello(false, false, None)));
-    let request = comfytop::protocol::Request::Mark {
-        attempts: vec![(comfytop::job::JobId(job), attempt)],
-        mark: Some(comfytop::job::Mark::Discarded),
-    };
+    let request = comfytop::protocol::Request::Mark { attempts: vec![(comfytop::job::JobId(job), attempt)], mark };
     let ask = serde_json::to_value(comfytop::protocol::FromFace::Ask { id: 1, request });
     for line in [hello, ask] {
         writeln!(stream, "{}", line.expect("JSON")).expect("sent");
     }
     let mut answers = std::io::BufReader::new(stream).lines().map_while(Result::ok);
-    assert!(answers.any(|line| line.contains("is discarded")), "it was not discarded");
+    assert!(answers.any(|line| line.contains(told)), "not marked: {told}");
 }
 
 #[cfg(unix)]
@@ -230,4 +232,41 @@ fn a_job_takes_what_is_left_of_another_and_is_refused_where_all_is_discarded() {
     let error = row["error"].as_str().expect("words");
     assert!(error.contains("all that #1 again made is discarded"), "{error}");
     assert_eq!(begun(&stage), begun_before, "it was not posted");
+}
+
+/// Another's file has the name: it stays, and so does what was marked before.
+#[cfg(unix)]
+#[test]
+fn a_file_in_the_way_of_an_attempt_leaves_its_mark_as_it_was() {
+    let mut stage = Stage::with(&Wish::default());
+    drop(&stage, &json!({"seed": 5}));
+    let row = stage.until_state(1, "done");
+    let here = row["outputs"][0]["path"].as_str().expect("a path").to_owned();
+    let there = here.replace("outputs/", "outputs/.discarded/000001-1-");
+    let is_now = |stage: &Stage, path: &str, discarded: bool| {
+        let row = stage.job(1);
+        row["outputs"][0]["path"] == path && row["discarded"] == discarded && stage.at(path).is_file()
+    };
+    std::fs::create_dir_all(stage.at("outputs/.discarded")).expect("made");
+    std::fs::write(stage.at(&there), "another's").expect("written");
+    discard(&stage, 1, 1);
+    stage.until("the mark taken back", |stage| is_now(stage, &here, false).then_some(()));
+    for _ in 0..2 {
+        assert!(is_now(&stage, &here, false), "{}", stage.job(1));
+        stage.stop_engine();
+        stage.start_engine();
+    }
+    assert_eq!(stage.text(&there), "another's");
+    std::fs::remove_file(stage.at(&there)).expect("removed");
+    discard(&stage, 1, 1);
+    stage.until("discarded", |stage| is_now(stage, &there, true).then_some(()));
+    std::fs::write(stage.at(&here), "another's").expect("written");
+    mark(&stage, 1, 1, None, "is back");
+    stage.until("the mark taken back", |stage| is_now(stage, &there, true).then_some(()));
+    for _ in 0..2 {
+        assert!(is_now(&stage, &there, true), "{}", stage.job(1));
+        stage.stop_engine();
+        stage.start_engine();
+    }
+    assert_eq!(stage.text(&here), "another's");
 }

@@ -71,12 +71,14 @@ pub enum Input {
         /// What was mended of it at once.
         repaired: Vec<Repaired>,
     },
-    /// The answer to [`Effect::Discard`] and [`Effect::BringBack`]: from, to; and why some could not be moved.
+    /// The answer to [`Effect::Discard`] and [`Effect::BringBack`]: from, to; and why some could not be moved. `blocked`:
+    /// not because they are gone, and so none of them was.
     Discarded {
         job: JobId,
         attempt: u32,
         files: Vec<(String, String)>,
         trouble: Option<String>,
+        blocked: bool,
     },
     /// A mended copy was made, because a person asked for it.
     Repaired {
