@@ -44,6 +44,8 @@ const OFFER: Duration = Duration::from_millis(8);
 const DRAIN: usize = 4096;
 /// Asks the terminal for its status: it answers when it has taken all that came before.
 const PROBE: &str = "\x1b[5n";
+/// Nobody waits longer than this for the last answers.
+const SETTLES: Duration = Duration::from_secs(2);
 /// How long the first answer may take; and behind a tmux, which lets the question through only if it is set so.
 const ANSWERS: [Duration; 2] = [Duration::from_secs(3), Duration::from_secs(1)];
 
@@ -432,11 +434,12 @@ impl Screen {
         }
     }
 
-    /// Before the terminal is given back.
-    fn settle(&self, keys: &Keys) {
-        if let Some(answers) = self.link.awaits() {
-            keys.wait_for_answers(answers);
-        }
+    /// Before the terminal is given back: what it answers after that would be taken for typed.
+    fn settle(&mut self, keys: &Keys) {
+        let Some(answers) = self.link.awaits() else { return };
+        let until = Instant::now() + SETTLES;
+        // What was not asked yet, as it waits for room, is asked now, or would be answered later.
+        while self.tty.flush().is_ok() && !keys.wait_for_answers(answers, OFFER) && Instant::now() < until {}
     }
 
     /// Gives the terminal to the person's editor until it ends.
