@@ -189,7 +189,7 @@ pub(super) fn look(path: &Path, limits: &Limits) -> Result<Option<About>, VideoE
 /// Frames that are small enough may still take too much room, by their format. What can't be looked at is left to whoever
 /// reads all of it.
 fn refuse_large(path: &Path, budget: &Budget) -> Result<(), VideoError> {
-    let Ok(Some(about)) = look(path, &budget.limits) else { return Ok(()) };
+    let Ok(Some(about)) = look(path, budget.limits) else { return Ok(()) };
     if about.frame_bytes() <= MOST_BYTES {
         return Ok(());
     }
