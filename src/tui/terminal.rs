@@ -81,6 +81,7 @@ pub enum Outcome {
 
 /// What the threads send.
 #[derive(Debug)]
+#[cfg_attr(windows, allow(dead_code, reason = "a console gives no signals and no answers"))]
 enum Input {
     Event(Event),
     Signal(i32),

@@ -78,6 +78,7 @@ impl Keys {
     }
 
     /// An answer has come.
+    #[cfg(unix)]
     pub(super) fn count_answer(&self) {
         self.set(|owner| owner.answers += 1);
     }
@@ -100,6 +101,7 @@ impl Keys {
         self.get(|owner| owner.holder == Holder::Reader && (owner.asked || owner.listens))
     }
 
+    #[cfg(unix)]
     pub(super) fn are_away(&self) -> bool {
         self.get(|owner| owner.holder != Holder::Reader)
     }
