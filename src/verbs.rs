@@ -414,9 +414,16 @@ pub fn each(talk: &mut Talk, request: Request, out: &mut dyn Write) -> Outcome {
 
 /// `comfytop wait [N…|--all] [--timeout S]`.
 pub fn wait(mut talk: Talk, jobs: Vec<JobId>, timeout: Option<Duration>) -> Outcome {
+    let rows = list(&mut talk)?;
+    let meant = || rows.iter().filter(|row| jobs.is_empty() || jobs.contains(&row.id));
+    let held: Vec<_> =
+        meant().filter(|row| matches!(row.state, JobState::Held)).map(|row| row.id.0.to_string()).collect();
+    if !held.is_empty() {
+        let held = held.join(" ");
+        eprintln!("comfytop: on hold, and waited for all the same: {held}; `comfytop release {held}` lets them go");
+    }
     if talk.engine.look_only {
-        let waits = |r: &&JobRow| r.state.is_waiting() && (jobs.is_empty() || jobs.contains(&r.id));
-        let idle = list(&mut talk)?.iter().filter(waits).count();
+        let idle = meant().filter(|row| row.state.is_waiting()).count();
         if idle > 0 {
             eprintln!(
                 "comfytop: no engine works: {idle} of these wait until `comfytop` or `comfytop engine` starts one"

@@ -182,6 +182,10 @@ fn tiny_huge_and_endless_clips() {
             refused(&path, "frames of 3840x2160: ffmpeg would take more than 256 MB for those above 2560x1600");
         }
     }
+    let full = "-frames:v 3 -pix_fmt yuv444p10le -c:v libx265 -preset ultrafast -x265-params log-level=error";
+    if let Some(path) = made(&folder, "full-colour.mp4", "color=s=2560x1600:r=12", full) {
+        refused(&path, "frames of 2560x1600 in yuv444p10le: ffmpeg would take more than 256 MB for them");
+    }
     let source = "color=s=16x16:r=100:d=1000";
     if let Some(path) = made(&folder, "endless.mp4", source, "-c:v libx264 -preset ultrafast -pix_fmt yuv420p") {
         let (answer, memory) = look_and_weigh(&path);

@@ -372,6 +372,10 @@ fn frames_of_several_sizes_and_tiny_ones_have_words_and_no_verdict() {
     assert_eq!((known.verdict, curves.ssim_first.len()), (Some(Verdict::Unknown), 10));
     let (known, _) = judged((0..20).map(|_| frame(1, 1)));
     assert_eq!((known.ssim, known.note.as_deref()), (None, Some("n/a (1x1 is smaller than 8x8)")));
+    let red = |n: u8| Rgb::from_planes(2, 2, [vec![n * 10; 4], vec![0; 8]].concat()).unwrap();
+    let (known, _) = judged((0..20).map(red));
+    assert_eq!(known.verdict, Some(Verdict::Unknown), "it does change: {known:?}");
+    assert_eq!(known.advice.as_deref(), Some("a picture below 4x4 pixels is too small to judge a loop by"));
     let (known, _) = judged([frame(16, 16)]);
     assert_eq!((known.verdict, known.note.as_deref()), (None, Some("single frame")));
 }

@@ -6,6 +6,7 @@ use std::path::Path;
 use thiserror::Error;
 
 use super::measure::{Options, compare};
+use crate::text::json_text;
 use crate::verdict::Repair;
 use crate::video::repair::{RepairError, repair};
 use crate::video::{self, VideoError};
@@ -29,6 +30,15 @@ pub enum Trouble {
 /// # Errors
 /// [`Trouble`]; its words don't name the file.
 pub fn run(path: &Path, named: Option<Repair>, options: &Options, out: &mut dyn Write) -> Result<(), Trouble> {
+    let done = mend(path, named, options, out);
+    if let (true, Err(trouble)) = (options.json, &done) {
+        let line = serde_json::json!({"path": path.to_string_lossy(), "error": trouble.to_string()});
+        writeln!(out, "{}", json_text(&line.to_string()))?;
+    }
+    done
+}
+
+fn mend(path: &Path, named: Option<Repair>, options: &Options, out: &mut dyn Write) -> Result<(), Trouble> {
     let before = video::examine(path, &options.limits, &options.thresholds)?;
     let Some(how) = named.or_else(|| Repair::advised(&before.0)) else {
         let verdict = before.0.verdict.unwrap_or_default().word();
@@ -46,4 +56,21 @@ pub fn run(path: &Path, named: Option<Repair>, options: &Options, out: &mut dyn 
         }
     }
     Ok(compare(&[(path, &Ok(before)), (&copy.path, &after)], options, out)?)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn without_a_copy_there_is_an_object_all_the_same() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("words.mp4");
+        std::fs::write(&path, "no clip").unwrap();
+        let mut out = Vec::new();
+        let options = Options { json: true, ..Options::default() };
+        let trouble = run(&path, None, &options, &mut out).unwrap_err().to_string();
+        let json: serde_json::Value = serde_json::from_slice(&out).unwrap();
+        assert_eq!(json, serde_json::json!({"path": path.to_string_lossy(), "error": trouble}));
+    }
 }

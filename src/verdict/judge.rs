@@ -145,6 +145,10 @@ pub fn judge(seen: &Seen, thresholds: &Thresholds) -> Option<Judgement> {
         judgement.advice = Some(format!("{} frames are too {many} to judge a loop by", seen.frames));
         return Some(judgement);
     }
+    if !first.grid.sees() {
+        judgement.advice = Some("a picture below 4x4 pixels is too small to judge a loop by".to_owned());
+        return Some(judgement);
+    }
     let clip = Clip::of(seen, thresholds);
     clip.decide(&mut judgement);
     Some(judgement)

@@ -135,9 +135,16 @@ pub struct Grid {
     cells: Vec<[f32; 3]>,
     /// Of the whole frame.
     mean: [f32; 3],
+    /// The frame has fewer than 4x4 pixels: nothing is known of its cells.
+    is_blind: bool,
 }
 
 impl Grid {
+    /// False where the frame is too small to be told apart from another.
+    pub fn sees(&self) -> bool {
+        !self.is_blind
+    }
+
     #[must_use]
     #[expect(clippy::cast_precision_loss, reason = "counts of pixels below 2^24")]
     pub fn of(frame: &Summed) -> Self {
@@ -160,7 +167,7 @@ impl Grid {
         let cell = |(sum, count): (&[i64; 3], &i64)| sum.map(|sum| sum as f32 / (*count).max(1) as f32);
         let cells: Vec<_> = sums.iter().zip(&counts).map(cell).collect();
         let mean = frame.frame().planes().map(mean_of);
-        Self { cells, mean }
+        Self { cells, mean, is_blind: columns * rows == 0 }
     }
 
     /// The mean of R, G and B.

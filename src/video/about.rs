@@ -30,6 +30,20 @@ impl About {
         digits.parse().ok().filter(|bits| planar && (9..=16).contains(bits)).unwrap_or(8)
     }
 
+    /// Bytes of a decoded frame; that of an unknown format as if it had all there can be.
+    pub(super) fn frame_bytes(&self) -> u64 {
+        let is = |starts: &[&str]| starts.iter().any(|start| self.pixels.starts_with(start));
+        let halves = match () {
+            () if is(&["gray"]) => 2,
+            () if is(&["yuv420", "yuvj420", "nv12", "nv21", "p010", "p016"]) => 3,
+            () if is(&["yuv422", "yuvj422", "yuv440", "yuvj440", "nv16", "p210"]) => 4,
+            () if is(&["yuv444", "yuvj444", "gbrp", "rgb24", "bgr24", "yuva420"]) => 6,
+            () => 8,
+        };
+        let sample = if self.bits() > 8 { 2 } else { 1 };
+        u64::from(self.width) * u64::from(self.height) * halves * sample / 2
+    }
+
     /// Stored as luma and chroma, in planes.
     pub(super) fn is_yuv(&self) -> bool {
         self.pixels.starts_with("yuv") && self.pixels != "yuyv422"
@@ -98,6 +112,12 @@ mod tests {
             about("Stream #0:0: Video: vp9, gray\nStream #0:1(und): Audio: pcm_s16le ([1][0]), 44100 Hz, mono");
         assert_eq!((sounds.codec.as_str(), sounds.sound.as_str(), full.sound.as_str()), ("vp9", "pcm_s16le", ""));
         assert_eq!(about("nothing"), About::default());
+        let bytes =
+            |pixels: &str| About { width: 10, height: 10, pixels: pixels.to_owned(), ..About::default() }.frame_bytes();
+        assert_eq!(
+            ["gray", "yuv420p", "yuv420p10le", "yuv422p10le", "yuv444p10le", "gbrp", "bgra", ""].map(bytes),
+            [100, 150, 300, 400, 600, 300, 400, 400]
+        );
         let bits = |pixels: &str| About { pixels: pixels.to_owned(), ..About::default() }.bits();
         assert_eq!(
             ["yuv420p", "yuv422p10le", "yuv444p12be", "nv12", "gray", "p010le", ""].map(bits),

@@ -30,9 +30,12 @@ const LINE_BYTES: u64 = 4096;
 /// Pixels of a frame. A decoder of HEVC holds up to twenty pictures, of 3 bytes a pixel at 10 bits: more would be more than
 /// 256 MB.
 const MOST_PIXELS: u64 = 2560 * 1600;
+/// Bytes of a frame, for the same reason: those of 2560x1600 with 10 bits, or of 1920x1080 with 10 bits and all of its colour.
+const MOST_BYTES: u64 = 12_600_000;
 
 /// SSIM(first, last) by ffmpeg, or `otherwise` where there is none.
 pub(super) fn measure(path: &Path, budget: &Budget, otherwise: VideoError) -> Result<Measurement, VideoError> {
+    refuse_large(path, budget)?;
     let limit = budget.limits.frames;
     let output: [&str; 8] =
         ["-an", "-filter_complex", EVERY_FRAME_AGAINST_THE_FIRST, "-fps_mode", "passthrough", "-f", "null", "-"];
@@ -60,6 +63,7 @@ pub(super) fn examine(
     otherwise: VideoError,
     thresholds: &Thresholds,
 ) -> Result<(Measurement, Curves), VideoError> {
+    refuse_large(path, budget)?;
     let (limits, cut) = (budget.limits.clone(), thresholds.cut);
     let output: [&str; 19] = [
         "-filter_complex",
@@ -180,6 +184,20 @@ pub(super) fn look(path: &Path, limits: &Limits) -> Result<Option<About>, VideoE
     };
     run.check(1)?;
     Ok(Some(about(&run.words)))
+}
+
+/// Frames that are small enough may still take too much room, by their format. What can't be looked at is left to whoever
+/// reads all of it.
+fn refuse_large(path: &Path, budget: &Budget) -> Result<(), VideoError> {
+    let Ok(Some(about)) = look(path, budget.limits) else { return Ok(()) };
+    if about.frame_bytes() <= MOST_BYTES {
+        return Ok(());
+    }
+    let About { width, height, pixels, .. } = about;
+    let pixels = crate::text::clean(&pixels);
+    Err(VideoError::TooLarge(format!(
+        "frames of {width}x{height} in {pixels}: ffmpeg would take more than 256 MB for them"
+    )))
 }
 
 /// Writes a file anew, through a filter graph whose end is called `[out]`; false where there is no ffmpeg. A file that is

@@ -132,6 +132,8 @@ fn what_is_held_waits_at_a_server_or_not_dropped_held_or_not() {
     stage.until_state(2, "pending");
     stage.run(&["hold", "2"]).well();
     stage.until_state(2, "held");
+    let waited = stage.run(&["wait", "2", "--timeout", "0.1"]);
+    assert!(waited.code == 3 && waited.err.contains("`comfytop release 2`"), "{waited:?}");
     stage.drop_into("jobs/held", "j4.json", job("j4", 4).to_string());
     std::fs::copy(stage.at("jobs/start.png"), stage.at("jobs/held/start.png")).unwrap();
     stage.drop_into("later", "start.png", super::stage::IMAGE);

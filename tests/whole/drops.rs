@@ -73,6 +73,7 @@ fn a_dropped_file_ends_as_a_measured_clip(version: &'static str) {
         "frames",
         "fps",
         "error",
+        "not_repaired",
         "note",
     ];
     assert_eq!(keys, promised);

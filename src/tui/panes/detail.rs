@@ -8,7 +8,7 @@ use ratatui::text::Span;
 use serde_json::Value;
 
 use super::curves;
-use crate::job::{Attempt, Ending, Failure, JobState, Mark, Reason};
+use crate::job::{Attempt, Ending, Failure, JobState, Mark, Reason, Repaired};
 use crate::protocol::{Detail, JobRow, Look, Progress, Tries};
 use crate::text::{clean, clean_lines};
 use crate::tui::app::App;
@@ -230,7 +230,7 @@ fn page<'a>(app: &'a App, entry: &Entry, width: u16) -> Page<'a> {
     times(&mut page, entry);
     if let Some(detail) = detail {
         if !row.state.is_waiting() {
-            looks(&mut page, &detail.looks);
+            looks(&mut page, &detail.looks, &row.repaired);
         }
         slots(&mut page, detail);
         attempts(&mut page, detail);
@@ -404,7 +404,7 @@ fn verdict(page: &mut Page<'_>, known: &Measurement) {
 }
 
 /// The curves of the main output, and what is said of the others.
-fn looks(page: &mut Page<'_>, looks: &[Look]) {
+fn looks(page: &mut Page<'_>, looks: &[Look], repaired: &[Repaired]) {
     let theme = page.app.live_theme();
     if let Some(main) = looks.first() {
         let room = page.width.saturating_sub(LABEL);
@@ -412,7 +412,9 @@ fn looks(page: &mut Page<'_>, looks: &[Look]) {
             page.row(if n == 0 { "curves" } else { "" }, line);
         }
     }
-    for other in looks.iter().skip(1) {
+    // The copies stand above with how they were made.
+    let is_copy = |look: &&Look| repaired.iter().any(|copy| copy.output.path == look.path);
+    for other in looks.iter().skip(1).filter(|look| !is_copy(look)) {
         let known = &other.measurement;
         let mut parts = vec![clean(&other.path).into_owned()];
         parts.extend(known.ssim.map(|ssim| format!("SSIM {ssim:.3}")));

@@ -78,15 +78,17 @@ impl Keys {
     }
 
     /// An answer has come.
+    #[cfg(unix)]
     pub(super) fn count_answer(&self) {
         self.set(|owner| owner.answers += 1);
     }
 
-    /// Waits a little for the last answers: what comes after the terminal is given back would be taken for typed.
-    pub fn wait_for_answers(&self, count: u64) {
+    /// Waits a little for so many answers; false where they have not come.
+    pub fn wait_for_answers(&self, count: u64, patience: Duration) -> bool {
         let (owner, told) = &*self.0;
         let lock = owner.lock().unwrap_or_else(PoisonError::into_inner);
-        drop(told.wait_timeout_while(lock, LISTENS, |owner| owner.answers < count));
+        let waited = told.wait_timeout_while(lock, patience, |owner| owner.answers < count);
+        waited.is_ok_and(|(_, waited)| !waited.timed_out())
     }
 
     /// The question for pictures is to be asked now.
@@ -99,6 +101,7 @@ impl Keys {
         self.get(|owner| owner.holder == Holder::Reader && (owner.asked || owner.listens))
     }
 
+    #[cfg(unix)]
     pub(super) fn are_away(&self) -> bool {
         self.get(|owner| owner.holder != Holder::Reader)
     }
