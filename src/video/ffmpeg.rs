@@ -176,10 +176,14 @@ pub(super) fn frames<T: Send + 'static>(
 
 /// What a file is, as ffmpeg says; none where there is no ffmpeg.
 pub(super) fn look(path: &Path, limits: &Limits) -> Result<Option<About>, VideoError> {
-    let budget = Budget::new(limits);
+    look_within(path, &Budget::new(limits))
+}
+
+fn look_within(path: &Path, budget: &Budget) -> Result<Option<About>, VideoError> {
     let one_frame = ["-map", "0:v:0", "-frames:v", "1", "-f", "null", "-"];
-    let Some(run) = run(path, &one_frame, &budget, |mut stdout| std::io::copy(&mut stdout, &mut std::io::sink()))?
-    else {
+    // It has nothing to say there.
+    let nothing = |stdout: ChildStdout| std::io::copy(&mut stdout.take(LINE_BYTES), &mut std::io::sink());
+    let Some(run) = run(path, &one_frame, budget, nothing)? else {
         return Ok(None);
     };
     run.check(1)?;
@@ -189,7 +193,7 @@ pub(super) fn look(path: &Path, limits: &Limits) -> Result<Option<About>, VideoE
 /// Frames that are small enough may still take too much room, by their format. What can't be looked at is left to whoever
 /// reads all of it.
 fn refuse_large(path: &Path, budget: &Budget) -> Result<(), VideoError> {
-    let Ok(Some(about)) = look(path, budget.limits) else { return Ok(()) };
+    let Ok(Some(about)) = look_within(path, budget) else { return Ok(()) };
     if about.frame_bytes() <= MOST_BYTES {
         return Ok(());
     }
