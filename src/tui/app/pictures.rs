@@ -116,13 +116,16 @@ impl App {
         let changed = self.gallery.hang(self.graphics.is_some());
         // Another size of the screen hangs them anew, too.
         let hung_in = (self.areas().pictures, self.graphics);
-        let in_blocks = self.means() == Means::Blocks;
         if changed || self.wall.hung_in != hung_in {
             let hung = panes::pictures::hung(self);
             let before = std::mem::replace(&mut self.wall.hung, hung);
             let is_same_place = before.iter().map(|hung| hung.area).eq(self.wall.hung.iter().map(|hung| hung.area));
             self.wall.under = if is_same_place { before } else { Vec::new() };
-            let count = if in_blocks { usize::from(hung_in.0.width) * usize::from(hung_in.0.height) } else { 0 };
+            let count = if self.means() == Means::Blocks {
+                usize::from(hung_in.0.width) * usize::from(hung_in.0.height)
+            } else {
+                0
+            };
             if std::mem::replace(&mut self.wall.hung_in, hung_in) != hung_in {
                 self.wall.cells.clear();
             }
@@ -132,7 +135,8 @@ impl App {
                 *shows = Shows::Before;
             }
         }
-        let covers = if in_blocks { panes::covers(self) } else { Vec::new() };
+        // The help is laid out for this: not where no picture hangs in cells.
+        let covers = if self.wall.cells.is_empty() { Vec::new() } else { panes::covers(self) };
         self.wall.unroll(&covers);
     }
 

@@ -72,9 +72,9 @@ impl Keys {
         self.set(|owner| owner.asked = true);
     }
 
-    /// Has the reader take the terminal's answers from here on, or no longer.
-    pub fn listen(&self, listens: bool) {
-        self.get(|owner| owner.listens = listens);
+    /// Has the reader take the terminal's answers from here on, or no longer; true where that is new.
+    pub fn listen(&self, listens: bool) -> bool {
+        self.get(|owner| std::mem::replace(&mut owner.listens, listens) != listens)
     }
 
     /// An answer has come.

@@ -44,8 +44,6 @@ pub struct Screen {
     link: Link,
     /// Asks how far it has come.
     probe: Vec<u8>,
-    /// The answers are wanted.
-    listens: bool,
     /// Those that are no text.
     posters: Posters,
 }
@@ -64,7 +62,6 @@ impl Screen {
             budget,
             link: Link::default(),
             probe: probe.into_bytes(),
-            listens: false,
             posters: Posters::default(),
         })
     }
@@ -228,10 +225,8 @@ impl Screen {
 
     /// Has the answers taken while pictures are shown.
     pub fn listen(&mut self, keys: &Keys, shows: bool) {
-        if cfg!(unix) && self.listens != shows {
-            self.listens = shows;
+        if cfg!(unix) && keys.listen(shows) {
             self.link.want(shows, Instant::now());
-            keys.listen(shows);
         }
     }
 
